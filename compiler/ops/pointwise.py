@@ -1,0 +1,213 @@
+"""Pointwise primitives: one row of `TABLE` each, and the conversions and selects beside them.
+
+A pointwise primitive broadcasts its inputs, which have one dtype, and applies the scalar operation of the same name
+(`targets/` spells it in C). To add one: a row here, its C spelling if it is not `castoff_<name>_<type>`, and a
+target that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.graph import TensorType, Value
+from ..kernels import Definition
+from .base import Environment, Op, OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One pointwise primitive: its NumPy function and how its dtype follows from its inputs'."""
+
+    reference: Callable[..., Any]
+    result: str = "same"
+    """"same", "bool" (a predicate) or "real" (the real dtype of a complex input)."""
+    cost: int = 1
+    """Rough instructions per element: what costs more than a few is not computed twice to save a store."""
+
+
+TABLE: dict[str, Row] = {}
+
+
+def register_pointwise(name: str, reference: Callable[..., Any], result: str = "same", cost: int = 1) -> None:
+    """Add a primitive; called by the family modules when they are imported."""
+    assert name not in TABLE, f"two pointwise primitives called {name}"
+    TABLE[name] = Row(reference, result, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class PointwiseOp(Op):
+    """`name` of the inputs, elementwise, with broadcasting."""
+
+    name: str
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        dtype = inputs[0].dtype
+        if any(t.dtype is not dtype for t in inputs):
+            raise OperatorError(f"{self.name} of {', '.join(map(str, inputs))}: dtypes differ")
+        shape = broadcast(self.name, *inputs)
+        result = TABLE[self.name].result
+        if result == "bool":
+            dtype = DType.BOOL
+        elif result == "real":
+            dtype = dtype.real
+        return (TensorType(dtype, shape),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (TABLE[self.name].reference(*(widen(x) for x in inputs)),)
+
+    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+        dtype = outputs[0].dtype.compute
+
+        def body(index: kernels.Index) -> kernels.Scalar:
+            loads = (kernels.load_broadcast(x, index) for x in inputs)
+            return kernels.apply(self.name, *loads, dtype=dtype)
+
+        return (kernels.Pointwise(body),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def pointwise(name: str) -> PointwiseOp:
+    """The primitive of a name; `KeyError` where there is none."""
+    TABLE[name]
+    return PointwiseOp(name)
+
+
+def broadcast(what: str, *inputs: TensorType) -> shapes.Shape:
+    """The common shape, or an `OperatorError` that names the operator."""
+    try:
+        return shapes.broadcast_shapes(*(t.shape for t in inputs))
+    except ValueError as error:
+        raise OperatorError(f"{what}: {error}") from None
+
+
+def widen(x: np.ndarray) -> np.ndarray:
+    """The array in the type arithmetic is done in: float32 for the narrow floats."""
+    if x.dtype.itemsize < 4 and x.dtype.kind not in "biuS":
+        return x.astype(np.float32)
+    return x
+
+
+@dataclass(frozen=True, slots=True)
+class CastTo(Op):
+    """Conversion to a dtype: floats to integers truncate, anything to bool is `!= 0`, complex to real drops."""
+
+    dtype: DType
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(self.dtype, inputs[0].shape),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = widen(inputs[0])
+        if np.iscomplexobj(x) and not self.dtype.is_complex:
+            x = x.real if self.dtype is not DType.BOOL else x != 0
+        if self.dtype is DType.BOOL:
+            return (x != 0,)
+        if self.dtype.is_integer and x.dtype.kind == "f":
+            # Narrow targets take the low bits of the int64, as PyTorch's conversion on x86 does.
+            x = x.astype(np.int64) if self.dtype is not DType.UINT64 else x
+        return (x.astype(self.dtype.numpy),)
+
+    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+        return (kernels.Pointwise(lambda i: kernels.cast(kernels.load(inputs[0], i), self.dtype)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Where(Op):
+    """Input 1 where the bool input 0 holds, else input 2; all broadcast."""
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        condition, then, otherwise = inputs
+        if condition.dtype is not DType.BOOL or then.dtype is not otherwise.dtype:
+            raise OperatorError(f"where of {', '.join(map(str, inputs))}")
+        return (TensorType(then.dtype, broadcast("where", *inputs)),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.where(*inputs),)
+
+    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+        return (
+            kernels.Pointwise(
+                lambda i: kernels.where(*(kernels.load_broadcast(x, i) for x in inputs))
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BitCast(Op):
+    """The same bits as another dtype of the same size."""
+
+    dtype: DType
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        if inputs[0].dtype.itemsize != self.dtype.itemsize:
+            raise OperatorError(f"{inputs[0]} seen as {self.dtype.value}: sizes differ")
+        return (TensorType(self.dtype, inputs[0].shape),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.ascontiguousarray(inputs[0]).view(self.dtype.numpy),)
+
+    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+        call = kernels.LibraryCall(
+            "castoff_copy_bytes",
+            ("common/copy.h",),
+            (
+                kernels.Out(0),
+                kernels.In(0),
+                kernels.Size(shapes.element_count(inputs[0].shape) * self.dtype.itemsize),
+            ),
+        )
+        return (call,)
+
+
+def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.true_divide(x, y, dtype=x.dtype)
+
+
+def _register_table() -> None:
+    arithmetic: Mapping[str, Callable[..., Any]] = {
+        "add": lambda x, y: x | y if x.dtype == bool else np.add(x, y),
+        "sub": np.subtract,
+        "mul": lambda x, y: x & y if x.dtype == bool else np.multiply(x, y),
+        "div": _divide,
+        "neg": np.negative,
+        "maximum": np.maximum,
+        "minimum": np.minimum,
+        "fmax": np.fmax,
+        "fmin": np.fmin,
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round": np.rint,
+        "trunc": np.trunc,
+        "sqrt": np.sqrt,
+    }  # fmt: skip
+    for name, function in arithmetic.items():
+        register_pointwise(name, function)
+    register_pointwise("abs", np.abs, "real")
+    for name, function in {
+        "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+        "ge": np.greater_equal, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite,
+        "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+        "logical_not": np.logical_not,
+    }.items():  # fmt: skip
+        register_pointwise(name, function, "bool")
+    for name, function in {
+        "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+        "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+        "reciprocal": lambda x: (1 / x).astype(x.dtype),
+        "sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
+        "pow": np.power,
+    }.items():  # fmt: skip
+        register_pointwise(name, function, cost=12)
+
+
+_register_table()
