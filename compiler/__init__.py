@@ -1,0 +1,1 @@
+"""The compiler: from an exported program to one shared library. Never imported at run time."""

@@ -1,0 +1,1 @@
+"""Whatever can become a graph, becomes one here."""

@@ -1,0 +1,1 @@
+"""What differs between processors: types, intrinsics, flags, tiles."""

@@ -1,0 +1,1 @@
+"""Finds and runs compilers, caches objects, links and seals the artefact."""
