@@ -1,0 +1,121 @@
+"""Tensors of a file as NumPy arrays: views into the bytes as they lie, strided, read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ProgramFormatError
+from .schema import ScalarType
+
+NUMPY_DTYPES: Mapping[ScalarType, np.dtype[np.generic]] = MappingProxyType(
+    {
+        ScalarType.BYTE: np.dtype("<u1"),
+        ScalarType.CHAR: np.dtype("<i1"),
+        ScalarType.SHORT: np.dtype("<i2"),
+        ScalarType.INT: np.dtype("<i4"),
+        ScalarType.LONG: np.dtype("<i8"),
+        ScalarType.HALF: np.dtype("<f2"),
+        ScalarType.FLOAT: np.dtype("<f4"),
+        ScalarType.DOUBLE: np.dtype("<f8"),
+        # NumPy has no half-precision complex number; the two halves are named fields.
+        ScalarType.COMPLEXHALF: np.dtype([("real", "<f2"), ("imag", "<f2")]),
+        ScalarType.COMPLEXFLOAT: np.dtype("<c8"),
+        ScalarType.COMPLEXDOUBLE: np.dtype("<c16"),
+        ScalarType.BOOL: np.dtype(np.bool_),
+        ScalarType.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+        ScalarType.UINT16: np.dtype("<u2"),
+        ScalarType.FLOAT8E4M3FN: np.dtype(ml_dtypes.float8_e4m3fn),
+        ScalarType.FLOAT8E5M2: np.dtype(ml_dtypes.float8_e5m2),
+        ScalarType.FLOAT8E4M3FNUZ: np.dtype(ml_dtypes.float8_e4m3fnuz),
+        ScalarType.FLOAT8E5M2FNUZ: np.dtype(ml_dtypes.float8_e5m2fnuz),
+        ScalarType.FLOAT8E8M0FNU: np.dtype(ml_dtypes.float8_e8m0fnu),
+        ScalarType.UINT32: np.dtype("<u4"),
+        ScalarType.UINT64: np.dtype("<u8"),
+    }
+)
+"""The NumPy type whose bytes are those of each element type of the file."""
+
+_MAX_ELEMENTS = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """The bytes behind one or more tensors; tensors that share memory share this object."""
+
+    name: str
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorData:
+    """One tensor: a read-only view of `storage`, with the strides it had in torch.
+
+    Tied weights and views of one another have the same `storage` (compare with `is`);
+    `storage_offset_elements` and the strides of `array` say which part each one is.
+    """
+
+    array: npt.NDArray[np.generic]
+    dtype: ScalarType
+    storage: Storage
+    storage_offset_elements: int
+    requires_grad: bool = False
+    is_parameter: bool = False
+
+
+def numpy_dtype(dtype: ScalarType, where: str) -> np.dtype[np.generic]:
+    """The NumPy type of `dtype`; `where` names the tensor in the error."""
+    found = NUMPY_DTYPES.get(dtype)
+    if found is None:
+        raise ProgramFormatError(f"{where}: element type {dtype.name} cannot be stored")
+    return found
+
+
+def strided_tensor(
+    storage: Storage,
+    dtype: ScalarType,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    where: str,
+    *,
+    requires_grad: bool = False,
+    is_parameter: bool = False,
+) -> TensorData:
+    """The tensor at `offset` of `storage`; strides and offset are in elements.
+
+    Raises `ProgramFormatError`, naming `where`, unless all of it lies inside the storage.
+    """
+    element_type = numpy_dtype(dtype, where)
+    shape_text = f"{list(sizes)} with strides {list(strides)} at offset {offset}"
+    if len(sizes) != len(strides) or min((*sizes, *strides, offset), default=0) < 0:
+        raise ProgramFormatError(f"{where}: {shape_text} is not a tensor shape")
+    if len(sizes) > 64 or max((*sizes, *strides, offset), default=0) > _MAX_ELEMENTS:
+        raise ProgramFormatError(f"{where}: {shape_text} is past what can be addressed")
+    array: npt.NDArray[np.generic]
+    if 0 in sizes:
+        array = np.empty(sizes, element_type)
+        array.flags.writeable = False
+        return TensorData(array, dtype, storage, offset, requires_grad, is_parameter)
+    last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    needed_bytes = (last + 1) * element_type.itemsize
+    if needed_bytes > len(storage.data):
+        raise ProgramFormatError(
+            f"{where}: {shape_text} of {element_type.name} needs {needed_bytes} bytes, but "
+            f"'{storage.name}' holds {len(storage.data)}"
+        )
+    try:
+        # Slicing first keeps the view legal for storages that are no multiple of the element.
+        used = storage.data[offset * element_type.itemsize : needed_bytes]
+        flat = np.frombuffer(used, element_type)
+        byte_strides = tuple(stride * element_type.itemsize for stride in strides)
+        array = np.lib.stride_tricks.as_strided(flat, sizes, byte_strides, writeable=False)
+    except (ValueError, OverflowError) as error:
+        raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
+    array.flags.writeable = False
+    return TensorData(array, dtype, storage, offset, requires_grad, is_parameter)
