@@ -1,0 +1,244 @@
+/* castoff_state.c: the constants an instance reads and the buffers it keeps.
+ *
+ * Runs take no lock to read constants: a run publishes the set it is about to read in its context and checks that the
+ * instance still has it. Whoever replaces constants publishes a new set first and then frees the old ones that no context
+ * names (hazard pointers).
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "castoff_instance.h"
+
+/* NULL where it is empty: memory of no size has no address here. */
+static const void *weight(const castoff_instance *instance, int constant) {
+  const castoff_constant_spec *spec = &instance->program->constants[constant];
+  return spec->size_bytes == 0 ? NULL : instance->image->weights + spec->offset_bytes;
+}
+
+/* ---- sets of constants ---- */
+
+static castoff_constants *new_set(int32_t count) {
+  castoff_constants *set = calloc(1, sizeof(*set));
+  if (!set) return NULL;
+  set->values = calloc((size_t)count + 1, sizeof(*set->values));
+  set->pointers = calloc((size_t)count + 1, sizeof(*set->pointers));
+  if (set->values && set->pointers) return set;
+  free(set->values);
+  free(set->pointers);
+  free(set);
+  return NULL;
+}
+
+static void free_set(castoff_constants *set, int32_t count) {
+  if (!set) return;
+  for (int32_t i = 0; i < count; i++)
+    if (set->values[i] && --set->values[i]->references == 0) free(set->values[i]);
+  free(set->values);
+  free(set->pointers);
+  free(set);
+}
+
+castoff_constants *castoff_pin_constants(castoff_instance *instance, castoff_run_context *context) {
+  for (;;) {
+    castoff_constants *set = atomic_load(&instance->constants);
+    atomic_store(&context->constants, set);
+    if (atomic_load(&instance->constants) == set) return set;
+  }
+}
+
+void castoff_unpin_constants(castoff_run_context *context) {
+  atomic_store_explicit(&context->constants, NULL, memory_order_release);
+}
+
+static int is_pinned(castoff_instance *instance, const castoff_constants *set) {
+  for (castoff_run_context *context = atomic_load(&instance->contexts); context; context = context->next)
+    if (atomic_load(&context->constants) == set) return 1;
+  return 0;
+}
+
+static void free_retired(castoff_instance *instance) {
+  castoff_constants **link = &instance->retired;
+  while (*link) {
+    castoff_constants *set = *link;
+    if (is_pinned(instance, set)) {
+      link = &set->next_retired;
+      continue;
+    }
+    *link = set->next_retired;
+    free_set(set, instance->program->n_constants);
+  }
+}
+
+static int find_constant(const castoff_program *program, const char *name) {
+  for (int i = 0; name && i < program->n_constants; i++)
+    if (strcmp(program->constants[i].name, name) == 0) return i;
+  castoff_refuse(CASTOFF_INVALID_ARGUMENT, "there is no constant named %s", name ? name : "NULL");
+  return -1;
+}
+
+castoff_status castoff_read_constant(castoff_instance *instance, const char *name, const DLTensor *value) {
+  if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  const castoff_program *program = instance->program;
+  const int index = find_constant(program, name);
+  if (index < 0) return CASTOFF_INVALID_ARGUMENT;
+  const castoff_constant_spec *spec = &program->constants[index];
+  const castoff_status status = castoff_check_tensor("constant", name, value, spec->dtype, spec->rank, spec->sizes);
+  if (status != CASTOFF_OK) return status;
+  pthread_mutex_lock(&instance->constants_lock);
+  castoff_scatter(value, atomic_load(&instance->constants)->pointers[index]);
+  pthread_mutex_unlock(&instance->constants_lock);
+  return CASTOFF_OK;
+}
+
+static castoff_status put_value(castoff_instance *instance, castoff_constants *set, const char *name,
+                                const DLTensor *tensor) {
+  const int index = find_constant(instance->program, name);
+  if (index < 0) return CASTOFF_INVALID_ARGUMENT;
+  const castoff_constant_spec *spec = &instance->program->constants[index];
+  if (!(spec->flags & CASTOFF_REPLACEABLE))
+    return castoff_refuse(CASTOFF_NOT_REPLACEABLE,
+                          "constant %s was folded or packed for the kernels when this artefact was built: compile again",
+                          name);
+  const castoff_status status = castoff_check_tensor("constant", name, tensor, spec->dtype, spec->rank, spec->sizes);
+  if (status != CASTOFF_OK) return status;
+  castoff_value *value = castoff_aligned_allocate(sizeof(*value) + (size_t)spec->size_bytes);
+  if (!value)
+    return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %llu bytes for constant %s",
+                          (unsigned long long)spec->size_bytes, name);
+  value->references = 1;
+  castoff_gather(value->data, tensor);
+  if (set->values[index] && --set->values[index]->references == 0) free(set->values[index]);
+  set->values[index] = value;
+  set->pointers[index] = value->data;
+  return CASTOFF_OK;
+}
+
+static castoff_constants *copy_of_current(castoff_instance *instance) {
+  const int32_t count = instance->program->n_constants;
+  const castoff_constants *current = atomic_load(&instance->constants);
+  castoff_constants *set = new_set(count);
+  for (int32_t i = 0; set && i < count; i++) {
+    set->pointers[i] = current->pointers[i];
+    set->values[i] = current->values[i];
+    if (set->values[i]) set->values[i]->references++;
+  }
+  return set;
+}
+
+static castoff_status replace_locked(castoff_instance *instance, int32_t count, const char *const *names,
+                                     const DLTensor *const *values) {
+  castoff_constants *set = copy_of_current(instance);
+  if (!set) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for a set of constants");
+  for (int32_t i = 0; i < count; i++) {
+    const castoff_status status = put_value(instance, set, names[i], values[i]);
+    if (status == CASTOFF_OK) continue;
+    free_set(set, instance->program->n_constants);
+    return status;
+  }
+  castoff_constants *before = atomic_exchange(&instance->constants, set);
+  before->next_retired = instance->retired;
+  instance->retired = before;
+  free_retired(instance);
+  return CASTOFF_OK;
+}
+
+castoff_status castoff_replace_constants(castoff_instance *instance, int32_t count, const char *const *names,
+                                         const DLTensor *const *values) {
+  if (!instance || count < 0 || (count > 0 && (!names || !values)))
+    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, names and values, got NULL");
+  pthread_mutex_lock(&instance->constants_lock);
+  const castoff_status status = replace_locked(instance, count, names, values);
+  pthread_mutex_unlock(&instance->constants_lock);
+  return status;
+}
+
+/* ---- buffers ---- */
+
+static int find_buffer(const castoff_program *program, const char *name) {
+  for (int i = 0; name && i < program->n_buffers; i++)
+    if (strcmp(program->buffers[i].name, name) == 0) return i;
+  castoff_refuse(CASTOFF_INVALID_ARGUMENT, "there is no buffer named %s", name ? name : "NULL");
+  return -1;
+}
+
+static castoff_status access_buffer(castoff_instance *instance, const char *name, const DLTensor *value, int write) {
+  if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  const int index = find_buffer(instance->program, name);
+  if (index < 0) return CASTOFF_INVALID_ARGUMENT;
+  const castoff_buffer_spec *spec = &instance->program->buffers[index];
+  const castoff_status status = castoff_check_tensor("buffer", name, value, spec->dtype, spec->rank, spec->sizes);
+  if (status != CASTOFF_OK) return status;
+  pthread_mutex_lock(&instance->buffers_lock);
+  if (write)
+    castoff_gather(instance->buffers[index], value);
+  else
+    castoff_scatter(value, instance->buffers[index]);
+  pthread_mutex_unlock(&instance->buffers_lock);
+  return CASTOFF_OK;
+}
+
+castoff_status castoff_read_buffer(castoff_instance *instance, const char *name, const DLTensor *value) {
+  return access_buffer(instance, name, value, 0);
+}
+
+castoff_status castoff_write_buffer(castoff_instance *instance, const char *name, const DLTensor *value) {
+  return access_buffer(instance, name, value, 1);
+}
+
+static void copy_initial(const castoff_buffer_spec *spec, const void *initial, void *buffer) {
+  if (initial)
+    memcpy(buffer, initial, (size_t)spec->size_bytes);
+  else
+    memset(buffer, 0, (size_t)spec->size_bytes);
+}
+
+/* From the file, whatever replaced that constant since. */
+static const void *initial_value(const castoff_instance *instance, int index) {
+  const int32_t constant = instance->program->buffers[index].initial_constant;
+  return constant < 0 ? NULL : weight(instance, constant);
+}
+
+/* ---- the state of an instance ---- */
+
+castoff_status castoff_reset_buffers(castoff_instance *instance) {
+  if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  pthread_mutex_lock(&instance->buffers_lock);
+  for (int i = 0; i < instance->program->n_buffers; i++)
+    copy_initial(&instance->program->buffers[i], initial_value(instance, i),
+                 instance->buffers[i]);
+  pthread_mutex_unlock(&instance->buffers_lock);
+  return CASTOFF_OK;
+}
+
+castoff_status castoff_create_state(castoff_instance *instance) {
+  const castoff_program *program = instance->program;
+  castoff_constants *set = new_set(program->n_constants);
+  if (!set) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of constants");
+  for (int i = 0; i < program->n_constants; i++)
+    set->pointers[i] = weight(instance, i);
+  atomic_store(&instance->constants, set);
+  instance->buffers = calloc((size_t)program->n_buffers + 1, sizeof(void *));
+  if (!instance->buffers) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of buffers");
+  for (int i = 0; i < program->n_buffers; i++) {
+    instance->buffers[i] = castoff_aligned_allocate((size_t)program->buffers[i].size_bytes);
+    if (!instance->buffers[i])
+      return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %llu bytes for buffer %s",
+                            (unsigned long long)program->buffers[i].size_bytes, program->buffers[i].name);
+    copy_initial(&program->buffers[i], initial_value(instance, i), instance->buffers[i]);
+  }
+  return CASTOFF_OK;
+}
+
+void castoff_free_state(castoff_instance *instance) {
+  const int32_t count = instance->program->n_constants;
+  while (instance->retired) {
+    castoff_constants *next = instance->retired->next_retired;
+    free_set(instance->retired, count);
+    instance->retired = next;
+  }
+  free_set(atomic_exchange(&instance->constants, NULL), count);
+  for (int i = 0; instance->buffers && i < instance->program->n_buffers; i++) free(instance->buffers[i]);
+  free(instance->buffers);
+  instance->buffers = NULL;
+}
