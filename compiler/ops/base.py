@@ -198,6 +198,16 @@ class Builder:
         self._fresh_symbols += 1
         return shapes.Symbol(f"n{self._fresh_symbols}", low, high)
 
+    def read_symbol(
+        self, value: Value, low: int = 0, high: int = shapes.INFINITY
+    ) -> shapes.SymExpr:
+        """A new symbol that is the value of a 0-d integer; the run fails where it is outside [low, high]."""
+        from .symbols import ReadSymbol
+
+        symbol = self.fresh_symbol(low, high)
+        self.emit(ReadSymbol(symbol), self.cast(value, DType.INT64))
+        return shapes.of_atom(symbol)
+
     def write(self, value: Value, updated: Value) -> None:
         """The source program changes `value` in place to `updated` (same type)."""
         raise OperatorError(f"in-place change of {value} outside an imported program")
