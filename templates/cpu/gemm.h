@@ -1,0 +1,131 @@
+/* gemm.h - matrix products C[m,n] = epilogue(A[m,k] B[k,n]), register-tiled and cache-blocked, batched, parallel.
+ *
+ * For each T of
+ *     f32    float in, accumulated and out in float
+ *     f64    double
+ *     bf16   bfloat16 bits (uint16_t) in, accumulated and out in float
+ *     f16    IEEE half bits (uint16_t) in, accumulated and out in float
+ * there are, with S the input and E the output type:
+ *
+ *     castoff_gemm_T_args        what to compute; all strides in elements of their operand, any sign or zero
+ *         m, n, k                k = 0 gives zeros (and bias)
+ *         a, a_row, a_col        A, any strides
+ *         b, b_row, b_col        B at run time, any strides; unused with b_packed
+ *         b_packed               B as panels (packing.h), aligned to 64 bytes for speed only
+ *         batch_rank, batch_axes leading axes: {size, stride of a, of b (of panels with b_packed: k * round_up(n, 16)
+ *                                for the next matrix), of c}; stride 0 repeats an operand
+ *         c, c_row               plain output; element (i, j) at c[i * c_row + j]; unused with an epilogue
+ *         bias_row, bias_col     NULL, or m or n values added before relu; the same for the whole batch
+ *         relu                   0 or 1 (NaN passes)
+ *         epilogue, epilogue_context   NULL, or called instead of the store, bias and relu
+ *     void castoff_gemm_T_run(const castoff_gemm_T_args *, castoff_pool *, void *scratch)
+ *     int64_t castoff_gemm_T_scratch(batch, m, n, k, b_is_packed, threads)
+ *                                bytes of scratch for any strides; align to 64; batch = product of the batch sizes
+ *
+ * Epilogue: void (*)(const void *context, const E *tile, int64_t tile_stride, int64_t row0, int64_t col0,
+ *                    int64_t rows, int64_t cols, int64_t batch)
+ * gets finished elements (row0 + i, col0 + j) in tile[i * tile_stride + j], at most 14 x 128 at once (448 elements as a
+ * rule), each exactly once, in no order, from any thread; batch is the flat batch index (row-major over batch_axes).
+ *
+ * Results are the same bits for any number of threads, on one CPU level.
+ */
+#ifndef CASTOFF_CPU_GEMM_H
+#define CASTOFF_CPU_GEMM_H
+
+#include "castoff_pool.h"
+#include "packing.h"
+
+/* Rows of a register tile that is two vectors wide, four, eight: as many as the vector registers hold. */
+#if CASTOFF_VECTOR_BYTES == 64
+#define CASTOFF_MR 14
+#define CASTOFF_MR4 6
+#define CASTOFF_MR8 3
+#else
+#define CASTOFF_MR 6
+#define CASTOFF_MR4 3
+#define CASTOFF_MR8 1
+#endif
+#define CASTOFF_TILE_ELEMENTS 512
+
+/* Cache sizes that blocking assumes: the smallest of the level's common processors that does not waste the rest. */
+#define CASTOFF_L1_BYTES (32 << 10)
+#define CASTOFF_L2_BYTES (CASTOFF_VECTOR_BYTES == 64 ? 1 << 20 : 512 << 10)
+#define CASTOFF_L3_BYTES (8 << 20)
+/* k up to MAX is one block; more is cut into blocks of about KC, summed through memory. */
+#define CASTOFF_KC_MAX 4096
+#define CASTOFF_KC 2048
+#define CASTOFF_SUM_COLUMNS 256
+
+typedef struct {
+    int64_t size, a, b, c;
+} castoff_gemm_axis;
+
+#define G(name) castoff_gemm_f32_##name
+#define E float
+#define S float
+#define V castoff_vf32
+#define LANES CASTOFF_VF32_LANES
+#define LOAD_E castoff_load_f32
+#define STORE_E castoff_store_f32
+#define LOAD_S castoff_load_f32
+#define WIDEN(x) (x)
+#define SPLAT castoff_splat_f32
+#define FMA castoff_fma_f32
+#define RELU castoff_relu_f32
+#define SUM castoff_sum_f32
+#define SAME 1
+#define PACK_PANELS castoff_pack_panels_f32
+#include "gemm_engine.h"
+
+#define G(name) castoff_gemm_f64_##name
+#define E double
+#define S double
+#define V castoff_vf64
+#define LANES CASTOFF_VF64_LANES
+#define LOAD_E castoff_load_f64
+#define STORE_E castoff_store_f64
+#define LOAD_S castoff_load_f64
+#define WIDEN(x) (x)
+#define SPLAT castoff_splat_f64
+#define FMA castoff_fma_f64
+#define RELU castoff_relu_f64
+#define SUM castoff_sum_f64
+#define SAME 1
+#define PACK_PANELS castoff_pack_panels_f64
+#include "gemm_engine.h"
+
+#define G(name) castoff_gemm_bf16_##name
+#define E float
+#define S uint16_t
+#define V castoff_vf32
+#define LANES CASTOFF_VF32_LANES
+#define LOAD_E castoff_load_f32
+#define STORE_E castoff_store_f32
+#define LOAD_S castoff_load_bf16
+#define WIDEN castoff_widen_bf16
+#define SPLAT castoff_splat_f32
+#define FMA castoff_fma_f32
+#define RELU castoff_relu_f32
+#define SUM castoff_sum_f32
+#define SAME 0
+#define PACK_PANELS castoff_pack_panels_bf16
+#include "gemm_engine.h"
+
+#define G(name) castoff_gemm_f16_##name
+#define E float
+#define S uint16_t
+#define V castoff_vf32
+#define LANES CASTOFF_VF32_LANES
+#define LOAD_E castoff_load_f32
+#define STORE_E castoff_store_f32
+#define LOAD_S castoff_load_f16
+#define WIDEN castoff_widen_f16
+#define SPLAT castoff_splat_f32
+#define FMA castoff_fma_f32
+#define RELU castoff_relu_f32
+#define SUM castoff_sum_f32
+#define SAME 0
+#define PACK_PANELS castoff_pack_panels_f16
+#include "gemm_engine.h"
+
+#endif

@@ -1,0 +1,156 @@
+/* simd.h - native vectors of float and double, by compiler vector extensions, for any target.
+ *
+ * One unit is compiled once per CPU level; the width follows the level's flags: 64 bytes with AVX-512, 32 with
+ * AVX2 and FMA, 16 elsewhere. No intrinsic header is included (immintrin.h alone costs a quarter of a second).
+ * castoff_fma_* is one fused instruction wherever the level has one, whatever -ffp-contract says.
+ * The _u types may be loaded from and stored to any address that is aligned for the element.
+ */
+#ifndef CASTOFF_CPU_SIMD_H
+#define CASTOFF_CPU_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define CASTOFF_VECTOR_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define CASTOFF_VECTOR_BYTES 32
+#else
+#define CASTOFF_VECTOR_BYTES 16
+#endif
+
+#define CASTOFF_UNUSED __attribute__((unused))
+#define CASTOFF_INLINE static inline __attribute__((always_inline, unused))
+#define CASTOFF_NOINLINE static __attribute__((noinline, unused))
+
+#if defined(__clang__)
+#define CASTOFF_UNROLL _Pragma("clang loop unroll(full)")
+#define CASTOFF_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#else
+#define CASTOFF_UNROLL _Pragma("GCC unroll 32")
+#define CASTOFF_NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+
+#ifndef __has_builtin
+#define __has_builtin(x) 0
+#endif
+
+#define CASTOFF_VF32_LANES (CASTOFF_VECTOR_BYTES / 4)
+#define CASTOFF_VF64_LANES (CASTOFF_VECTOR_BYTES / 8)
+
+typedef float castoff_vf32 __attribute__((vector_size(CASTOFF_VECTOR_BYTES), may_alias));
+typedef float castoff_vf32_u __attribute__((vector_size(CASTOFF_VECTOR_BYTES), aligned(4), may_alias));
+typedef int32_t castoff_vi32 __attribute__((vector_size(CASTOFF_VECTOR_BYTES), may_alias));
+typedef uint32_t castoff_vu32 __attribute__((vector_size(CASTOFF_VECTOR_BYTES), may_alias));
+typedef uint16_t castoff_vu16 __attribute__((vector_size(CASTOFF_VECTOR_BYTES / 2), may_alias));
+typedef uint16_t castoff_vu16_u __attribute__((vector_size(CASTOFF_VECTOR_BYTES / 2), aligned(2), may_alias));
+typedef double castoff_vf64 __attribute__((vector_size(CASTOFF_VECTOR_BYTES), may_alias));
+typedef double castoff_vf64_u __attribute__((vector_size(CASTOFF_VECTOR_BYTES), aligned(8), may_alias));
+typedef int64_t castoff_vi64 __attribute__((vector_size(CASTOFF_VECTOR_BYTES), may_alias));
+
+typedef float castoff_f32x4 __attribute__((vector_size(16), may_alias));
+typedef float castoff_f32x4_u __attribute__((vector_size(16), aligned(4), may_alias));
+
+CASTOFF_INLINE castoff_vf32 castoff_load_f32(const float *p) { return *(const castoff_vf32_u *)p; }
+CASTOFF_INLINE void castoff_store_f32(float *p, castoff_vf32 v) { *(castoff_vf32_u *)p = v; }
+CASTOFF_INLINE castoff_vf64 castoff_load_f64(const double *p) { return *(const castoff_vf64_u *)p; }
+CASTOFF_INLINE void castoff_store_f64(double *p, castoff_vf64 v) { *(castoff_vf64_u *)p = v; }
+
+CASTOFF_INLINE castoff_vf32 castoff_splat_f32(float x) {
+#if CASTOFF_VECTOR_BYTES == 64
+    return (castoff_vf32){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif CASTOFF_VECTOR_BYTES == 32
+    return (castoff_vf32){x, x, x, x, x, x, x, x};
+#else
+    return (castoff_vf32){x, x, x, x};
+#endif
+}
+
+CASTOFF_INLINE castoff_vf64 castoff_splat_f64(double x) {
+#if CASTOFF_VECTOR_BYTES == 64
+    return (castoff_vf64){x, x, x, x, x, x, x, x};
+#elif CASTOFF_VECTOR_BYTES == 32
+    return (castoff_vf64){x, x, x, x};
+#else
+    return (castoff_vf64){x, x};
+#endif
+}
+
+CASTOFF_INLINE castoff_vf32 castoff_fma_f32(castoff_vf32 a, castoff_vf32 b, castoff_vf32 c) {
+#if defined(__clang__) && __has_builtin(__builtin_elementwise_fma)
+    return __builtin_elementwise_fma(a, b, c);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 64
+    return __builtin_ia32_vfmaddps512_mask(a, b, c, (unsigned short)0xffff, 4);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 32
+    return __builtin_ia32_vfmaddps256(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+CASTOFF_INLINE castoff_vf64 castoff_fma_f64(castoff_vf64 a, castoff_vf64 b, castoff_vf64 c) {
+#if defined(__clang__) && __has_builtin(__builtin_elementwise_fma)
+    return __builtin_elementwise_fma(a, b, c);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 64
+    return __builtin_ia32_vfmaddpd512_mask(a, b, c, (unsigned char)0xff, 4);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 32
+    return __builtin_ia32_vfmaddpd256(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* max(x, 0) that lets NaN through. */
+CASTOFF_INLINE castoff_vf32 castoff_relu_f32(castoff_vf32 x) {
+    return (castoff_vf32)((castoff_vi32)x & ~(castoff_vi32)(x < castoff_splat_f32(0)));
+}
+CASTOFF_INLINE castoff_vf64 castoff_relu_f64(castoff_vf64 x) {
+    return (castoff_vf64)((castoff_vi64)x & ~(castoff_vi64)(x < castoff_splat_f64(0)));
+}
+
+/* Lanes are added in a fixed tree, so the sum is a function of the vector alone. */
+CASTOFF_INLINE float castoff_sum_f32(castoff_vf32 v) {
+    float lane[CASTOFF_VF32_LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int width = CASTOFF_VF32_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+CASTOFF_INLINE double castoff_sum_f64(castoff_vf64 v) {
+    double lane[CASTOFF_VF64_LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int width = CASTOFF_VF64_LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+
+/* Scalar widening of the 16-bit formats: bits in, exact float out (NaN payloads kept, subnormals included). */
+CASTOFF_INLINE float castoff_float_of_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+CASTOFF_INLINE float castoff_widen_bf16(uint16_t bits) { return castoff_float_of_bits((uint32_t)bits << 16); }
+CASTOFF_INLINE float castoff_widen_f16(uint16_t bits) {
+    uint32_t magnitude = (uint32_t)(bits & 0x7fff) << 13;
+    float scaled = castoff_float_of_bits(magnitude) * 0x1p112f;
+    uint32_t result;
+    memcpy(&result, &scaled, 4);
+    if (magnitude >= 0x0f800000u) result = magnitude | 0x7f800000u;
+    return castoff_float_of_bits(result | (uint32_t)(bits & 0x8000) << 16);
+}
+
+CASTOFF_INLINE castoff_vf32 castoff_load_bf16(const uint16_t *p) {
+    castoff_vu32 wide = __builtin_convertvector(*(const castoff_vu16_u *)p, castoff_vu32);
+    return (castoff_vf32)(wide << 16);
+}
+CASTOFF_INLINE castoff_vf32 castoff_load_f16(const uint16_t *p) {
+    castoff_vu32 wide = __builtin_convertvector(*(const castoff_vu16_u *)p, castoff_vu32);
+    castoff_vu32 magnitude = (wide & 0x7fff) << 13;
+    castoff_vu32 result = (castoff_vu32)((castoff_vf32)magnitude * castoff_splat_f32(0x1p112f));
+    result |= (castoff_vu32)(magnitude >= 0x0f800000u) & 0x7f800000u;
+    result |= (castoff_vu32)(magnitude >= 0x0f800000u) & magnitude;
+    return (castoff_vf32)(result | (wide & 0x8000) << 16);
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
+#include "gemm.h"
+
+struct castoff_pool {
+    int threads;
+};
+
+#define ENTRY(T)                                                                                                      \
+    int64_t test_gemm_##T##_scratch(int64_t batch, int64_t m, int64_t n, int64_t k, int packed, int threads) {       \
+        return castoff_gemm_##T##_scratch(batch, m, n, k, packed, threads);                                          \
+    }                                                                                                                 \
+    void test_gemm_##T(const castoff_gemm_##T##_args *args, int threads, void *scratch) {                            \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_gemm_##T##_run(args, &pool, scratch);                                                                \
+    }
+ENTRY(f32)
+ENTRY(f64)
+ENTRY(bf16)
+ENTRY(f16)
+
+/* Epilogues that write 2 x + 1 to a dense [batch, m, n] output whose pointer, rows and columns are the context. */
+typedef struct {
+    void *out;
+    int64_t rows, cols;
+} test_output;
+
+void test_epilogue_f32(const void *context, const float *tile, int64_t stride, int64_t row0, int64_t col0, int64_t rows,
+                       int64_t cols, int64_t batch) {
+    const test_output *o = context;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            ((float *)o->out)[(batch * o->rows + row0 + i) * o->cols + col0 + j] = 2 * tile[i * stride + j] + 1;
+}
+void test_epilogue_f64(const void *context, const double *tile, int64_t stride, int64_t row0, int64_t col0, int64_t rows,
+                       int64_t cols, int64_t batch) {
+    const test_output *o = context;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            ((double *)o->out)[(batch * o->rows + row0 + i) * o->cols + col0 + j] = 2 * tile[i * stride + j] + 1;
+}
