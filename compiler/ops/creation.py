@@ -30,7 +30,11 @@ class Full(Op):
         return (np.full(env.shape(self.shape), value).astype(self.dtype.numpy),)
 
     def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
-        return (kernels.Pointwise(lambda index: kernels.literal(self.value, self.dtype)),)
+        element = kernels.literal(self.value, self.dtype)
+        if self.dtype.compute is not self.dtype:  # as a narrow float holds it
+            rounded = np.array(element.value).astype(self.dtype.numpy)
+            element = kernels.literal(rounded.astype(np.float32).item(), self.dtype)
+        return (kernels.Pointwise(lambda index: element),)
 
     def __str__(self) -> str:  # nan == nan must not make two equal graphs print differently
         return f"Full[{self.value!r}, {self.dtype.value}]"

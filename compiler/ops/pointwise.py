@@ -18,7 +18,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
-from .base import Environment, Op, OperatorError
+from .base import Builder, Environment, Op, Operand, OperatorError, WeakScalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Row:
 
     reference: Callable[..., Any]
     result: str = "same"
-    """"same", "bool" (a predicate) or "real" (the real dtype of a complex input)."""
+    """"same", "bool" (a predicate), "real" or "complex" (the dtype of, or made of, real parts) or "int32"."""
     cost: int = 1
     """Rough instructions per element: what costs more than a few is not computed twice to save a store."""
 
@@ -57,6 +57,10 @@ class PointwiseOp(Op):
             dtype = DType.BOOL
         elif result == "real":
             dtype = dtype.real
+        elif result == "complex":
+            dtype = dtype.complex
+        elif result == "int32":
+            dtype = DType.INT32
         return (TensorType(dtype, shape),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -79,6 +83,63 @@ def pointwise(name: str) -> PointwiseOp:
     """The primitive of a name; `KeyError` where there is none."""
     TABLE[name]
     return PointwiseOp(name)
+
+
+def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy function that applies a function of Python floats to each element, in double precision.
+
+    Where it raises, as `math` does outside a function's domain, the element is NaN.
+    """
+
+    def one(*numbers: float) -> Any:
+        try:
+            return function(*numbers)
+        except (ValueError, ZeroDivisionError, OverflowError):
+            return float("nan")
+
+    def apply(*arrays: np.ndarray) -> np.ndarray:
+        dtype = arrays[0].dtype
+        wide = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in arrays))
+        elements = [one(*map(float, numbers)) for numbers in zip(*(x.reshape(-1) for x in wide))]
+        return np.array(elements, np.float64).reshape(wide[0].shape).astype(dtype)
+
+    return apply
+
+
+def compute_operands(
+    b: Builder, *operands: Operand, floating: bool = False
+) -> tuple[DType, tuple[Value, ...]]:
+    """The common dtype of operands, and the operands in the type its arithmetic is done in.
+
+    For operators of several steps: narrow floats stay float32 between the steps, and numbers are not
+    rounded to the narrow type. Cast the result to the dtype that is given first.
+    """
+    dtype = b.result_type(*operands)
+    if floating and not (dtype.is_float or dtype.is_complex):
+        dtype = DType.FLOAT32
+    return dtype, tuple(b.tensor(operand, dtype.compute) for operand in operands)
+
+
+def apply_promoted(
+    b: Builder, name: str, *operands: Operand, floating: bool = False, dtype: DType | None = None
+) -> Value:
+    """A pointwise primitive of operands cast to their common dtype (or to `dtype`).
+
+    Numbers keep float32 precision beside tensors of narrow floats, as in PyTorch's kernels.
+    """
+    dtype = dtype or b.result_type(*operands)
+    if floating and not (dtype.is_float or dtype.is_complex):
+        dtype = DType.FLOAT32
+    inner = dtype.compute if any(not isinstance(x, Value) for x in operands) else dtype
+    result = b.apply(name, *(b.tensor(operand, inner) for operand in operands))
+    return b.cast(result, dtype) if result.dtype is inner else result
+
+
+def plain_number(operand: Operand | None) -> int | float | complex | None:
+    """The number an operand is known to be, else None."""
+    if isinstance(operand, (Value, WeakScalar, shapes.SymExpr)):
+        return None
+    return operand
 
 
 def broadcast(what: str, *inputs: TensorType) -> shapes.Shape:
@@ -143,17 +204,19 @@ class Where(Op):
 
 @dataclass(frozen=True, slots=True)
 class BitCast(Op):
-    """The same bits as another dtype of the same size."""
+    """The same bytes as another dtype; where sizes differ the last dimension grows or shrinks."""
 
     dtype: DType
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        if inputs[0].dtype.itemsize != self.dtype.itemsize:
-            raise OperatorError(f"{inputs[0]} seen as {self.dtype.value}: sizes differ")
-        return (TensorType(self.dtype, inputs[0].shape),)
+        (x,) = inputs
+        return (TensorType(self.dtype, _bitcast_shape(x.shape, x.dtype, self.dtype)),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.ascontiguousarray(inputs[0]).view(self.dtype.numpy),)
+        x = inputs[0]
+        if x.ndim == 0:
+            return (x.reshape(1).view(self.dtype.numpy).reshape(()),)
+        return (np.ascontiguousarray(x).view(self.dtype.numpy),)
 
     def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
         call = kernels.LibraryCall(
@@ -162,10 +225,22 @@ class BitCast(Op):
             (
                 kernels.Out(0),
                 kernels.In(0),
-                kernels.Size(shapes.element_count(inputs[0].shape) * self.dtype.itemsize),
+                kernels.Size(shapes.element_count(inputs[0].shape) * inputs[0].dtype.itemsize),
             ),
         )
         return (call,)
+
+
+def _bitcast_shape(shape: shapes.Shape, old: DType, new: DType) -> shapes.Shape:
+    """The shape of a tensor whose bytes are read as another dtype."""
+    if old.itemsize == new.itemsize:
+        return shape
+    if not shape:
+        raise OperatorError(f"0-d {old.value} seen as {new.value}: sizes differ")
+    count = shape[-1] * old.itemsize
+    if shapes.is_equal(shapes.mod(count, new.itemsize), 0) is False:
+        raise OperatorError(f"last dimension {shape[-1]} of {old.value} seen as {new.value}")
+    return (*shape[:-1], shapes.floordiv(count, new.itemsize))
 
 
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:

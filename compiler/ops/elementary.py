@@ -1,0 +1,232 @@
+"""Functions of one operand: exponentials, trigonometry, rounding, signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from .base import Builder, OperatorError, target
+from .pointwise import compute_operands, elementwise, register_pointwise
+
+_FLOAT_ONLY: dict[str, tuple[str, ...]] = {
+    "exp": ("exp",),
+    "exp2": ("exp2", "special_exp2"),
+    "expm1": ("expm1", "special_expm1"),
+    "log": ("log",),
+    "log2": ("log2",),
+    "log10": ("log10",),
+    "log1p": ("log1p", "special_log1p"),
+    "sqrt": ("sqrt",),
+    "rsqrt": ("rsqrt",),
+    "reciprocal": ("reciprocal",),
+    "sigmoid": ("sigmoid", "special_expit"),
+    "sin": ("sin",),
+    "cos": ("cos",),
+    "tan": ("tan",),
+    "asin": ("asin", "arcsin"),
+    "acos": ("acos", "arccos"),
+    "atan": ("atan", "arctan"),
+    "sinh": ("sinh",),
+    "cosh": ("cosh",),
+    "tanh": ("tanh",),
+    "asinh": ("asinh", "arcsinh"),
+    "acosh": ("acosh", "arccosh"),
+    "atanh": ("atanh", "arctanh"),
+    "sinc": ("sinc", "special_sinc"),
+    "erf": ("erf", "special_erf"),
+    "erfc": ("erfc", "special_erfc"),
+    "erfinv": ("erfinv", "special_erfinv"),
+}
+"""Primitive -> the names PyTorch has for it. Integers become float32 first."""
+
+
+def apply_floating(b: Builder, name: str, x: Value) -> Value:
+    """A primitive of a tensor whose integers become float32."""
+    (operand,) = b.promoted(x, floating=True)
+    return b.apply(name, operand)
+
+
+def _register_floating(primitive: str, names: tuple[str, ...]) -> None:
+    @target(*(f"aten.{name}.default" for name in names))
+    def function(b: Builder, self: Value) -> Value:
+        return apply_floating(b, primitive, self)
+
+
+for _primitive, _names in _FLOAT_ONLY.items():
+    _register_floating(_primitive, _names)
+
+
+@target("aten.neg.default", "aten.negative.default")
+def neg(b: Builder, self: Value) -> Value:
+    if self.dtype is DType.BOOL:
+        raise OperatorError("negation of a bool tensor: use logical_not")
+    return b.apply("neg", self)
+
+
+@target("aten.positive.default", alias=True)
+def positive(b: Builder, self: Value) -> Value:
+    return self
+
+
+@target("aten.abs.default", "aten.absolute.default")
+def absolute(b: Builder, self: Value) -> Value:
+    return self if self.dtype is DType.BOOL or not self.dtype.is_signed else b.apply("abs", self)
+
+
+# -------------------------------------------------------------------------------------- rounding
+
+
+def _register_rounding(primitive: str, *names: str) -> None:
+    @target(*(f"aten.{name}.default" for name in names))
+    def function(b: Builder, self: Value) -> Value:
+        return b.apply(primitive, self) if self.dtype.is_float else self
+
+
+_register_rounding("floor", "floor")
+_register_rounding("ceil", "ceil")
+_register_rounding("trunc", "trunc", "fix")
+_register_rounding("round", "round")
+
+
+@target("aten.round.decimals")
+def round_decimals(b: Builder, self: Value, *, decimals: int) -> Value:
+    """To a number of decimals, halves to even; negative numbers round to tens, hundreds, …"""
+    if not self.dtype.is_float:
+        return self
+    if decimals == 0:
+        return b.apply("round", self)
+    scale = b.full((), 10.0 ** abs(decimals), self.dtype)
+    first, last = ("mul", "div") if decimals > 0 else ("div", "mul")
+    return b.apply(last, b.apply("round", b.apply(first, self, scale)), scale)
+
+
+@target("aten.special_round.default")
+def special_round(b: Builder, self: Value, *, decimals: int = 0) -> Value:
+    return round_decimals(b, self, decimals=decimals)
+
+
+@target("aten.frac.default")
+def frac(b: Builder, self: Value) -> Value:
+    return b.apply("sub", self, b.apply("trunc", self))
+
+
+# ----------------------------------------------------------------------------------------- signs
+
+
+@target("aten.sign.default", "prims.sign.default")
+def sign(b: Builder, self: Value) -> Value:
+    return self if self.dtype is DType.BOOL else b.apply("sign", self)
+
+
+@target("aten.sgn.default")
+def sgn(b: Builder, self: Value) -> Value:
+    """The sign; of a complex number the unit number of its direction, 0 for 0."""
+    return b.apply("sgn", self) if self.dtype.is_complex else sign(b, self)
+
+
+# ---------------------------------------------------------------------------------------- others
+
+
+@target("aten.deg2rad.default")
+def deg2rad(b: Builder, self: Value) -> Value:
+    return _scaled(b, self, math.pi / 180)
+
+
+@target("aten.rad2deg.default")
+def rad2deg(b: Builder, self: Value) -> Value:
+    return _scaled(b, self, 180 / math.pi)
+
+
+def _scaled(b: Builder, x: Value, factor: float) -> Value:
+    dtype, (operand,) = compute_operands(b, x, floating=True)
+    return b.cast(b.apply("mul", operand, b.full((), factor, operand.dtype)), dtype)
+
+
+@target("aten.logit.default", "aten.special_logit.default")
+def logit(b: Builder, self: Value, eps: float | None = None) -> Value:
+    dtype, (x,) = compute_operands(b, self, floating=True)
+    one = b.full((), 1, x.dtype)
+    if eps is not None:
+        x = b.apply("maximum", x, b.full((), eps, x.dtype))
+        x = b.apply("minimum", x, b.full((), 1 - eps, x.dtype))
+    return b.cast(b.apply("log", b.apply("div", x, b.apply("sub", one, x))), dtype)
+
+
+@target("aten.frexp.Tensor", "prims.frexp.default")
+def frexp(b: Builder, self: Value) -> tuple[Value, Value]:
+    """(mantissa in [0.5, 1), int32 exponent) with self = mantissa * 2**exponent."""
+    if not self.dtype.is_float:
+        raise OperatorError(f"frexp of {self.dtype.value}: only floats have an exponent")
+    return b.apply("frexp_mantissa", self), b.apply("frexp_exponent", self)
+
+
+def _sgn(x: np.ndarray) -> np.ndarray:
+    if not np.iscomplexobj(x):
+        return np.sign(x)
+    size = np.abs(x)
+    return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+
+
+def _sinc(x: np.ndarray) -> np.ndarray:
+    angle = x * np.array(np.pi, x.dtype)
+    return np.where(x == 0, 1, np.sin(angle) / np.where(x == 0, 1, angle)).astype(x.dtype)
+
+
+def erfinv(p: float) -> float:
+    """The inverse of the error function: a rational start, then Newton steps."""
+    if not -1 < p < 1:
+        return math.copysign(math.inf, p) if abs(p) == 1 else math.nan
+    if p == 0:
+        return p
+    if abs(p) > 0.5:  # solve erfc(x) = q in the tail, where erf has no digits left
+        return math.copysign(_erfc_inverse(1 - abs(p)), p)
+    x = p * math.sqrt(math.pi) / 2
+    for _ in range(30):
+        step = (math.erf(x) - p) / (2 / math.sqrt(math.pi) * math.exp(-x * x))
+        x -= step
+        if abs(step) <= 1e-17 * abs(x):
+            break
+    return x
+
+
+def _erfc_inverse(q: float) -> float:
+    x = math.sqrt(max(-math.log(q), 0.05))
+    for _ in range(80):  # Newton on log erfc, which is nearly a parabola
+        slope = -2 / math.sqrt(math.pi) * math.exp(-x * x) / math.erfc(x)
+        step = (math.log(math.erfc(x)) - math.log(q)) / slope
+        x -= step
+        if abs(step) <= 1e-16 * abs(x):
+            break
+    return x
+
+
+_ROWS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
+    "exp2": (np.exp2, 12),
+    "expm1": (np.expm1, 16),
+    "log2": (np.log2, 12),
+    "log10": (np.log10, 12),
+    "log1p": (np.log1p, 16),
+    "tan": (np.tan, 20),
+    "asin": (np.arcsin, 16),
+    "acos": (np.arccos, 16),
+    "atan": (np.arctan, 16),
+    "sinh": (np.sinh, 16),
+    "cosh": (np.cosh, 16),
+    "asinh": (np.arcsinh, 16),
+    "acosh": (np.arccosh, 16),
+    "atanh": (np.arctanh, 16),
+    "sinc": (_sinc, 16),
+    "erf": (elementwise(math.erf), 16),
+    "erfc": (elementwise(math.erfc), 20),
+    "erfinv": (elementwise(erfinv), 24),
+    "sign": (np.sign, 2),
+    "sgn": (_sgn, 4),
+}
+for _row, (_reference, _cost) in _ROWS.items():
+    register_pointwise(_row, _reference, cost=_cost)
+register_pointwise("frexp_mantissa", lambda x: np.frexp(x)[0], cost=4)
+register_pointwise("frexp_exponent", lambda x: np.frexp(x)[1], "int32", cost=4)
