@@ -212,13 +212,15 @@ CASTOFF_INLINE double castoff_log2_internal(double x) {
     double log_m, e = castoff_log_parts(x, &log_m);
     return castoff_log_ends(x, e + log_m * 0x1.71547652b82fep0);
 }
-/* log(1 + x) for any x a float can hold or a sum of a few such. */
-CASTOFF_INLINE double castoff_log1p_internal(double x) {
+/* log(1 + x) for x > -1, finite (NaN stays). */
+CASTOFF_INLINE double castoff_log1p_inside(double x) {
     double u = 1.0 + x;
     double log_m, e = castoff_log_parts(u, &log_m);
     double lost = (x - (u - 1.0)) / u;
-    double result = e * 0x1.62e42fefa39efp-1 + (log_m + lost);
-    result = castoff_log_ends(u, result);
+    return e * 0x1.62e42fefa39efp-1 + (log_m + lost);
+}
+CASTOFF_INLINE double castoff_log1p_internal(double x) {
+    double result = castoff_log_ends(1.0 + x, castoff_log1p_inside(x));
     return x == 0.0 ? x : result;
 }
 CASTOFF_INLINE float castoff_log2_f32(float x) { return (float)castoff_log2_internal((double)x); }
@@ -231,14 +233,14 @@ CASTOFF_INLINE float castoff_logaddexp_f32(float a, float b) {
     float larger = castoff_maximum_f32(a, b);
     double gap = -__builtin_fabs((double)a - (double)b);
     gap = gap < -200.0 ? -200.0 : gap;
-    float result = (float)((double)larger + castoff_log1p_internal(castoff_exp_internal(gap)));
+    float result = (float)((double)larger + castoff_log1p_inside(castoff_exp_internal(gap)));
     return (a == b) & (castoff_abs_f32(a) == __builtin_inff()) ? a : result;
 }
 CASTOFF_INLINE float castoff_logaddexp2_f32(float a, float b) {
     float larger = castoff_maximum_f32(a, b);
     double gap = -__builtin_fabs((double)a - (double)b) * 0x1.62e42fefa39efp-1;
     gap = gap < -200.0 ? -200.0 : gap;
-    double rest = castoff_log1p_internal(castoff_exp_internal(gap)) * 0x1.71547652b82fep0;
+    double rest = castoff_log1p_inside(castoff_exp_internal(gap)) * 0x1.71547652b82fep0;
     float result = (float)((double)larger + rest);
     return (a == b) & (castoff_abs_f32(a) == __builtin_inff()) ? a : result;
 }
@@ -395,6 +397,28 @@ CASTOFF_INLINE float castoff_acos_f32(float x) {
     double near_one = x < 0.0f ? 0x1.921fb54442d18p1 - 2.0 * r : 2.0 * r;
     return (float)(is_small ? near_zero : near_one);
 }
+/* atan(t) for |t| <= tan(pi/8), relative error 2^-35 */
+CASTOFF_INLINE double castoff_atan_reduced(double t) {
+    double z = t * t;
+    double p = 0.04696981130637;
+    p = p * z + -0.08451776798652241;
+    p = p * z + 0.11039816883278851;
+    p = p * z + -0.14281545239629753;
+    p = p * z + 0.19999882775033098;
+    p = p * z + -0.33333332091878737;
+    p = p * z + 0.9999999999785086;
+    return p * t;
+}
+CASTOFF_INLINE float castoff_atan_f32(float x) {
+    double a = (double)castoff_abs_f32(x);
+    int is_large = a > 0x1.3504f333f9de6p1, is_middle = a > 0x1.a827999fcef32p-2;
+    double top = is_middle ? a - 1.0 : a, bottom = is_middle ? a + 1.0 : 1.0;
+    double base = is_middle ? 0x1.921fb54442d18p-1 : 0.0;
+    top = is_large ? -1.0 : top;
+    bottom = is_large ? a : bottom;
+    base = is_large ? 0x1.921fb54442d18p0 : base;
+    return castoff_copysign_f32((float)(base + castoff_atan_reduced(top / bottom)), x);
+}
 CASTOFF_INLINE float castoff_atan2_f32(float y, float x) {
     double ax = (double)castoff_abs_f32(x), ay = (double)castoff_abs_f32(y);
     double large = ay > ax ? ay : ax, small = ay > ax ? ax : ay;
@@ -403,22 +427,13 @@ CASTOFF_INLINE float castoff_atan2_f32(float y, float x) {
     double top = is_diagonal ? small - large : small, bottom = is_diagonal ? small + large : large;
     top = is_degenerate ? 0.0 : top;
     bottom = is_degenerate ? 1.0 : bottom;
-    double t = top / bottom, z = t * t;
-    double p = 0.04696981130637;
-    p = p * z + -0.08451776798652241;
-    p = p * z + 0.11039816883278851;
-    p = p * z + -0.14281545239629753;
-    p = p * z + 0.19999882775033098;
-    p = p * z + -0.33333332091878737;
-    p = p * z + 0.9999999999785086;
-    double r = p * t;
+    double r = castoff_atan_reduced(top / bottom);
     r = is_diagonal | (small == __builtin_inf()) ? r + 0x1.921fb54442d18p-1 : r;
     r = is_steep ? 0x1.921fb54442d18p0 - r : r;
     r = (castoff_bits_f32(x) >> 31) ? 0x1.921fb54442d18p1 - r : r;
     float result = castoff_copysign_f32((float)r, y);
     return (x != x) | (y != y) ? x + y : result;
 }
-CASTOFF_INLINE float castoff_atan_f32(float x) { return castoff_atan2_f32(x, 1.0f); }
 
 /* ---- hyperbolic functions ---- */
 
@@ -550,7 +565,9 @@ CASTOFF_INLINE float castoff_sigmoid_f32(float x) {
 CASTOFF_INLINE float castoff_silu_f32(float x) { return x * castoff_sigmoid_f32(x); }
 CASTOFF_INLINE float castoff_log_sigmoid_f32(float x) {
     float smaller = x < 0.0f ? x : 0.0f;
-    double tail = castoff_log1p_internal(castoff_exp_internal((double)(castoff_abs_f32(x) > 200.0f ? -200.0f : -castoff_abs_f32(x))));
+    double gap = -(double)castoff_abs_f32(x);
+    gap = gap < -200.0 ? -200.0 : gap;
+    double tail = castoff_log1p_inside(castoff_exp_internal(gap));
     return (float)((double)smaller - tail);
 }
 CASTOFF_INLINE float castoff_softplus_f32(float x, float beta, float threshold) {
@@ -558,7 +575,7 @@ CASTOFF_INLINE float castoff_softplus_f32(float x, float beta, float threshold) 
     double bounded = (double)scaled;
     bounded = bounded > 200.0 ? 200.0 : bounded;
     bounded = bounded < -200.0 ? -200.0 : bounded;
-    float soft = (float)(castoff_log1p_internal(castoff_exp_internal(bounded)) / (double)beta);
+    float soft = (float)(castoff_log1p_inside(castoff_exp_internal(bounded)) / (double)beta);
     return scaled > threshold ? x : soft;
 }
 
