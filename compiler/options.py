@@ -1,0 +1,215 @@
+"""What a caller may choose about a compilation, and the only place that reads the environment for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from .errors import OptionError
+
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
+"""CPU levels a file can hold code for, lowest first; "portable" stands for the first three."""
+
+SANITIZERS = ("address", "undefined", "thread")
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How to compile. Every field has a default; what the environment sets fills in fields left at theirs.
+
+    target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at load), or CPU levels
+        between commas, or "native" for the processor at hand.
+    opt_level: the C compiler's -O level.
+    debug: keep symbols and line numbers.
+    sanitize: sanitizers to build with, between commas: address, undefined, thread.
+    cc: the C compiler as a command; None takes $CC, else the first of gcc, clang, cc and zig that works.
+    jobs: compilers that run at once; 0 takes one for each processor this process may use.
+    cache: whether compiled objects are kept and found again.
+    cache_folder: where; None takes $CASTOFF_CACHE, else ~/.cache/castoff.
+    cache_limit_bytes: size that the cache is trimmed to.
+    name: what the program calls itself; None takes the name of the output file.
+    progress: report stages on standard error.
+    dump: folder that every stage is written to, numbered (CASTOFF_DUMP).
+    debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on standard error
+        (CASTOFF_DEBUG).
+    """
+
+    target_cpu: str = "portable"
+    opt_level: int = 3
+    debug: bool = False
+    sanitize: str = ""
+    cc: str | None = None
+    jobs: int = 0
+    cache: bool = True
+    cache_folder: str | None = None
+    cache_limit_bytes: int = 2 << 30
+    name: str | None = None
+    progress: bool = False
+    dump: str | None = None
+    debug_level: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} = {getattr(self, name)!r}: {wanted}"
+            for name, (is_valid, wanted) in _RULES.items()
+            if not is_valid(getattr(self, name))
+        ]
+        if problems:
+            raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
+
+    @property
+    def cpu_levels(self) -> tuple[str, ...]:
+        """The CPU levels to build, lowest first: ("x86-64", "x86-64-v3", "x86-64-v4")."""
+        if platform.machine() not in ("x86_64", "AMD64"):
+            return ("native",) if "native" in self.target_cpu else ("generic",)
+        named = _split(self.target_cpu)
+        if "portable" in named:
+            named |= set(LEVELS[:3])
+        return tuple(level for level in LEVELS if level in named)
+
+    @property
+    def sanitizers(self) -> tuple[str, ...]:
+        """The sanitizers to build with, in a fixed order."""
+        return tuple(name for name in SANITIZERS if name in _split(self.sanitize))
+
+    @property
+    def job_count(self) -> int:
+        """How many compilers may run at once, at least 1."""
+        return self.jobs or len(os.sched_getaffinity(0)) or 1
+
+    @property
+    def cache_path(self) -> Path | None:
+        """The folder of the object cache, or None where it is switched off."""
+        if not self.cache:
+            return None
+        if self.cache_folder is not None:
+            return Path(self.cache_folder).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        return Path(base) / "castoff"
+
+
+def resolve_options(
+    options: CompileOptions | Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> CompileOptions:
+    """The options to compile with: `options`, then the environment for what they leave at its default.
+
+    Raises OptionError for names that do not exist, with those that do, and for values out of range.
+    """
+    if options is None:
+        chosen = CompileOptions()
+    elif isinstance(options, CompileOptions):
+        chosen = options
+    elif isinstance(options, Mapping):
+        chosen = _from_mapping(options)
+    else:
+        raise OptionError(
+            f"options: expected a CompileOptions or a mapping, got {type(options).__name__}"
+        )
+    return _fill_in(chosen, os.environ if environment is None else environment)
+
+
+def _from_mapping(options: Mapping[str, object]) -> CompileOptions:
+    valid = [field.name for field in fields(CompileOptions)]
+    unknown = sorted(str(name) for name in options if name not in valid)
+    if unknown:
+        raise OptionError(
+            f"unknown option{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
+            f"the options are {', '.join(valid)}"
+        )
+    return CompileOptions(**options)  # type: ignore[arg-type]  # __post_init__ checks the types
+
+
+def _fill_in(options: CompileOptions, environment: Mapping[str, str]) -> CompileOptions:
+    default = CompileOptions()
+    given: dict[str, object] = {}
+    for variable, name, parse in _VARIABLES:
+        text = environment.get(variable, "")
+        if not text or getattr(options, name) != getattr(default, name):
+            continue
+        try:
+            given[name] = parse(text)
+        except ValueError:
+            raise OptionError(f"${variable} = {text!r}: {_RULES[name][1]}") from None
+    if environment.get("CASTOFF_CACHE", "").lower() in _OFF:
+        given.pop("cache_folder", None)
+        given["cache"] = False
+    return replace(options, **given) if given else options  # type: ignore[arg-type]
+
+
+_OFF = ("0", "off", "no")
+
+_VARIABLES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+    ("CC", "cc", str),
+    ("CASTOFF_CACHE", "cache_folder", str),
+    ("CASTOFF_DUMP", "dump", str),
+    ("CASTOFF_DEBUG", "debug_level", int),
+    ("CASTOFF_JOBS", "jobs", int),
+    ("CASTOFF_TARGET_CPU", "target_cpu", str),
+)
+
+
+def _split(text: str) -> set[str]:
+    return {part.strip() for part in text.split(",") if part.strip()}
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, str) and bool(value.strip()))
+
+
+def _is_int(low: int, high: int | None = None) -> Callable[[object], bool]:
+    def is_in_range(value: object) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return value >= low and (high is None or value <= high)
+
+    return is_in_range
+
+
+def _is_target_cpu(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return bool(_split(value)) and _split(value) <= {*LEVELS, "portable"}
+
+
+def _is_sanitizers(value: object) -> bool:
+    if not isinstance(value, str) or not _split(value) <= set(SANITIZERS):
+        return False
+    return not {"address", "thread"} <= _split(value)
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (
+        isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.+-]*", value) is not None
+    )
+
+
+_RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "target_cpu": (
+        _is_target_cpu,
+        f"expected one or more, between commas, of portable, {', '.join(LEVELS)}",
+    ),
+    "opt_level": (_is_int(0, 3), "expected 0, 1, 2 or 3"),
+    "debug": (_is_bool, "expected True or False"),
+    "sanitize": (
+        _is_sanitizers,
+        f"expected some of {', '.join(SANITIZERS)} between commas (address and thread exclude each other)",
+    ),
+    "cc": (_is_text_or_none, 'expected a command, as "gcc" or "zig cc", or None'),
+    "jobs": (_is_int(0, 4096), "expected 0 (one for each processor) to 4096"),
+    "cache": (_is_bool, "expected True or False"),
+    "cache_folder": (_is_text_or_none, "expected a folder or None"),
+    "cache_limit_bytes": (_is_int(0), "expected a number of bytes, 0 or more"),
+    "name": (_is_name, "expected a name of letters, digits and _ . + - that begins with a letter"),
+    "progress": (_is_bool, "expected True or False"),
+    "dump": (_is_text_or_none, "expected a folder or None"),
+    "debug_level": (_is_int(0, 4), "expected 0, 1, 2, 3 or 4"),
+}
