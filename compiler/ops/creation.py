@@ -1,7 +1,8 @@
-"""Tensors made from nothing: constants, ranges, sizes."""
+"""Tensors made from nothing: constants, sizes, counts; ranges are in `ranges.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Definition, Number
-from .base import Environment, Op
+from .base import Builder, Environment, Op, Operand, _promotion_level, target
+from .pointwise import plain_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,127 @@ class Iota(Op):
 
     def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
         return (kernels.Pointwise(lambda index: kernels.index_value(index[0])),)
+
+
+# --------------------------------------------------------------------------------------- targets
+
+Ignored = object
+
+
+def filled(b: Builder, shape: Sequence[Dim], value: Operand, dtype: DType) -> Value:
+    """A tensor of one number, which may be symbolic."""
+    number = plain_number(value)
+    if number is not None:
+        return b.full(shape, number, dtype)
+    return b.expand(b.tensor(value, dtype), shape)
+
+
+def number_dtype(*numbers: Operand) -> DType:
+    """The dtype of a new tensor of these numbers: int64, float32 where one is a float, …"""
+    kinds = [_promotion_level(number)[1] for number in numbers]
+    return max(kinds, key=lambda dtype: dtype.kind)
+
+
+def _register_constant(name: str, value: int) -> None:
+    @target(f"aten.{name}.default")
+    def make(
+        b: Builder, size: Sequence[Dim], dtype: DType | None = None, layout: Ignored = None,
+        device: Ignored = None, pin_memory: Ignored = None,
+    ) -> Value:  # fmt: skip
+        return b.full(size, value, dtype or DType.FLOAT32)
+
+    @target(f"aten.{name}_like.default")
+    def make_like(
+        b: Builder, self: Value, dtype: DType | None = None, layout: Ignored = None,
+        device: Ignored = None, pin_memory: Ignored = None, memory_format: Ignored = None,
+    ) -> Value:  # fmt: skip
+        return b.full(self.shape, value, dtype or self.dtype)
+
+    @target(f"aten.new_{name}.default")
+    def make_new(
+        b: Builder, self: Value, size: Sequence[Dim], dtype: DType | None = None,
+        layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+    ) -> Value:  # fmt: skip
+        return b.full(size, value, dtype or self.dtype)
+
+
+_register_constant("zeros", 0)
+_register_constant("ones", 1)
+
+
+@target("aten.empty.memory_format")
+def empty(
+    b: Builder, size: Sequence[Dim], dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None, memory_format: Ignored = None,
+) -> Value:  # fmt: skip
+    """Zeros: memory that nobody wrote would make runs differ."""
+    return b.full(size, 0, dtype or DType.FLOAT32)
+
+
+@target("aten.empty_permuted.default", "aten.empty_strided.default")
+def empty_strided(
+    b: Builder, size: Sequence[Dim], stride: Ignored = None, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+    physical_layout: Ignored = None,
+) -> Value:  # fmt: skip
+    return b.full(size, 0, dtype or DType.FLOAT32)
+
+
+@target("aten.empty_like.default")
+def empty_like(
+    b: Builder, self: Value, dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None, memory_format: Ignored = None,
+) -> Value:  # fmt: skip
+    return b.full(self.shape, 0, dtype or self.dtype)
+
+
+@target("aten.new_empty.default", "aten.new_empty_strided.default")
+def new_empty(
+    b: Builder, self: Value, size: Sequence[Dim], stride: Ignored = None,
+    dtype: DType | None = None, layout: Ignored = None, device: Ignored = None,
+    pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    return b.full(size, 0, dtype or self.dtype)
+
+
+@target("aten.full.default")
+def full(
+    b: Builder, size: Sequence[Dim], fill_value: Operand, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    return filled(b, size, fill_value, dtype or number_dtype(fill_value))
+
+
+@target("aten.full_like.default")
+def full_like(
+    b: Builder, self: Value, fill_value: Operand, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+    memory_format: Ignored = None,
+) -> Value:  # fmt: skip
+    return filled(b, self.shape, fill_value, dtype or self.dtype)
+
+
+@target("aten.new_full.default")
+def new_full(
+    b: Builder, self: Value, size: Sequence[Dim], fill_value: Operand, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    return filled(b, size, fill_value, dtype or self.dtype)
+
+
+@target("aten.scalar_tensor.default", "prims.scalar_tensor.default")
+def scalar_tensor(
+    b: Builder, s: Operand, dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    return b.tensor(s, dtype or (DType.BOOL if isinstance(s, bool) else DType.FLOAT32))
+
+
+@target("aten.eye.default", "aten.eye.m")
+def eye(
+    b: Builder, n: Dim, m: Dim | None = None, dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    rows = b.reshape(b.iota(n), (n, 1))
+    columns = b.reshape(b.iota(n if m is None else m), (1, n if m is None else m))
+    return b.cast(b.apply("eq", rows, columns), dtype or DType.FLOAT32)

@@ -1,0 +1,197 @@
+"""Evenly spaced numbers: arange, linspace, logspace, and the matrix of powers."""
+
+from __future__ import annotations
+
+import math
+
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from ..ir.shapes import Dim
+from .base import Builder, Operand, OperatorError, WeakScalar, target
+from .creation import number_dtype
+from .pointwise import apply_promoted
+
+Ignored = object
+
+
+@target("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
+def arange(
+    b: Builder, start: Operand = 0, end: Operand | None = None, step: Operand = 1,
+    dtype: DType | None = None, layout: Ignored = None, device: Ignored = None,
+    pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    if end is None:
+        raise OperatorError("arange without an end")
+    result = dtype or number_dtype(start, end, step)
+    # An int64 range truncates its bounds before it counts, the narrower ones after.
+    bounds = tuple(bound if result.is_float else _truncated(bound) for bound in (start, end, step))
+    length = _range_length(*(bounds if result is DType.INT64 else (start, end, step)))
+    return _spaced(b, bounds[0], bounds[2], length, result)
+
+
+@target("aten.range.default", "aten.range.step")
+def inclusive_range(
+    b: Builder, start: float, end: float, step: float = 1, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    length = math.floor((end - start) / step) + 1
+    return _spaced(b, start, step, length, dtype or DType.FLOAT32)
+
+
+def _truncated(bound: Operand) -> Operand:
+    return int(bound) if isinstance(bound, float) else bound
+
+
+def _range_length(start: Operand, end: Operand, step: Operand) -> Dim:
+    """How many numbers lie in [start, end)."""
+    for bound in (start, end, step):
+        if isinstance(bound, (Value, WeakScalar, complex)):
+            raise OperatorError(f"arange: bound {bound} has no value before the program runs")
+    if isinstance(start, shapes.SymExpr) or isinstance(end, shapes.SymExpr):
+        return _symbolic_length(start, end, step)
+    if isinstance(step, shapes.SymExpr):
+        return _symbolic_length(start, end, step)
+    if step == 0 or (end - start) * step < 0:  # type: ignore[operator]  # numbers by now
+        raise OperatorError(f"arange from {start} to {end} in steps of {step}")
+    return math.ceil((end - start) / step)  # type: ignore[operator]
+
+
+def _symbolic_length(start: Operand, end: Operand, step: Operand) -> Dim:
+    bounds = []
+    for bound in (start, end, step):
+        if isinstance(bound, float) and not bound.is_integer():
+            raise OperatorError(f"arange with a symbolic bound and the fraction {bound}")
+        bounds.append(int(bound) if isinstance(bound, (bool, float)) else bound)
+    first, last, stride = bounds
+    length = shapes.ceildiv(last - first, stride)  # type: ignore[operator, arg-type]
+    return shapes.maximum(length, 0)
+
+
+def _spaced(b: Builder, start: Operand, step: Operand, length: Dim, dtype: DType) -> Value:
+    """start + i * step, in int64 where both are integers, else in double as PyTorch's CPU kernel."""
+    inner = DType.FLOAT64 if dtype.is_float else DType.INT64
+    if dtype.is_float and _is_whole(start) and _is_whole(step):
+        inner = DType.INT64
+    positions = b.iota(length, inner)
+    if step != 1:
+        positions = b.apply("mul", positions, b.tensor(step, inner))
+    if start != 0:
+        positions = b.apply("add", b.tensor(start, inner), positions)
+    return b.cast(positions, dtype)
+
+
+def _is_whole(number: Operand) -> bool:
+    return isinstance(number, (int, shapes.SymExpr))
+
+
+@target("aten.linspace.default", "aten.linspace.Tensor_Tensor", "aten.linspace.Tensor_Scalar",
+        "aten.linspace.Scalar_Tensor")  # fmt: skip
+def linspace(
+    b: Builder, start: Operand, end: Operand, steps: Dim, dtype: DType | None = None,
+    layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    """Counted from both ends, so that both are met exactly."""
+    result = dtype or _linspace_dtype(b, start, end)
+    if steps == 1:
+        return b.reshape(b.tensor(start, result), (1,))
+    if steps == 0:
+        return b.full((0,), 0, result)
+    # Integers are spaced in double precision and truncated.
+    inner = result.compute if result.is_float or result.is_complex else DType.FLOAT64
+    integers = not (result.is_float or result.is_complex)
+    first, last = (b.tensor(x, inner) for x in ((_whole(start), _whole(end)) if integers else (start, end)))
+    intervals = b.dim(steps - 1, inner) if isinstance(steps, shapes.SymExpr) else b.full((), steps - 1, inner)
+    step = b.apply("div", b.apply("sub", last, first), intervals)
+    position = b.iota(steps)
+    forward = b.apply("add", first, b.apply("mul", step, b.cast(position, inner)))
+    remaining = b.apply("sub", b.dim(steps - 1), position)
+    backward = b.apply("sub", last, b.apply("mul", step, b.cast(remaining, inner)))
+    half = b.dim(shapes.floordiv(steps, 2))
+    return b.cast(b.where(b.apply("lt", position, half), forward, backward), result)
+
+
+def _whole(x: Operand) -> Operand:
+    return int(x) if isinstance(x, float) else x
+
+
+def _linspace_dtype(b: Builder, start: Operand, end: Operand) -> DType:
+    dtype = b.result_type(start, end)
+    return dtype if dtype.is_complex else DType.FLOAT32
+
+
+@target("aten.logspace.default", "aten.logspace.Tensor_Tensor", "aten.logspace.Tensor_Scalar",
+        "aten.logspace.Scalar_Tensor")  # fmt: skip
+def logspace(
+    b: Builder, start: Operand, end: Operand, steps: Dim, base: float = 10.0,
+    dtype: DType | None = None, layout: Ignored = None, device: Ignored = None,
+    pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    result = dtype or _linspace_dtype(b, start, end)
+    inner = result.complex if result.is_complex else DType.FLOAT64
+    if not (result.is_float or result.is_complex):
+        start, end = _whole(start), _whole(end)
+    exponents = linspace(b, start, end, steps, inner)
+    return b.cast(apply_promoted(b, "pow", b.full((), base, inner), exponents), result)
+
+
+@target("aten.vander.default")
+def vander(b: Builder, x: Value, N: int | None = None, increasing: bool = False) -> Value:
+    count = x.shape[0] if N is None else N
+    return _powers(b, x, count, increasing)
+
+
+@target("aten.linalg_vander.default")
+def linalg_vander(b: Builder, x: Value, *, N: Dim | None = None) -> Value:
+    return _powers(b, x, x.shape[-1] if N is None else N, True)
+
+
+def _powers(b: Builder, x: Value, count: Dim, increasing: bool) -> Value:
+    """Column j holds x**j (or, not `increasing`, x**(count - 1 - j))."""
+    dtype = x.dtype
+    if not (dtype.is_float or dtype.is_complex):
+        dtype = DType.INT64
+    base = b.unsqueeze(b.cast(x, dtype), -1)
+    exponent = b.iota(count)
+    if not increasing:
+        exponent = b.apply("sub", b.dim(count - 1), exponent)
+    shape = (*x.shape, count)
+    if dtype is DType.INT64:
+        return b.expand(b.apply("pow", base, exponent), shape)
+    # Products, as the running product of PyTorch gives, rather than pow: exact for small whole numbers.
+    powers = b.apply("pow", base, b.cast(exponent, dtype))
+    one = b.full((), 1, dtype)
+    return b.expand(b.where(b.apply("eq", exponent, b.full((), 0, DType.INT64)), one, powers), shape)
+
+
+@target("prims.iota.default")
+def iota(
+    b: Builder, length: Dim, start: Operand = 0, step: Operand = 1, dtype: DType = DType.INT64,
+    device: Ignored = None, requires_grad: bool = False,
+) -> Value:  # fmt: skip
+    return _spaced(b, start, step, length, dtype)
+
+
+@target("aten.fft_fftfreq.default")
+def fftfreq(
+    b: Builder, n: int, d: float = 1.0, dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    position = b.iota(n)
+    wrapped = b.apply("sub", position, b.full((), n, DType.INT64))
+    below = b.apply("lt", position, b.full((), (n + 1) // 2, DType.INT64))
+    return _frequencies(b, b.where(below, position, wrapped), n, d, dtype)
+
+
+@target("aten.fft_rfftfreq.default")
+def rfftfreq(
+    b: Builder, n: int, d: float = 1.0, dtype: DType | None = None, layout: Ignored = None,
+    device: Ignored = None, pin_memory: Ignored = None,
+) -> Value:  # fmt: skip
+    return _frequencies(b, b.iota(n // 2 + 1), n, d, dtype)
+
+
+def _frequencies(b: Builder, cycles: Value, n: int, d: float, dtype: DType | None) -> Value:
+    result = dtype or DType.FLOAT32
+    scale = b.full((), 1.0 / (n * d), result.compute)
+    return b.cast(b.apply("mul", b.cast(cycles, result.compute), scale), result)
