@@ -110,11 +110,10 @@ def strided_tensor(
             f"'{storage.name}' holds {len(storage.data)}"
         )
     try:
-        # Slicing first keeps the view legal for storages that are no multiple of the element.
-        used = storage.data[offset * element_type.itemsize : needed_bytes]
-        flat = np.frombuffer(used, element_type)
+        # Built from the buffer itself: `as_strided` does not know the types of ml_dtypes.
         byte_strides = tuple(stride * element_type.itemsize for stride in strides)
-        array = np.lib.stride_tricks.as_strided(flat, sizes, byte_strides, writeable=False)
+        start = offset * element_type.itemsize
+        array = np.ndarray(sizes, element_type, storage.data, start, byte_strides)
     except (ValueError, OverflowError) as error:
         raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
     array.flags.writeable = False

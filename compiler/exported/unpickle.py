@@ -269,8 +269,8 @@ def _new_frozenset(items: Sequence[object] = ()) -> object:
     return frozenset(checked_key(item) for item in items)
 
 
-def _encode(text: str, encoding: str) -> object:
-    if encoding != "latin1":
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"bytes as text in {encoding}")
     return text.encode("latin1")
 
@@ -303,7 +303,13 @@ def _new_deque(items: Sequence[object] = (), maxlen: int | None = None) -> objec
     return deque(items, maxlen)
 
 
-def _new_bytearray(content: bytes = b"") -> object:
+def _new_bytes() -> object:
+    return b""  # what is not empty has opcodes or `_codecs.encode`
+
+
+def _new_bytearray(content: bytes | str = b"", encoding: str = "") -> object:
+    if isinstance(content, str):
+        content = _encode(content, encoding)
     return bytearray(memoryview(content))
 
 
@@ -326,6 +332,7 @@ _BUILTINS = {
     "set": Constructor("set", _new_set, copies_argument=True),
     "frozenset": Constructor("frozenset", _new_frozenset, copies_argument=True),
     "bytearray": Constructor("bytearray", _new_bytearray, copies_argument=True),
+    "bytes": Constructor("bytes", _new_bytes),
     "int": Constructor("int", _new_int),
     "float": Constructor("float", _new_float),
     "str": Constructor("str", _new_str),
@@ -359,6 +366,18 @@ def _protocol(machine: _Machine) -> None:
         raise ValueError(f"protocol {version}; expected 2 to 5")
 
 
+def _frame(machine: _Machine) -> None:
+    machine.take(8)  # the length of a frame, a hint for buffered reading
+
+
+def _drop(machine: _Machine) -> None:
+    machine.pop()
+
+
+def _drop_to_mark(machine: _Machine) -> None:
+    machine.pop_to_mark()
+
+
 def _long(machine: _Machine, length_bytes: int) -> None:
     machine.push(machine.number(machine.number(length_bytes), signed=True))
 
@@ -385,10 +404,10 @@ _STEPS: dict[int, _Step] = {
     ord(opcode): step
     for opcode, step in {
         "\x80": _protocol,
-        "\x95": lambda m: void(m.take(8)),
+        "\x95": _frame,
         "(": _Machine.mark,
-        "0": lambda m: void(m.pop()),
-        "1": lambda m: void(m.pop_to_mark()),
+        "0": _drop,
+        "1": _drop_to_mark,
         # constants
         "N": _pushing(None),
         "\x88": _pushing(True),
@@ -440,7 +459,3 @@ _STEPS: dict[int, _Step] = {
         "Q": _Machine.load_persistent,
     }.items()
 }
-
-
-def void(value: object) -> None:
-    """Drops a value, where a step needs only the effect of reading it."""
