@@ -174,11 +174,6 @@ def _is_contiguous(b: Builder, x: Value) -> bool:
     return False
 
 
-@target("aten.copy.default")
-def copy(b: Builder, self: Value, src: Value, non_blocking: bool = False) -> Value:
-    return b.expand(b.cast(src, self.dtype), self.shape)
-
-
 @target("aten.view.dtype", "prims.view_of_dtype.default")
 def view_dtype(b: Builder, self: Value | None = None, dtype: DType = DType.FLOAT32,
                a: Value | None = None) -> Value:  # fmt: skip

@@ -33,6 +33,10 @@ _UNARY: dict[str, tuple[str, ...]] = {
 }
 """Primitive -> the names PyTorch has for it."""
 
+_OPERAND_X = frozenset({
+    "airy_ai", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "spherical_bessel_j0",
+})  # fmt: skip
+
 _BINARY: dict[str, tuple[str, ...]] = {
     "zeta": ("special_zeta.default", "special_zeta.other_scalar", "special_zeta.self_scalar"),
     "igamma": ("igamma.default", "special_gammainc.default"),
@@ -49,9 +53,13 @@ _POLYNOMIALS = (
 def _register_unary(primitive: str, names: tuple[str, ...]) -> None:
     register_pointwise(primitive, elementwise(getattr(special_reference, primitive)), cost=40)
 
-    @target(*(f"aten.{name}.default" for name in names))
-    def function(b: Builder, self: Value) -> Value:
+    def of_self(b: Builder, self: Value) -> Value:
         return apply_floating(b, primitive, self)
+
+    def of_x(b: Builder, x: Value) -> Value:  # the younger schemas call the operand x
+        return apply_floating(b, primitive, x)
+
+    target(*(f"aten.{name}.default" for name in names))(of_x if primitive in _OPERAND_X else of_self)
 
 
 def _register_binary(primitive: str, names: tuple[str, ...]) -> None:

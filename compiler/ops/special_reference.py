@@ -294,7 +294,7 @@ def bessel_y1(x: float) -> float:
     k = k[2 * k + 1 < len(orders)]
     series = float(np.sum((-1.0) ** k * (2 * k + 1) / (k * (k + 1)) * orders[2 * k + 1]))
     logarithmic = (math.log(x / 2) + EULER - 1) * float(orders[1])
-    return 2 / math.pi * (logarithmic - float(orders[0]) / x - 2 * series)
+    return 2 / math.pi * (logarithmic - float(orders[0]) / x - series)
 
 
 def spherical_bessel_j0(x: float) -> float:
