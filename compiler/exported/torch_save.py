@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .constructors import PYTHON_GLOBALS, Constructor, Globals
 from .errors import ProgramFormatError
 from .schema import Device, ScalarType
 from .tensors import Storage, TensorData, numpy_dtype, strided_tensor
-from .unpickle import PYTHON_GLOBALS, Constructor, Globals, unpickle
+from .unpickle import unpickle
 from .zip_reader import ZipReader, is_zip
 
 _DTYPE_NAMES = {
