@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..ir.dtypes import DType
 from ..ir.graph import Value
-from .base import Builder, Operand, OperatorError, target
+from .base import Builder, OperatorError, target
 from .pointwise import BitCast, CastTo
 from .view import Reshape, Slice
 
@@ -187,18 +187,6 @@ def view_dtype(b: Builder, self: Value | None = None, dtype: DType = DType.FLOAT
 @target("aten.view_copy.dtype")
 def view_copy_dtype(b: Builder, self: Value, dtype: DType) -> Value:
     return view_dtype(b, self, dtype)
-
-
-@target("aten.fill.Scalar", "aten.fill.Tensor", "prims.fill.default")
-def fill(b: Builder, self: Value, value: Operand) -> Value:
-    if isinstance(value, (bool, int, float, complex)):
-        return b.full(self.shape, value, self.dtype)
-    return b.expand(b.tensor(value, self.dtype), self.shape)
-
-
-@target("aten.zero.default")
-def zero(b: Builder, self: Value) -> Value:
-    return b.full(self.shape, 0, self.dtype)
 
 
 @target("aten._saturate_weight_to_fp16.default")
