@@ -43,8 +43,8 @@ class CompilerNotFoundError(ToolchainError):
 class CompilerFailedError(ToolchainError):
     """A compiler or linker refused generated code.
 
-    `first_error` is the first line of its complaint, `origin` the user's line it came from ("" where none is known) and
-    `command` what was run.
+    `first_error` is the first line of its complaint, `origin` the user's line it came from (""
+    where none is known) and `command` what was run.
     """
 
     def __init__(self, message: str, *, first_error: str, origin: str, command: tuple[str, ...]):
@@ -58,8 +58,8 @@ class CompilerFailedError(ToolchainError):
 class UnsupportedOperator:
     """One use of an operator that castoff cannot compile.
 
-    `origin` reads like "model.py:12 in forward (layers.0.mlp)", `reason` says what is missing where only some uses of the
-    operator are.
+    `origin` reads like "model.py:12 in forward (layers.0.mlp)", `reason` says what is missing
+    where only some uses of the operator are.
     """
 
     target: str
@@ -68,7 +68,9 @@ class UnsupportedOperator:
 
 
 class UnsupportedOperatorError(CompileError):
-    """A program uses operators that castoff does not compile; `operators` holds every use of them."""
+    """A program uses operators that castoff does not compile; `operators` holds every use of
+    them.
+    """
 
     def __init__(self, operators: Sequence[UnsupportedOperator]):
         assert operators, "an UnsupportedOperatorError names at least one operator"
@@ -85,7 +87,8 @@ def _describe_unsupported(operators: Sequence[UnsupportedOperator]) -> str:
         by_target.setdefault((use.target, use.reason), []).append(use.origin)
     targets = len({use.target for use in operators})
     lines = [
-        f"the program uses {targets} operator{'s' if targets > 1 else ''} that castoff cannot compile:"
+        f"the program uses {targets} operator{'s' if targets > 1 else ''} "
+        "that castoff cannot compile:"
     ]
     for (target, reason), origins in sorted(by_target.items()):
         known = list(dict.fromkeys(origin for origin in origins if origin))

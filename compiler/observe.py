@@ -1,7 +1,8 @@
 """Watching a compilation: times, numbered dumps of every stage, the debug ladder, progress.
 
-The ladder (`CASTOFF_DEBUG`, `debug_level`): 1 shows how long each stage took, 2 adds the graph, 3 the kernels, 4 the
-sources and the commands that were run. All of it goes to standard error; `CASTOFF_DUMP` writes the same texts to files.
+The ladder (`CASTOFF_DEBUG`, `debug_level`): 1 shows how long each stage took, 2 adds the graph, 3
+the kernels, 4 the sources and the commands that were run. All of it goes to standard error;
+`CASTOFF_DUMP` writes the same texts to files.
 """
 
 from __future__ import annotations
@@ -177,11 +178,14 @@ class Observer:
                 self._stream.write(f"castoff: {seconds * 1e3:10.1f} ms  {name}\n")
 
     def wants(self, level: int) -> bool:
-        """Whether anybody reads a text of this level: asked before a text that is dear to make is made."""
+        """Whether anybody reads a text of this level: asked before a text that is dear to make is
+        made.
+        """
         return self._dump_folder is not None or self._debug_level >= level
 
     def record(self, name: str, text: str, level: int) -> None:
-        """Dumps `text` as the next numbered file, "03-fold_constants.ir", and shows it from `level` upwards.
+        """Dumps `text` as the next numbered file, "03-fold_constants.ir", and shows it from
+        `level` upwards.
 
         Raises OutputError where the folder of dumps cannot be written.
         """

@@ -1,4 +1,6 @@
-"""What a caller may choose about a compilation, and the only place that reads the environment for it."""
+"""What a caller may choose about a compilation, and the only place that reads the environment for
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,25 @@ SANITIZERS = ("address", "undefined", "thread")
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """How to compile. Every field has a default; what the environment sets fills in fields left at theirs.
+    """How to compile. Every field has a default; what the environment sets fills in fields left at
+    theirs.
 
-    target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at load), or CPU levels
+    target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at
+    load), or CPU levels
         between commas, or "native" for the processor at hand.
     opt_level: the C compiler's -O level.
     debug: keep symbols and line numbers.
     sanitize: sanitizers to build with, between commas: address, undefined, thread.
-    cc: the C compiler as a command; None takes $CC, else the first of gcc, clang, cc and zig that works.
-    jobs: compilers that run at once; 0 takes one for each processor this process may use.
+    cc: the C compiler as a command; None takes $CC, else the first of gcc, clang, cc and zig that
+    works. jobs: compilers that run at once; 0 takes one for each processor this process may use.
     cache: whether compiled objects are kept and found again.
     cache_folder: where; None takes $CASTOFF_CACHE, else ~/.cache/castoff.
     cache_limit_bytes: size that the cache is trimmed to.
     name: what the program calls itself; None takes the name of the output file.
     progress: report stages on standard error.
     dump: folder that every stage is written to, numbered (CASTOFF_DUMP).
-    debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on standard error
+    debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on
+    standard error
         (CASTOFF_DEBUG).
     """
 
@@ -96,7 +101,8 @@ def resolve_options(
     options: CompileOptions | Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> CompileOptions:
-    """The options to compile with: `options`, then the environment for what they leave at its default.
+    """The options to compile with: `options`, then the environment for what they leave at its
+    default.
 
     Raises OptionError for names that do not exist, with those that do, and for values out of range.
     """
@@ -201,7 +207,8 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "debug": (_is_bool, "expected True or False"),
     "sanitize": (
         _is_sanitizers,
-        f"expected some of {', '.join(SANITIZERS)} between commas (address and thread exclude each other)",
+        f"expected some of {', '.join(SANITIZERS)} between commas "
+        "(address and thread exclude each other)",
     ),
     "cc": (_is_text_or_none, 'expected a command, as "gcc" or "zig cc", or None'),
     "jobs": (_is_int(0, 4096), "expected 0 (one for each processor) to 4096"),

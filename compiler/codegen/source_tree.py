@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 class SourceUnit:
     """One run of the compiler: `text`, known as `path` inside the tree, compiled with `flags`.
 
-    A source that is built for several CPU levels is several units with one path and one text, which differ in `flags` and
-    in `object_name` (empty: the path with `.o` for its suffix).
+    A source that is built for several CPU levels is several units with one path and one text,
+    which differ in `flags` and in `object_name` (empty: the path with `.o` for its suffix).
     """
 
     path: str
@@ -33,8 +33,9 @@ class SourceUnit:
 class SourceTree:
     """A whole generated program as text.
 
-    `units` are linked in their order. `headers` maps paths to text; a unit includes them by these paths. `link_flags` come
-    after the toolchain's own. Paths are relative, with "/" between their parts.
+    `units` are linked in their order. `headers` maps paths to text; a unit includes them by these
+    paths. `link_flags` come after the toolchain's own. Paths are relative, with "/" between their
+    parts.
     """
 
     name: str
@@ -52,7 +53,9 @@ class SourceTree:
             assert known == unit.text, f"two texts are called {unit.path}"
         for path in texts:
             parts = PurePosixPath(path).parts
-            assert parts and not path.startswith("/") and ".." not in parts, f"{path} leaves the tree"
+            assert parts and not path.startswith("/") and ".." not in parts, (
+                f"{path} leaves the tree"
+            )
 
     def files(self) -> dict[str, str]:
         """Every file of the tree by its path, sorted."""

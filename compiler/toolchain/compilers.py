@@ -32,8 +32,8 @@ class Family(Enum):
 class Compiler:
     """A C compiler that answered when asked for its version.
 
-    `identity` changes whenever the compiler does: it holds the version text, the target, and the modification time of the
-    program behind the command.
+    `identity` changes whenever the compiler does: it holds the version text, the target, and the
+    modification time of the program behind the command.
     """
 
     command: tuple[str, ...]
@@ -53,7 +53,8 @@ class Compiler:
             case Family.CLANG:
                 return tuple(flag for flag in flags if flag not in _GCC_ONLY)
             case Family.ZIG:
-                # zig names processors with underscores, and traps undefined behaviour unless told not to
+                # zig names processors with underscores, and traps undefined behaviour unless told
+                # not to
                 spelled = tuple(
                     flag.replace("-", "_").replace("_march", "-march", 1)
                     if flag.startswith("-march=")
@@ -148,7 +149,9 @@ def _ask(command: tuple[str, ...], question: str) -> str:
 
 
 def plain_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment compilers run in: English messages, and nothing that changes what they read or write."""
+    """The environment compilers run in: English messages, and nothing that changes what they read
+    or write.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in _CHANGES_OUTPUT}
     environment.update(LC_ALL="C", SOURCE_DATE_EPOCH="0", **(extra or {}))
     return environment
