@@ -1,6 +1,7 @@
 """Constant operands in the layouts that the CPU kernels read, packed at build time.
 
-The C twins are `castoff_pack_panels_*` in `templates/cpu/packing.h`; one packing serves every CPU level.
+The C twins are `castoff_pack_panels_*` in `templates/cpu/packing.h`; one packing serves every CPU
+level.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ def panels_size(k: int, n: int) -> int:
 
 
 def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Panels of the last two axes `[k, n]` of `b`, as `[..., ceil(n / 16), k, 16]`, zero past column n.
+    """Panels of the last two axes of `b` `[..., k, n]`: `[..., ceil(n / 16), k, 16]`.
 
-    The dtype is kept; bfloat16 may come as ml_dtypes.bfloat16 or as its bits in uint16.
+    Columns past n in the last panel are zero. The dtype is kept; bfloat16 may come as ml_dtypes.bfloat16 or as its bits in uint16.
     """
     if b.ndim < 2:
         raise ValueError(f"expected an operand with at least 2 axes [k, n], got shape {b.shape}")
@@ -30,3 +31,17 @@ def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
     padded[..., :n] = b
     split = padded.reshape(*batch, k, count, PANEL)
     return np.ascontiguousarray(np.moveaxis(split, -2, -3))
+
+
+def pack_conv_weight(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """What `weight_packed` of `templates/cpu/conv.h` points at.
+
+    `weight` is `[out_channels, in_channels / groups, *kernel]`. One input channel a group stays as
+    it is; otherwise each group becomes the panels of `[in_channels / groups * kernel points,
+    out_channels / groups]`. Transposed convolutions read their weight as it is.
+    """
+    out_channels, in_channels = weight.shape[:2]
+    if in_channels == 1:
+        return np.ascontiguousarray(weight)
+    rows = weight.reshape(groups, out_channels // groups, -1)
+    return pack_panels(np.swapaxes(rows, 1, 2))

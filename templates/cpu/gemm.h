@@ -60,6 +60,22 @@ typedef struct {
     int64_t size, a, b, c;
 } castoff_gemm_axis;
 
+/* How the rows of a block's left operand lie: by two strides; as tiles [k][height] one after another; as panels of 16
+ * rows (packing.h with rows and columns changed over). */
+typedef enum { CASTOFF_ROWS_STRIDED, CASTOFF_ROWS_TILED, CASTOFF_ROWS_PANELS } castoff_rows;
+
+/* Rows cut into tiles: the first `taller` have height + 1 rows, the rest height, the last what is left. */
+typedef struct {
+    int64_t height, taller;
+} castoff_tiles;
+
+CASTOFF_INLINE castoff_tiles castoff_cut_rows(int64_t rows, castoff_rows layout) {
+    const int64_t divisor = CASTOFF_MR < 8 ? 4 : 8;
+    if (layout == CASTOFF_ROWS_PANELS) return (castoff_tiles){castoff_min_i64(divisor, castoff_max_i64(rows, 1)), 0};
+    const int64_t count = castoff_max_i64(1, castoff_ceil_div(rows, CASTOFF_MR));
+    return (castoff_tiles){castoff_max_i64(1, rows / count), rows >= count ? rows % count : 0};
+}
+
 #define G(name) castoff_gemm_f32_##name
 #define E float
 #define S float

@@ -142,13 +142,14 @@ static CASTOFF_UNUSED void G(emit)(const G(sink) *sink, const E *tile, int64_t s
     }
 }
 
-/* One block on one thread. Rows are cut into tiles of equal height (castoff_gemm_tiles); a_tiled: `a` holds those tiles
- * one after another, each [k][height]. The columns past n up to the next multiple of the vector may be read in b. */
+/* One block on one thread; how `a` lies is one of castoff_rows. Rows are cut into tiles of equal height (see
+ * castoff_tiles), those of panels into tiles that divide a panel. Columns of b past the last, up to a whole vector, are
+ * read and dropped. */
 typedef struct {
     int64_t rows, cols, k;
     const E *a;
     int64_t a_row, a_col;
-    int32_t a_tiled;
+    castoff_rows a_layout;
     const S *b;
     int64_t b_step, b_panel;
     int64_t row0, col0;
@@ -156,10 +157,8 @@ typedef struct {
 
 static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) {
     E buffer[CASTOFF_TILE_ELEMENTS] __attribute__((aligned(64)));
-    const int64_t tiles = castoff_ceil_div(g->rows, CASTOFF_MR);
-    if (tiles == 0) return;
-    const int64_t height = g->rows / tiles, taller = g->rows % tiles;
-    const int64_t tallest = height + (taller > 0);
+    const castoff_tiles tiles = castoff_cut_rows(g->rows, g->a_layout);
+    const int64_t tallest = tiles.height + (tiles.taller > 0);
     const int64_t widest = tallest <= CASTOFF_MR8 ? 8 : tallest <= CASTOFF_MR4 ? 4 : 2;
     G(tile) t = {.k = g->k, .b_step = g->b_step, .b_panel = g->b_panel};
     for (int64_t col = 0; col < g->cols;) {
@@ -171,16 +170,20 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
         t.b = g->b + col / CASTOFF_PANEL * g->b_panel + col % CASTOFF_PANEL;
         t.out = buffer;
         t.out_row = width;
-        for (int64_t i = 0, row = 0; i < tiles; i++) {
-            const int64_t mr = height + (i < taller);
-            if (g->a_tiled) {
-                t.a = g->a + row * g->k;
-                t.a_row = 1;
-                t.a_col = mr;
-            } else {
+        for (int64_t i = 0, row = 0; row < g->rows; i++) {
+            const int64_t mr = castoff_min_i64(tiles.height + (i < tiles.taller), g->rows - row);
+            if (g->a_layout == CASTOFF_ROWS_STRIDED) {
                 t.a = g->a + row * g->a_row;
                 t.a_row = g->a_row;
                 t.a_col = g->a_col;
+            } else {
+                t.a_row = 1;
+                t.a = g->a + row * g->k;
+                t.a_col = mr;
+                if (g->a_layout == CASTOFF_ROWS_PANELS) {
+                    t.a = g->a + row / CASTOFF_PANEL * CASTOFF_PANEL * g->k + row % CASTOFF_PANEL;
+                    t.a_col = CASTOFF_PANEL;
+                }
             }
             if (in_place) {
                 t.out = sink->c + (g->row0 + row) * sink->c_row + g->col0 + col;

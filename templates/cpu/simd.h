@@ -100,6 +100,15 @@ CASTOFF_INLINE castoff_vf64 castoff_fma_f64(castoff_vf64 a, castoff_vf64 b, cast
 #endif
 }
 
+/* The first `count` lanes of v to p; nothing past them is touched. */
+CASTOFF_INLINE void castoff_store_some_f32(float *p, castoff_vf32 v, int64_t count) {
+#if CASTOFF_VECTOR_BYTES == 64
+    __builtin_ia32_storeups512_mask((void *)p, v, (unsigned short)((1u << count) - 1));
+#else
+    for (int64_t i = 0; i < count; i++) p[i] = v[i];
+#endif
+}
+
 /* max(x, 0) that lets NaN through. */
 CASTOFF_INLINE castoff_vf32 castoff_relu_f32(castoff_vf32 x) {
     return (castoff_vf32)((castoff_vi32)x & ~(castoff_vi32)(x < castoff_splat_f32(0)));

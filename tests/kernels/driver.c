@@ -1,4 +1,5 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
+#include "conv.h"
 #include "gemm.h"
 
 struct castoff_pool {
@@ -37,4 +38,19 @@ void test_epilogue_f64(const void *context, const double *tile, int64_t stride, 
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             ((double *)o->out)[(batch * o->rows + row0 + i) * o->cols + col0 + j] = 2 * tile[i * stride + j] + 1;
+}
+
+int64_t test_conv_f32_scratch(const castoff_conv_f32_args *args, int threads) {
+    return castoff_conv_f32_scratch(args, threads);
+}
+void test_conv_f32(const castoff_conv_f32_args *args, int threads, void *scratch) {
+    struct castoff_pool pool = {threads};
+    castoff_conv_f32_run(args, &pool, scratch);
+}
+int64_t test_conv_transposed_f32_scratch(const castoff_conv_f32_args *args, int threads) {
+    return castoff_conv_transposed_f32_scratch(args, threads);
+}
+void test_conv_transposed_f32(const castoff_conv_f32_args *args, int threads, void *scratch) {
+    struct castoff_pool pool = {threads};
+    castoff_conv_transposed_f32_run(args, &pool, scratch);
 }

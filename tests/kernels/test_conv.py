@@ -1,0 +1,292 @@
+"""Convolution kernels against direct loops in float64."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import Structure, byref, c_int32, c_int64, c_void_p
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from castoff.compiler.lowering.packing import pack_conv_weight
+
+Array = NDArray[np.generic]
+Triple = c_int64 * 3
+GUARD = 64
+
+
+class Args(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("batch", "groups", "in_channels", "out_channels")),
+        *((name, Triple) for name in ("in_", "out", "kernel", "stride", "dilation", "padding")),
+        ("x", c_void_p),
+        ("x_batch", c_int64),
+        ("x_channel", c_int64),
+        ("x_space", Triple),
+        ("weight", c_void_p),
+        ("weight_packed", c_void_p),
+        ("y", c_void_p),
+        ("y_batch", c_int64),
+        ("y_channel", c_int64),
+        ("bias", c_void_p),
+        ("relu", c_int32),
+        ("epilogue", c_void_p),
+        ("epilogue_context", c_void_p),
+    ]
+
+
+class Output(Structure):
+    _fields_ = [("out", c_void_p), ("rows", c_int64), ("cols", c_int64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    batch: int
+    in_channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    output_padding: int = 0
+
+    @property
+    def rank(self) -> int:
+        return len(self.size)
+
+    def out(self) -> tuple[int, ...]:
+        return tuple(
+            (s + 2 * self.padding - self.dilation * (k - 1) - 1) // self.stride + 1
+            for s, k in zip(self.size, self.kernel, strict=True)
+        )
+
+    def transposed_out(self) -> tuple[int, ...]:
+        return tuple(
+            (s - 1) * self.stride
+            - 2 * self.padding
+            + self.dilation * (k - 1)
+            + self.output_padding
+            + 1
+            for s, k in zip(self.size, self.kernel, strict=True)
+        )
+
+
+CASES = {
+    "1x1": Case(2, 5, 7, (6, 6), (1, 1)),
+    "1x1-wide": Case(1, 64, 96, (9, 31), (1, 1)),
+    "1x1-stride-2": Case(1, 20, 40, (9, 33), (1, 1), stride=2),
+    "3x3": Case(1, 3, 8, (8, 8), (3, 3), padding=1),
+    "3x3-wide": Case(1, 16, 33, (5, 56), (3, 3), padding=1),
+    "3x3-tiny": Case(3, 40, 70, (7, 7), (3, 3), padding=1),
+    "3x3-stride-2": Case(2, 20, 34, (15, 70), (3, 3), stride=2, padding=1),
+    "3x3-stride-3": Case(1, 6, 5, (11, 40), (3, 3), stride=3, padding=2),
+    "3x3-dilated": Case(1, 8, 8, (12, 21), (3, 3), padding=2, dilation=2),
+    "7x7-stem": Case(1, 3, 64, (31, 40), (7, 7), stride=2, padding=3),
+    "padding-past-the-kernel": Case(1, 4, 4, (3, 3), (2, 2), padding=4),
+    "groups": Case(2, 12, 18, (7, 9), (3, 3), padding=1, groups=3),
+    "groups-of-4": Case(1, 32, 32, (10, 20), (3, 3), padding=1, groups=8),
+    "depthwise": Case(2, 9, 9, (11, 30), (3, 3), padding=1, groups=9),
+    "depthwise-large": Case(1, 3, 3, (40, 37), (3, 3), padding=1, groups=3),
+    "depthwise-5x5-stride-2": Case(1, 6, 6, (14, 14), (5, 5), stride=2, padding=2, groups=6),
+    "depthwise-multiplier": Case(2, 4, 12, (7, 7), (3, 3), padding=1, groups=4),
+    "depthwise-dilated": Case(1, 4, 4, (9, 40), (3, 3), padding=2, dilation=2, groups=4),
+    "one-channel": Case(2, 1, 16, (12, 12), (3, 3), padding=1),
+    "1d": Case(2, 6, 10, (50,), (5,), padding=2),
+    "1d-long": Case(1, 80, 64, (300,), (3,), padding=1, stride=2),
+    "1d-depthwise": Case(1, 8, 8, (100,), (4,), padding=3, groups=8),
+    "3d": Case(1, 4, 6, (5, 6, 7), (3, 2, 3), padding=1),
+    "3d-stride": Case(2, 3, 5, (7, 8, 9), (2, 3, 1), stride=2, padding=1),
+    "3d-depthwise": Case(1, 3, 3, (5, 6, 20), (3, 3, 3), padding=1, groups=3),
+    "long-sum": Case(1, 520, 40, (4, 5), (3, 3), padding=1),
+    "column": Case(1, 8, 8, (40, 1), (3, 1), padding=0),
+    "kernel-as-large-as-the-image": Case(2, 3, 20, (8, 8), (8, 8), stride=8),
+}
+
+
+def aligned(count: int, dtype: type) -> Array:
+    size = count * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype)
+
+
+def convolve_reference(case: Case, x: Array, weight: Array) -> Array:
+    """The definition, kernel point by kernel point, in float64."""
+    pad = [(0, 0), (0, 0)] + [(case.padding, case.padding)] * case.rank
+    padded = np.pad(x.astype(np.float64), pad)
+    out = case.out()
+    y = np.zeros((case.batch, case.groups, case.out_channels // case.groups, *out))
+    wide = weight.astype(np.float64).reshape(
+        case.groups, case.out_channels // case.groups, -1, *case.kernel
+    )
+    for point in product(*map(range, case.kernel)):
+        window = tuple(
+            slice(p * case.dilation, p * case.dilation + (o - 1) * case.stride + 1, case.stride)
+            for p, o in zip(point, out, strict=True)
+        )
+        part = padded[(slice(None), slice(None), *window)]
+        part = part.reshape(case.batch, case.groups, -1, *out)
+        y += np.einsum("bgi...,goi->bgo...", part, wide[(slice(None),) * 3 + point])
+    return y.reshape(case.batch, case.out_channels, *out)
+
+
+def transposed_reference(case: Case, x: Array, weight: Array) -> Array:
+    out = case.transposed_out()
+    full = [
+        (s - 1) * case.stride + case.dilation * (k - 1) + 1 + case.output_padding
+        for s, k in zip(case.size, case.kernel, strict=True)
+    ]
+    y = np.zeros((case.batch, case.groups, case.out_channels // case.groups, *full))
+    grouped = x.astype(np.float64).reshape(case.batch, case.groups, -1, *case.size)
+    wide = weight.astype(np.float64).reshape(
+        case.groups, -1, case.out_channels // case.groups, *case.kernel
+    )
+    for point in product(*map(range, case.kernel)):
+        window = tuple(
+            slice(p * case.dilation, p * case.dilation + (s - 1) * case.stride + 1, case.stride)
+            for p, s in zip(point, case.size, strict=True)
+        )
+        part = np.einsum("bgi...,gio->bgo...", grouped, wide[(slice(None),) * 3 + point])
+        y[(slice(None),) * 3 + window] += part
+    crop = tuple(slice(case.padding, case.padding + o) for o in out)
+    return y.reshape(case.batch, case.out_channels, *full)[(slice(None), slice(None), *crop)]
+
+
+def three(values: tuple[int, ...], fill: int) -> Triple:
+    return Triple(*((fill,) * (3 - len(values)) + tuple(values)))
+
+
+def run(
+    kernels: ctypes.CDLL,
+    case: Case,
+    x: Array,
+    weight: Array,
+    *,
+    packed: bool = True,
+    transposed: bool = False,
+    bias: Array | None = None,
+    relu: bool = False,
+    epilogue: bool = False,
+    threads: int = 1,
+) -> Array:
+    out = case.transposed_out() if transposed else case.out()
+    pixels = int(np.prod(out))
+    total = case.batch * case.out_channels * pixels
+    y = aligned(total + GUARD, np.float32)
+    y[:] = 77
+    strides = [s // x.itemsize for s in x.strides]
+    where = Output(y.ctypes.data, case.out_channels, pixels)
+    args = Args(
+        batch=case.batch,
+        groups=case.groups,
+        in_channels=case.in_channels,
+        out_channels=case.out_channels,
+        in_=three(case.size, 1),
+        out=three(out, 1),
+        kernel=three(case.kernel, 1),
+        stride=three((case.stride,) * case.rank, 1),
+        dilation=three((case.dilation,) * case.rank, 1),
+        padding=three((case.padding,) * case.rank, 0),
+        x=x.ctypes.data,
+        x_batch=strides[0],
+        x_channel=strides[1],
+        x_space=three(tuple(strides[2:]), 0),
+        y_batch=case.out_channels * pixels,
+        y_channel=pixels,
+        relu=int(relu),
+    )
+    if packed and not transposed:
+        panels = pack_conv_weight(weight, case.groups)
+        storage = aligned(panels.size, np.float32)
+        storage[:] = panels.ravel()
+        args.weight_packed = storage.ctypes.data
+    else:
+        args.weight = weight.ctypes.data
+    if bias is not None:
+        args.bias = bias.ctypes.data
+    if epilogue:
+        args.epilogue = ctypes.cast(kernels.test_epilogue_f32, c_void_p).value
+        args.epilogue_context = ctypes.addressof(where)
+    else:
+        args.y = y.ctypes.data
+    name = "test_conv_transposed_f32" if transposed else "test_conv_f32"
+    scratch_size = getattr(kernels, f"{name}_scratch")
+    scratch_size.restype = c_int64
+    size = scratch_size(byref(args), threads)
+    scratch = aligned(size + GUARD, np.uint8)
+    scratch[:] = 0xFF
+    getattr(kernels, name)(byref(args), threads, c_void_p(scratch.ctypes.data))
+    assert (scratch[size:] == 0xFF).all(), "wrote past the scratch memory"
+    assert (y[total:] == 77).all(), "wrote past the output"
+    return y[:total].reshape(case.batch, case.out_channels, *out)
+
+
+def operands(case: Case, transposed: bool = False) -> tuple[Array, Array, Array]:
+    random = np.random.default_rng(case.in_channels)
+    x = random.standard_normal((case.batch, case.in_channels, *case.size)).astype(np.float32)
+    first, second = case.out_channels, case.in_channels // case.groups
+    if transposed:
+        first, second = case.in_channels, case.out_channels // case.groups
+    weight = random.standard_normal((first, second, *case.kernel)).astype(np.float32)
+    return x, weight, random.standard_normal(case.out_channels).astype(np.float32)
+
+
+def close(got: Array, want: Array) -> bool:
+    return bool(np.abs(got - want).max(initial=0) <= 2e-6 * (np.abs(want).max(initial=0) + 1) * 4)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "runtime"])
+@pytest.mark.parametrize("name", CASES)
+def test_convolution(kernels: ctypes.CDLL, name: str, packed: bool) -> None:
+    case = CASES[name]
+    x, weight, bias = operands(case)
+    want = convolve_reference(case, x, weight)
+    assert close(run(kernels, case, x, weight, packed=packed), want)
+    shape = (-1,) + (1,) * case.rank
+    biased = want + bias.reshape(shape)
+    assert close(
+        run(kernels, case, x, weight, packed=packed, bias=bias, relu=True), np.maximum(biased, 0)
+    )
+    assert close(run(kernels, case, x, weight, packed=packed, epilogue=True), 2 * want + 1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_bits_for_any_number_of_threads(kernels: ctypes.CDLL, name: str) -> None:
+    case = CASES[name]
+    x, weight, _ = operands(case)
+    alone = run(kernels, case, x, weight)
+    for threads in (2, 5, 16):
+        assert run(kernels, case, x, weight, threads=threads).tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["1x1", "1x1-wide", "3x3", "3x3-stride-2", "depthwise", "3d", "1d-long"]
+)
+def test_channels_last_and_sliced_inputs(kernels: ctypes.CDLL, name: str) -> None:
+    case = CASES[name]
+    x, weight, _ = operands(case)
+    want = convolve_reference(case, x, weight)
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    assert close(run(kernels, case, last, weight), want)
+    sliced = np.repeat(x, 2, axis=-1)[..., ::2]
+    assert close(run(kernels, case, sliced, weight), want)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, c in CASES.items() if c.padding <= c.dilation * (min(c.kernel) - 1)]
+)
+def test_transposed_convolution(kernels: ctypes.CDLL, name: str) -> None:
+    case = CASES[name]
+    for variant in (case, replace(case, output_padding=case.stride - 1)):
+        x, weight, bias = operands(variant, transposed=True)
+        want = transposed_reference(variant, x, weight)
+        biased = want + bias.reshape((-1,) + (1,) * case.rank)
+        for threads in (1, 3):
+            got = run(kernels, variant, x, weight, transposed=True, bias=bias, threads=threads)
+            assert close(got, biased)
+        assert close(run(kernels, variant, x, weight, transposed=True, epilogue=True), 2 * want + 1)
