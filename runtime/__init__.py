@@ -1,1 +1,1 @@
-"""Loads and calls artefacts."""
+"""Loads and calls artefacts: NumPy, cffi and the standard library, nothing of the compiler."""

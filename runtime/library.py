@@ -71,7 +71,9 @@ def _open(name: str) -> CData:
     except (OSError, AttributeError) as error:
         raise ArtefactError(f"{name} cannot be loaded: {error}") from error
     if api == ffi.NULL:
-        raise ArtefactError(f"{name} does not offer ABI {ABI_MAJOR}.{ABI_MINOR}: compile the program again")
+        raise ArtefactError(
+            f"{name} does not offer ABI {ABI_MAJOR}.{ABI_MINOR}: compile the program again"
+        )
     _keep.append(loaded)
     return api
 

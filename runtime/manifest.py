@@ -153,7 +153,9 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """The bytes that go into the file: equal manifests give equal bytes."""
-        text = json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            self.as_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
         return text.encode("utf-8", "surrogatepass")
 
     @staticmethod
@@ -167,7 +169,9 @@ class Manifest:
                 )
             return _decode_manifest(data)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ArtefactError(f"the manifest is damaged: {type(error).__name__}: {error}") from error
+            raise ArtefactError(
+                f"the manifest is damaged: {type(error).__name__}: {error}"
+            ) from error
 
     @property
     def digest(self) -> str:
@@ -268,7 +272,18 @@ def _read(file: BinaryIO, name: str) -> Manifest:
         raise ArtefactError(f"{name} is truncated: only {file_size} bytes are left")
     file.seek(-_FOOTER.size, os.SEEK_END)
     footer = file.read(_FOOTER.size)
-    (magic, major, minor, weights_offset, weights_size, offset, size, recorded_size, crc, footer_crc) = _FOOTER.unpack(footer)
+    (
+        magic,
+        major,
+        minor,
+        weights_offset,
+        weights_size,
+        offset,
+        size,
+        recorded_size,
+        crc,
+        footer_crc,
+    ) = _FOOTER.unpack(footer)
     if magic != _MAGIC:
         raise ArtefactError(
             f"{name} does not end as a castoff artefact does: it is another library, or was truncated or stripped"
@@ -283,7 +298,11 @@ def _read(file: BinaryIO, name: str) -> Manifest:
             f"{name} was built by {age} castoff (ABI {major}.{minor}; this one reads {ABI_MAJOR}.0 to "
             f"{ABI_MAJOR}.{ABI_MINOR}): compile the program again, or use that castoff"
         )
-    if size > _MAX_MANIFEST_BYTES or offset + size > file_size or weights_offset + weights_size > offset:
+    if (
+        size > _MAX_MANIFEST_BYTES
+        or offset + size > file_size
+        or weights_offset + weights_size > offset
+    ):
         raise ArtefactError(f"{name} is damaged: its parts lie outside the file")
     file.seek(offset)
     text = file.read(size)
@@ -300,7 +319,9 @@ def _read(file: BinaryIO, name: str) -> Manifest:
 def _check_machine(header: bytes, manifest: Manifest, name: str) -> None:
     machine = int.from_bytes(header[18:20], "little")
     if header[4:6] != b"\x02\x01" or MACHINES.get(manifest.machine) != machine:
-        raise ArtefactError(f"{name} is damaged: its ELF image is not for {manifest.machine}, as its manifest says")
+        raise ArtefactError(
+            f"{name} is damaged: its ELF image is not for {manifest.machine}, as its manifest says"
+        )
 
 
 def layout_constants(sizes_bytes: Iterable[int]) -> tuple[tuple[int, ...], int]:
@@ -315,7 +336,9 @@ def layout_constants(sizes_bytes: Iterable[int]) -> tuple[tuple[int, ...], int]:
 
 
 def append_payload(
-    path: str | os.PathLike[str], weights: Iterable[tuple[int, bytes | bytearray | memoryview]], manifest: Manifest
+    path: str | os.PathLike[str],
+    weights: Iterable[tuple[int, bytes | bytearray | memoryview]],
+    manifest: Manifest,
 ) -> Manifest:
     """Appends weights, manifest and footer to a freshly linked library, which is changed in place: write aside, then rename.
 
@@ -359,6 +382,15 @@ def _footer(weights_offset: int, weights_size: int, manifest: bytes) -> bytes:
     offset = weights_offset + weights_size
     file_size = offset + len(manifest) + _FOOTER.size
     body = _FOOTER.pack(
-        _MAGIC, ABI_MAJOR, ABI_MINOR, weights_offset, weights_size, offset, len(manifest), file_size, zlib.crc32(manifest), 0
+        _MAGIC,
+        ABI_MAJOR,
+        ABI_MINOR,
+        weights_offset,
+        weights_size,
+        offset,
+        len(manifest),
+        file_size,
+        zlib.crc32(manifest),
+        0,
     )[:-4]
     return body + _CRC.pack(zlib.crc32(body))

@@ -1,0 +1,512 @@
+"""aot_load() and the callable it gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import abi
+from ._abi_cdef import ffi
+from .callspec import CallSpec, flatten_tree
+from .device import check_device
+from .diagnose import describe, equals_constant, find_problems, is_number
+from .errors import (
+    ArtefactError,
+    ConstantError,
+    DeviceError,
+    InputMismatchError,
+    ProgramError,
+    UnsupportedCpuError,
+)
+from .library import CData, Library, open_library
+from .manifest import BufferSpec, ConstantSpec, Manifest, TensorSpec
+from .plan import Key, Plan, dense_tensor
+from .tensors import (
+    Array,
+    Give,
+    as_array,
+    as_storage,
+    giver,
+    is_extended,
+    matches,
+    native_dtype,
+    storage_dtype,
+)
+
+# Plans are small; a program called with ever new shapes must not keep one for each.
+_MAX_PLANS = 64
+
+_from_buffer = ffi.from_buffer
+_empty = np.empty
+
+
+def aot_load(
+    path: str | os.PathLike[str],
+    device: str = "cpu",
+    *,
+    threads: int | None = None,
+    check: bool = True,
+) -> Runner:
+    """Loads an artefact and gives the program in it as a callable.
+
+    threads: how many threads one call may use; None: OMP_NUM_THREADS, else the processors this process may use.
+    check: whether constants among the arguments (numbers, strings, None) must be those the program was exported with. Tensors
+        are always checked.
+
+    Raises ArtefactError where the file cannot run here, DeviceError for another device.
+    """
+    return Runner(path, device, threads=threads, check=check)
+
+
+class Runner:
+    """A loaded program with its own mutable buffers. Any number of threads may call it at once.
+
+    `out=`, unless the program has an argument of that name, takes arrays to write the results to, in a tree like the result's.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        threads: int | None = None,
+        check: bool = True,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: expected None or at least 1, got {threads}")
+        library = open_library(path)
+        self.path = library.path
+        self.manifest = library.manifest
+        self.device = check_device(device, library.manifest.device)
+        self._options = (threads, check)
+        self._api = library.api
+        self._instance = _create_instance(library, threads)
+        self._plans: dict[Key, list[Plan]] = {}
+        self._prepare(library.manifest, check)
+
+    def _prepare(self, manifest: Manifest, check: bool) -> None:
+        """What every call would otherwise find out again."""
+        self._spec = CallSpec(
+            manifest.in_spec,
+            manifest.out_spec,
+            manifest.forward_arg_names,
+            manifest.namedtuple_fields,
+        )
+        if len(self._spec.argument_paths) != len(manifest.arguments) or len(
+            self._spec.result_paths
+        ) != len(manifest.results):
+            raise ArtefactError(
+                f"{self.path} is damaged: its call spec does not fit its arguments and results"
+            )
+        self._flatten = self._spec.flatten
+        self._unflatten = self._spec.unflatten
+        self._run: Callable[[CData, CData], int] = self._api.run
+        self._input_leaves = {
+            argument.index: position
+            for position, argument in enumerate(manifest.arguments)
+            if argument.kind == "input"
+        }
+        self._constant_leaves = [
+            (position, argument.value)
+            for position, argument in enumerate(manifest.arguments)
+            if argument.kind == "constant" and check
+        ]
+        self._dtypes = [storage_dtype(spec.dtype) for spec in manifest.inputs]
+        self._takes_out = (
+            "out" not in self._spec.in_tree.children[1].keys
+            and "out" not in manifest.forward_arg_names
+        )
+        self._results_are_outputs = [
+            (result.kind, result.index) for result in manifest.results
+        ] == [("output", i) for i in range(len(manifest.outputs))]
+        # Leaves are the inputs, in order, and only read; outputs are arrays NumPy knows: the way without detours.
+        self._is_plain = (
+            all(spec.kind == "tensor" and not spec.mutated for spec in manifest.inputs)
+            and [(argument.kind, argument.index) for argument in manifest.arguments]
+            == [("input", i) for i in range(len(manifest.inputs))]
+            and all(
+                spec.kind == "tensor" and not spec.data_dependent and not is_extended(spec.dtype)
+                for spec in manifest.outputs
+            )
+            and self._results_are_outputs
+        )
+
+    # ---- the call ----
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        out = kwargs.pop("out", None) if kwargs and self._takes_out else None
+        leaves = self._flatten(args, kwargs)
+        if self._is_plain and out is None:
+            try:
+                key = tuple([leaf.shape for leaf in leaves])  # type: ignore[attr-defined]
+                stack = self._plans[key]
+                plan = stack.pop()
+            except (AttributeError, KeyError, IndexError, TypeError):
+                return self._call_generally(leaves, out)
+            if self._bind_plain(plan, leaves):
+                values = []
+                for tensor, shape, dtype in plan.arrays:
+                    array = _empty(shape, dtype)
+                    tensor.data = _from_buffer(array)
+                    values.append(array)
+                status = self._run(self._instance, plan.call)
+                stack.append(plan)
+                if status:
+                    raise self._refusal(status, leaves)
+                return self._unflatten(values)
+            stack.append(plan)
+        return self._call_generally(leaves, out)
+
+    def _bind_plain(self, plan: Plan, leaves: Sequence[Any]) -> bool:
+        """Points the plan's inputs to arrays that need no conversion; False where one does."""
+        try:
+            for leaf, dtype, tensor in zip(leaves, self._dtypes, plan.inputs):  # noqa: B905 (time)
+                if type(leaf) is not np.ndarray or leaf.dtype is not dtype:
+                    return False
+                tensor.data = _from_buffer(leaf)
+        except (ValueError, BufferError):
+            return False
+        return True
+
+    def _call_generally(self, leaves: Sequence[object], out: object) -> object:
+        """Any kind of argument; converts what has to be."""
+        for position, expected in self._constant_leaves:
+            if not equals_constant(leaves[position], expected):
+                raise self._mismatch(leaves)
+        values, written_back = self._stage_inputs(leaves)
+        key = tuple([value.shape if isinstance(value, np.ndarray) else value for value in values])
+        plan = self._take_plan(key, values, leaves)
+        targets = self._out_targets(out, plan)
+        self._bind_inputs(plan, values)
+        arrays = self._provide_outputs(plan, targets)
+        status = self._run(self._instance, plan.call)
+        if status:
+            raise self._refusal(status, leaves)
+        results = [
+            array if read is None else read()
+            for array, read in zip(arrays, plan.reads, strict=True)
+        ]
+        for original, staged in written_back:
+            original[...] = staged
+        self._plans.setdefault(key, []).append(plan)
+        tensors = tuple(
+            leaves[self._input_leaves[i]]
+            for i, spec in enumerate(self.inputs)
+            if spec.kind == "tensor"
+        )
+        return self._unflatten(self._result_leaves(results, leaves, giver(tensors), targets))
+
+    def _stage_inputs(
+        self, leaves: Sequence[object]
+    ) -> tuple[list[Array | int | float | bool], list[tuple[Array, Array]]]:
+        """Contiguous arrays in storage dtypes, and (original, copy) of those the program writes to through a copy."""
+        values: list[Array | int | float | bool] = []
+        written_back = []
+        for i, spec in enumerate(self.manifest.inputs):
+            leaf = leaves[self._input_leaves[i]]
+            if spec.kind != "tensor":
+                values.append(self._number(spec, leaf, leaves))
+                continue
+            array = self._array(spec, leaf, leaves)
+            dense = array
+            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+                dense = array.astype(self._dtypes[i], order="C", copy=True)
+                if spec.mutated:
+                    written_back.append((array, dense))
+            values.append(dense)
+        return values, written_back
+
+    def _number(self, spec: TensorSpec, leaf: Any, leaves: Sequence[object]) -> int | float | bool:
+        if not is_number(leaf, spec.kind) or (
+            spec.kind == "int" and not -(1 << 63) <= int(leaf) < 1 << 63
+        ):
+            raise self._mismatch(leaves)
+        return {"int": int, "float": float, "bool": bool}[spec.kind](leaf)
+
+    def _array(self, spec: TensorSpec, leaf: object, leaves: Sequence[object]) -> Array:
+        try:
+            array = as_array(leaf)
+        except DeviceError:
+            raise self._mismatch(leaves) from None
+        if array is None or not matches(array, spec.dtype) or array.ndim != len(spec.shape):
+            raise self._mismatch(leaves)
+        if spec.mutated and not array.flags.writeable:
+            raise self._mismatch(leaves)
+        return as_storage(array, spec.dtype)
+
+    def _take_plan(self, key: Key, values: Sequence[object], leaves: Sequence[object]) -> Plan:
+        try:
+            return self._plans[key].pop()
+        except (KeyError, IndexError):
+            pass
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        plan = Plan(self.manifest, key, self._api.release)
+        self._bind_inputs(plan, values)
+        rows = [ffi.new("int64_t[]", max(len(spec.shape), 1)) for spec in self.manifest.outputs]
+        status = self._api.output_shapes(
+            self._instance,
+            len(plan.inputs),
+            plan.call.inputs,
+            len(rows),
+            ffi.new("int64_t *[]", rows),
+        )
+        if status:
+            raise self._refusal(status, leaves)
+        shapes = [
+            list(row[0 : len(spec.shape)])
+            for row, spec in zip(rows, self.manifest.outputs, strict=True)
+        ]
+        plan.set_output_shapes(self.manifest, shapes)
+        return plan
+
+    def _bind_inputs(self, plan: Plan, values: Sequence[object]) -> None:
+        for value, tensor, number in zip(values, plan.inputs, plan.numbers, strict=True):
+            if number is None:
+                tensor.data = _from_buffer(value)
+            else:
+                number[0] = value
+        plan.clear_data_dependent(self.manifest)
+
+    def _provide_outputs(self, plan: Plan, targets: Mapping[int, Array]) -> list[Array | None]:
+        """Memory for the outputs: the caller's where it can be written directly, else new."""
+        arrays: list[Array | None] = [None] * len(plan.outputs)
+        provided = iter(plan.arrays)
+        for i, read in enumerate(plan.reads):
+            if read is not None:
+                continue
+            tensor, shape, dtype = next(provided)
+            target = targets.get(i)
+            array = (
+                target
+                if target is not None and target.flags.carray and target.dtype == dtype
+                else None
+            )
+            if array is None:
+                array = _empty(shape, dtype)
+            tensor.data = _from_buffer(array)
+            arrays[i] = array
+        return arrays
+
+    # ---- results ----
+
+    def _out_leaves(self, out: object) -> Sequence[object]:
+        if out is None:
+            return [None] * len(self.manifest.results)
+        return flatten_tree(self._spec.out_tree, out, "out")
+
+    def _out_targets(self, out: object, plan: Plan) -> dict[int, Array]:
+        """Output number -> storage array of the caller's that takes it. Raises InputMismatchError, all problems at once."""
+        targets: dict[int, Array] = {}
+        problems = []
+        for result, leaf, path in zip(
+            self.manifest.results, self._out_leaves(out), self._spec.result_paths, strict=True
+        ):
+            if leaf is None or result.kind != "output":
+                continue
+            spec = self.manifest.outputs[result.index]
+            shape = plan.shapes[result.index]
+            array = as_array(leaf) if spec.kind == "tensor" else None
+            if array is None or not matches(array, spec.dtype) or not _fits(array.shape, shape):
+                expected = (
+                    f"{spec.dtype}[{', '.join(map(str, shape))}]"
+                    if spec.kind == "tensor"
+                    else "None"
+                )
+                problems.append(
+                    f"out{path.removeprefix('result')}: expected {expected}, got {describe(leaf)}"
+                )
+            elif not array.flags.writeable:
+                problems.append(
+                    f"out{path.removeprefix('result')}: expected a writable array, got a read-only one"
+                )
+            else:
+                targets[result.index] = as_storage(array, spec.dtype)
+        if problems:
+            raise InputMismatchError("\n".join(problems))
+        return targets
+
+    def _result_leaves(
+        self,
+        values: Sequence[object],
+        leaves: Sequence[object],
+        give: Give,
+        targets: Mapping[int, Array],
+    ) -> list[object]:
+        given: list[object] = []
+        for spec, value, i in zip(self.manifest.outputs, values, range(len(values)), strict=True):
+            target = targets.get(i)
+            if target is not None and target is not value:
+                if target.shape != value.shape:  # type: ignore[attr-defined]
+                    raise InputMismatchError(
+                        f"out: expected {describe(value)}, got {describe(target)}"
+                    )
+                target[...] = value
+                value = target
+            given.append(give(value, spec.dtype) if isinstance(value, np.ndarray) else value)
+        if self._results_are_outputs:
+            return given
+        sources: Mapping[str, Sequence[object]] = {"output": given, "argument": leaves}
+        return [
+            result.value if result.kind == "constant" else sources[result.kind][result.index]
+            for result in self.manifest.results
+        ]
+
+    # ---- refusals ----
+
+    def _mismatch(self, leaves: Sequence[object], message: str = "") -> InputMismatchError:
+        problems = find_problems(self.manifest, self._spec.argument_paths, leaves)
+        return InputMismatchError(
+            "\n".join(problems) or message or "the arguments do not fit the program"
+        )
+
+    def _refusal(self, status: int, leaves: Sequence[object]) -> Exception:
+        message = ffi.string(self._api.last_error()).decode("utf-8", "replace")
+        if status in (abi.INPUT_MISMATCH, abi.INVALID_ARGUMENT):
+            return self._mismatch(leaves, message)
+        if status == abi.OUT_OF_MEMORY:
+            return MemoryError(message)
+        return ProgramError(message)
+
+    # ---- what the program is ----
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The program's inputs, in order."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The program's outputs, in order."""
+        return self.manifest.outputs
+
+    @property
+    def cpu_level(self) -> str:
+        """The CPU level that was chosen: "x86-64-v3"."""
+        return ffi.string(self._api.cpu_level(self._instance)).decode()
+
+    @property
+    def threads(self) -> int:
+        """How many threads one call may use."""
+        return int(self._api.threads(self._instance))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{spec.path}: {spec}" for spec in self.inputs)
+        results = ", ".join(str(spec) for spec in self.outputs)
+        return f"<castoff program {self.manifest.name}({arguments}) -> ({results})>"
+
+    # ---- constants and buffers ----
+
+    def read_constant(self, name: str) -> Array:
+        """A copy of a constant, by its qualified name. Raises ConstantError where there is none."""
+        return self._read(_find(self.manifest.constants, name, "constant"), self._api.read_constant)
+
+    def read_buffer(self, name: str) -> Array:
+        """A copy of a buffer as it is now, by its qualified name. Raises ConstantError where there is none."""
+        return self._read(_find(self.manifest.buffers, name, "buffer"), self._api.read_buffer)
+
+    def write_buffer(self, name: str, value: object) -> None:
+        """Sets a buffer. Raises ConstantError where there is none or where dtype or shape differ."""
+        tensor, _keep = _tensor_for(_find(self.manifest.buffers, name, "buffer"), value)
+        self._check(self._api.write_buffer(self._instance, name.encode(), tensor))
+
+    def reset_buffers(self) -> None:
+        """Sets all buffers to the values the program was saved with."""
+        self._check(self._api.reset_buffers(self._instance))
+
+    def replace_constants(self, values: Mapping[str, object]) -> None:
+        """Replaces constants, all or none; calls that already run finish with the old ones. The values are copied.
+
+        Raises ConstantError for unknown names, other dtypes or shapes, and constants packed or folded at build time.
+        """
+        tensors = [
+            _tensor_for(_find(self.manifest.constants, name, "constant"), value)
+            for name, value in values.items()
+        ]
+        names = [ffi.new("char[]", name.encode()) for name in values]
+        self._check(
+            self._api.replace_constants(
+                self._instance,
+                len(names),
+                ffi.new("char *[]", names),
+                ffi.new("DLTensor *[]", [tensor for tensor, _ in tensors]),
+            )
+        )
+
+    def _read(
+        self, spec: ConstantSpec | BufferSpec, read: Callable[[CData, bytes, CData], int]
+    ) -> Array:
+        array = np.empty(spec.shape, storage_dtype(spec.dtype))
+        tensor, _keep = dense_tensor(array, spec.dtype)
+        self._check(read(self._instance, spec.name.encode(), tensor))
+        return array.view(native_dtype(spec.dtype))
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise ConstantError(ffi.string(self._api.last_error()).decode("utf-8", "replace"))
+
+    # ---- copies ----
+
+    def fresh(self) -> Runner:
+        """Another instance of the program: buffers as saved, constants as built."""
+        threads, check = self._options
+        return Runner(self.path, self.device, threads=threads, check=check)
+
+    def __reduce__(self) -> tuple[Callable[..., Runner], tuple[object, ...]]:
+        """Pickles as path and digest: a copy is a fresh instance, and refuses a file that changed since."""
+        return _unpickle, (self.path, self.manifest.digest, self.device, *self._options)
+
+
+def _unpickle(path: str, digest: str, device: str, threads: int | None, check: bool) -> Runner:
+    runner = Runner(path, device, threads=threads, check=check)
+    if runner.manifest.digest != digest:
+        raise ArtefactError(
+            f"{path} is not the artefact that was pickled: expected digest {digest}, got another"
+        )
+    return runner
+
+
+def _create_instance(library: Library, threads: int | None) -> CData:
+    options = ffi.new("castoff_options *")
+    options.size_bytes = ffi.sizeof("castoff_options")
+    options.threads = threads or 0
+    created = ffi.new("castoff_instance **")
+    status = library.api.create(options, created)
+    if status == abi.OK:
+        return ffi.gc(created[0], library.api.destroy)
+    message = f"{library.path}: {ffi.string(library.api.last_error()).decode('utf-8', 'replace')}"
+    if status == abi.UNSUPPORTED_CPU:
+        raise UnsupportedCpuError(message)
+    if status == abi.OUT_OF_MEMORY:
+        raise MemoryError(message)
+    raise ArtefactError(message)
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Sizes of -1 are not known yet."""
+    return len(shape) == len(expected) and all(
+        e in (-1, s) for s, e in zip(shape, expected, strict=True)
+    )
+
+
+def _find(specs: Sequence[Any], name: str, what: str) -> Any:
+    for spec in specs:
+        if spec.name == name:
+            return spec
+    raise ConstantError(
+        f"there is no {what} named {name!r}; there are {[spec.name for spec in specs]!r}"
+    )
+
+
+def _tensor_for(spec: ConstantSpec | BufferSpec, value: object) -> tuple[CData, object]:
+    array = as_array(value)
+    if array is None or not matches(array, spec.dtype) or array.shape != spec.shape:
+        sizes = ", ".join(map(str, spec.shape))
+        raise ConstantError(f"{spec.name}: expected {spec.dtype}[{sizes}], got {describe(value)}")
+    stored = as_storage(array, spec.dtype)
+    dense = np.array(stored, storage_dtype(spec.dtype), order="C", copy=True)
+    tensor, keep = dense_tensor(dense, spec.dtype)
+    return tensor, (keep, dense)

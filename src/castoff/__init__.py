@@ -1,0 +1,69 @@
+"""castoff: ahead-of-time compilation of exported PyTorch programs; neither building nor running them needs PyTorch.
+
+Public names are imported when they are first used: a process that only loads artefacts imports nothing of the compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .compiler.api import aot_compile as aot_compile
+    from .compiler.api import register_custom_op as register_custom_op
+    from .compiler.errors import CompileError as CompileError
+    from .compiler.exported.program import ExportedProgram as ExportedProgram
+    from .compiler.options import CompileOptions as CompileOptions
+    from .runtime.callspec import register_dataclass as register_dataclass
+    from .runtime.callspec import register_namedtuple as register_namedtuple
+    from .runtime.callspec import register_pytree_node as register_pytree_node
+    from .runtime.errors import ArtefactError as ArtefactError
+    from .runtime.errors import CastoffError as CastoffError
+    from .runtime.errors import InputMismatchError as InputMismatchError
+    from .runtime.errors import ProgramError as ProgramError
+    from .runtime.manifest import Manifest as Manifest
+    from .runtime.manifest import read_manifest as read_manifest
+    from .runtime.runner import Runner as Runner
+    from .runtime.runner import aot_load as aot_load
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in.
+_HOMES = {
+    "ArtefactError": ".runtime.errors",
+    "CastoffError": ".runtime.errors",
+    "CompileError": ".compiler.errors",
+    "CompileOptions": ".compiler.options",
+    "Dim": ".compiler.api",
+    "ExportedProgram": ".compiler.exported.program",
+    "InputMismatchError": ".runtime.errors",
+    "Manifest": ".runtime.manifest",
+    "Module": ".compiler.api",
+    "ProgramError": ".runtime.errors",
+    "Runner": ".runtime.runner",
+    "aot_compile": ".compiler.api",
+    "aot_load": ".runtime.runner",
+    "export": ".compiler.api",
+    "load": ".compiler.api",
+    "read_manifest": ".runtime.manifest",
+    "register_custom_op": ".compiler.api",
+    "register_dataclass": ".runtime.callspec",
+    "register_namedtuple": ".runtime.callspec",
+    "register_pytree_node": ".runtime.callspec",
+    "save": ".compiler.api",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'castoff' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
