@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import OptionError
 
-LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "native")
 """CPU levels a file can hold code for, lowest first; "portable" stands for the first three."""
 
 SANITIZERS = ("address", "undefined", "thread")
