@@ -47,10 +47,17 @@ typedef struct {
 typedef struct {
     int64_t in_channels, out_channels; /* of one group */
     int64_t points, pixels, k;
-    int32_t pixels_as_rows, depthwise, threads;
+    int32_t pixels_as_rows, depthwise, in_place, threads; /* in_place: x itself serves as panels */
     int64_t pixel_block, channel_block, pixel_blocks, channel_blocks;
-    int64_t weight_bytes, thread_bytes;
+    int64_t weight_bytes, patch_bytes, thread_bytes;
 } castoff_conv_f32_plan;
+
+/* What one kernel point reads for pixels that follow one another in one output row: `count` elements at out[at...], of
+ * which [low, high) come from x[from...] and the others are padding. */
+typedef struct {
+    int64_t from;
+    int32_t at, count, low, high;
+} castoff_conv_piece;
 
 /* What a finished block of pixels by channels needs to be turned over. */
 typedef struct {
@@ -94,8 +101,8 @@ static CASTOFF_UNUSED castoff_conv_f32_plan castoff_conv_f32_make_plan(const cas
                          : castoff_round_up(a->groups * castoff_panels_size(p.k, p.out_channels) * 4, 64);
     if (p.depthwise) {
         int64_t padded = 1;
-        for (int i = 0; i < 3; i++) padded *= castoff_conv_f32_reach(a, i);
-        p.thread_bytes = castoff_round_up((padded + CASTOFF_PANEL * a->stride[2]) * 4, 64);
+        for (int i = 0; i < 3; i++) padded *= castoff_conv_f32_reach(a, i) + (i == 2 ? a->stride[2] - 1 : 0);
+        p.thread_bytes = castoff_round_up((padded + 4 * CASTOFF_PANEL) * 4, 64);
         p.pixels_as_rows = 0;
         p.pixel_block = p.pixels;
         p.channel_block = 1;
@@ -109,6 +116,8 @@ static CASTOFF_UNUSED castoff_conv_f32_plan castoff_conv_f32_make_plan(const cas
     const double by_pixel = (double)(p.pixels * castoff_round_up(p.out_channels, 16)) / 32 * slow * k +
                             (double)castoff_ceil_div(p.pixels, CASTOFF_MR) * (pack * k + 6 * channels);
     p.pixels_as_rows = by_pixel < by_channel;
+    p.in_place = p.points == 1 && a->in[0] * a->in[1] == 1 && a->out[2] == a->in[2] && a->stride[2] == 1 && a->padding[2] == 0 &&
+                 a->x_space[2] == 1 && p.out_channels <= 64 && !p.pixels_as_rows;
     const int64_t grain = p.pixels_as_rows ? CASTOFF_MR : 32;
     p.pixel_block = castoff_max_i64(grain * 2, CASTOFF_L2_BYTES / 4 / (4 * p.k) / grain * grain);
     p.pixel_block = castoff_min_i64(p.pixel_block, 4096 / grain * grain);
@@ -121,7 +130,8 @@ static CASTOFF_UNUSED castoff_conv_f32_plan castoff_conv_f32_make_plan(const cas
         p.channel_block = castoff_round_up(p.channel_block / 2, 32);
     p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
     p.channel_blocks = castoff_ceil_div(p.out_channels, p.channel_block);
-    p.thread_bytes = castoff_round_up((castoff_round_up(castoff_min_i64(p.pixel_block, p.pixels), 16) * p.k + 32) * 4, 64);
+    p.patch_bytes = castoff_round_up((castoff_round_up(castoff_min_i64(p.pixel_block, p.pixels), 16) * p.k + 32) * 4, 64);
+    p.thread_bytes = p.patch_bytes + castoff_round_up(16 * p.points * (int64_t)sizeof(castoff_conv_piece), 64);
     return p;
 }
 
@@ -131,12 +141,8 @@ static CASTOFF_UNUSED int64_t castoff_conv_f32_scratch(const castoff_conv_f32_ar
     return p.weight_bytes + p.thread_bytes * threads;
 }
 
-/* Pixels that follow one another in one output row. */
-typedef struct {
-    int64_t at, count, d, h, w;
-} castoff_conv_run;
-
 CASTOFF_INLINE void castoff_conv_copy16(float *out, const float *in) { memcpy(out, in, 64); }
+CASTOFF_INLINE void castoff_conv_zero16(float *out) { memset(out, 0, 64); }
 
 /* out[i] = in[2 i] for i < 16; reads 32. */
 CASTOFF_INLINE void castoff_conv_even16(float *out, const float *in) {
@@ -146,53 +152,60 @@ CASTOFF_INLINE void castoff_conv_even16(float *out, const float *in) {
     }
 }
 
-/* Patches of pixels [pixel, pixel + count), count <= 16, of one image and group: out[k * step + j] for all k. Up to 16
- * floats past the end are overwritten. */
+/* Pieces of pixels [pixel, pixel + count), kernel point by kernel point; returns how many a point has. */
+static CASTOFF_UNUSED int64_t castoff_conv_f32_pieces(const castoff_conv_f32_args *a, int64_t pixel, int64_t count,
+                                                      castoff_conv_piece *pieces) {
+    int64_t total = 0;
+    const int64_t stride = a->stride[2];
+    for (int64_t kd = 0; kd < a->kernel[0]; kd++)
+        for (int64_t kh = 0; kh < a->kernel[1]; kh++)
+            for (int64_t kw = 0; kw < a->kernel[2]; kw++)
+                for (int64_t at = 0, w = pixel % a->out[2], line = pixel / a->out[2]; at < count; w = 0, line++) {
+                    const int64_t length = castoff_min_i64(count - at, a->out[2] - w);
+                    const int64_t d = line / a->out[1] * a->stride[0] + kd * a->dilation[0] - a->padding[0];
+                    const int64_t h = line % a->out[1] * a->stride[1] + kh * a->dilation[1] - a->padding[1];
+                    const int64_t first = w * stride + kw * a->dilation[2] - a->padding[2];
+                    int64_t low = first < 0 ? castoff_min_i64(length, castoff_ceil_div(-first, stride)) : 0;
+                    int64_t high = first < a->in[2] ? castoff_min_i64(length, castoff_ceil_div(a->in[2] - first, stride)) : 0;
+                    if ((uint64_t)d >= (uint64_t)a->in[0] || (uint64_t)h >= (uint64_t)a->in[1] || high <= low) low = high = 0;
+                    pieces[total++] = (castoff_conv_piece){
+                        d * a->x_space[0] + h * a->x_space[1] + (first + low * stride) * a->x_space[2], (int32_t)at,
+                        (int32_t)length, (int32_t)low, (int32_t)high};
+                    at += length;
+                }
+    return total / (a->kernel[0] * a->kernel[1] * a->kernel[2]);
+}
+
+/* Patches of pixels [pixel, pixel + count), count <= 16, of one image and group: out[k * step + j] for all k. Whole
+ * vectors are written in ascending order, each mending what the one before spilt; the last spills up to 16 floats. */
 static CASTOFF_UNUSED void castoff_conv_f32_pack(const castoff_conv_f32_args *a, const float *x, const float *end,
-                                                 int64_t channels, int64_t pixel, int64_t count, float *out, int64_t step) {
-    castoff_conv_run runs[16];
-    int run_count = 0;
-    for (int64_t at = 0; at < count;) {
-        castoff_conv_run *r = runs + run_count++;
-        r->at = at;
-        r->w = (pixel + at) % a->out[2];
-        r->h = (pixel + at) / a->out[2] % a->out[1];
-        r->d = (pixel + at) / a->out[2] / a->out[1];
-        r->count = castoff_min_i64(count - at, a->out[2] - r->w);
-        at += r->count;
+                                                 int64_t channels, int64_t pixel, int64_t count, float *out, int64_t step,
+                                                 castoff_conv_piece *pieces) {
+    const int64_t per_point = castoff_conv_f32_pieces(a, pixel, count, pieces);
+    const int64_t points = a->kernel[0] * a->kernel[1] * a->kernel[2], hop = a->stride[2] * a->x_space[2];
+    for (int64_t c = 0; c < channels; c++, x += a->x_channel) {
+        const castoff_conv_piece *piece = pieces;
+        const int fast = hop == 1 || hop == 2;
+        for (int64_t point = 0; point < points; point++, out += step)
+            for (int64_t i = 0; i < per_point; i++, piece++) {
+                float *to = out + piece->at;
+                if (piece->high == 0) {
+                    castoff_conv_zero16(to);
+                    continue;
+                }
+                const float *from = x + piece->from;
+                if (piece->low > 0) castoff_conv_zero16(to);
+                if (fast && from + 16 * hop <= end) {
+                    if (hop == 1)
+                        castoff_conv_copy16(to + piece->low, from);
+                    else
+                        castoff_conv_even16(to + piece->low, from);
+                } else {
+                    CASTOFF_NO_UNROLL for (int32_t j = piece->low; j < piece->high; j++) to[j] = from[(j - piece->low) * hop];
+                }
+                if (piece->high < piece->count) castoff_conv_zero16(to + piece->high);
+            }
     }
-    const int64_t stride = a->stride[2], space = a->x_space[2], hop = stride * space, width = a->in[2];
-    for (int64_t c = 0; c < channels; c++, x += a->x_channel)
-        for (int64_t kd = 0; kd < a->kernel[0]; kd++)
-            for (int64_t kh = 0; kh < a->kernel[1]; kh++)
-                for (int64_t kw = 0; kw < a->kernel[2]; kw++, out += step)
-                    for (int i = 0; i < run_count; i++) {
-                        const castoff_conv_run *r = runs + i;
-                        float *to = out + r->at;
-                        const int64_t d = r->d * a->stride[0] + kd * a->dilation[0] - a->padding[0];
-                        const int64_t h = r->h * a->stride[1] + kh * a->dilation[1] - a->padding[1];
-                        const int64_t w = r->w * stride + kw * a->dilation[2] - a->padding[2];
-                        if ((uint64_t)d >= (uint64_t)a->in[0] || (uint64_t)h >= (uint64_t)a->in[1]) {
-                            for (int64_t j = 0; j < r->count; j++) to[j] = 0;
-                            continue;
-                        }
-                        const float *row = x + d * a->x_space[0] + h * a->x_space[1];
-                        if (w >= 0 && w + (r->count - 1) * stride < width) {
-                            const float *from = row + w * space;
-                            if (hop == 1 && from + 16 <= end) {
-                                castoff_conv_copy16(to, from);
-                            } else if (hop == 2 && from + 32 <= end) {
-                                castoff_conv_even16(to, from);
-                            } else {
-                                for (int64_t j = 0; j < r->count; j++) to[j] = from[j * hop];
-                            }
-                            continue;
-                        }
-                        for (int64_t j = 0; j < r->count; j++) {
-                            const int64_t at = w + j * stride;
-                            to[j] = (uint64_t)at < (uint64_t)width ? row[at * space] : 0;
-                        }
-                    }
 }
 
 /* The epilogue of blocks with pixels as rows: turns the tile over and passes it on. */
@@ -251,6 +264,7 @@ static CASTOFF_UNUSED void castoff_conv_f32_blocks(void *context, int64_t begin,
     const castoff_conv_f32_plan *p = &job->plan;
     float *patches = (float *)(void *)(job->scratch + p->thread_bytes * thread);
     const float *end = castoff_conv_f32_end(a);
+    castoff_conv_piece *pieces = (castoff_conv_piece *)(void *)(job->scratch + p->thread_bytes * thread + p->patch_bytes);
     int64_t packed = -1;
     for (int64_t item = begin; item < finish; item++) {
         const int64_t channel = item % p->channel_blocks * p->channel_block, block_index = item / p->channel_blocks;
@@ -266,7 +280,8 @@ static CASTOFF_UNUSED void castoff_conv_f32_blocks(void *context, int64_t begin,
             const castoff_tiles tiles = castoff_cut_rows(pixels, CASTOFF_ROWS_TILED);
             for (int64_t i = 0, row = 0; row < pixels && packed != block_index; i++) {
                 const int64_t rows = castoff_min_i64(tiles.height + (i < tiles.taller), pixels - row);
-                castoff_conv_f32_pack(a, x, end, p->in_channels, pixel + row, rows, patches + row * p->k, rows);
+                castoff_conv_f32_pack(a, x, end, p->in_channels, pixel + row, rows, patches + row * p->k, rows,
+                                      pieces);
                 row += rows;
             }
             const castoff_conv_f32_turn turn = {&sink};
@@ -276,35 +291,62 @@ static CASTOFF_UNUSED void castoff_conv_f32_blocks(void *context, int64_t begin,
                                                   .b_panel = p->k * CASTOFF_PANEL, .row0 = pixel, .col0 = first_channel};
             castoff_gemm_f32_run_block(&block, &turned);
         } else {
-            for (int64_t col = 0; col < pixels && packed != block_index; col += CASTOFF_PANEL)
+            castoff_gemm_f32_block block = {.rows = channels, .cols = pixels, .k = p->k, .a = weight,
+                                            .a_layout = CASTOFF_ROWS_PANELS, .b = patches, .b_step = CASTOFF_PANEL,
+                                            .b_panel = p->k * CASTOFF_PANEL, .row0 = first_channel, .col0 = pixel};
+            int64_t col = 0;
+            if (p->in_place) {
+                block.b = x + pixel;
+                block.b_step = a->x_channel;
+                block.b_panel = CASTOFF_PANEL;
+                block.cols = col = pixels / CASTOFF_PANEL * CASTOFF_PANEL;
+                castoff_gemm_f32_run_block(&block, &sink);
+                block.b = patches + col * p->k;
+                block.b_step = CASTOFF_PANEL;
+                block.cols = pixels - col;
+                block.col0 += col;
+                if (block.cols == 0) continue;
+            }
+            for (; col < pixels && packed != block_index; col += CASTOFF_PANEL)
                 castoff_conv_f32_pack(a, x, end, p->in_channels, pixel + col, castoff_min_i64(CASTOFF_PANEL, pixels - col),
-                                      patches + col * p->k, CASTOFF_PANEL);
-            const castoff_gemm_f32_block block = {.rows = channels, .cols = pixels, .k = p->k, .a = weight,
-                                                  .a_layout = CASTOFF_ROWS_PANELS, .b = patches, .b_step = CASTOFF_PANEL,
-                                                  .b_panel = p->k * CASTOFF_PANEL, .row0 = first_channel, .col0 = pixel};
+                                      patches + col * p->k, CASTOFF_PANEL, pieces);
             castoff_gemm_f32_run_block(&block, &sink);
         }
         packed = block_index;
     }
 }
 
-/* One output row's worth of vectors of a padded plane: the sum over all kernel points. */
+/* One padded row, its elements w = i * hop + j at to[j * (row / hop) + i]: what output pixels read at a hop, side by side. */
+static CASTOFF_UNUSED void castoff_conv_f32_split(float *to, const float *from, int64_t space, int64_t row, int64_t left,
+                                                  int64_t right, int64_t hop) {
+    const int64_t phase = row / hop;
+    for (int64_t j = 0; j < hop; j++, to += phase) {
+        const int64_t low = castoff_min_i64(phase, castoff_ceil_div(castoff_max_i64(0, left - j), hop));
+        const int64_t high = castoff_max_i64(low, castoff_ceil_div(castoff_max_i64(0, right - j), hop));
+        const float *in = from + j * space;
+        for (int64_t i = 0; i < low; i++) to[i] = 0;
+        if (hop * space == 1)
+            for (int64_t i = low; i < high; i++) to[i] = in[i];
+        else if (hop * space == 2)
+            for (int64_t i = low; i < high; i++) to[i] = in[2 * i];
+        else
+            for (int64_t i = low; i < high; i++) to[i] = in[i * hop * space];
+        for (int64_t i = high; i < phase; i++) to[i] = 0;
+    }
+}
+
+/* One vector of output pixels of a split plane: the sum over all kernel points. */
 CASTOFF_INLINE castoff_vf32 castoff_conv_f32_points(const castoff_conv_f32_args *a, const float *in, const float *weight,
-                                                    int64_t row, int64_t plane, int64_t hop) {
+                                                    int64_t row, int64_t plane, int64_t phase) {
+    const int64_t hop = a->stride[2];
     castoff_vf32 sum = castoff_splat_f32(0);
     for (int64_t kd = 0; kd < a->kernel[0]; kd++)
         for (int64_t kh = 0; kh < a->kernel[1]; kh++) {
             const float *from = in + kd * a->dilation[0] * plane + kh * a->dilation[1] * row;
-            for (int64_t kw = 0; kw < a->kernel[2]; kw++, from += a->dilation[2]) {
-                castoff_vf32 v;
-                if (hop == 1) {
-                    v = castoff_load_f32(from);
-                } else {
-                    float lane[CASTOFF_VF32_LANES];
-                    for (int i = 0; i < CASTOFF_VF32_LANES; i++) lane[i] = from[i * hop];
-                    memcpy(&v, lane, sizeof v);
-                }
-                sum = castoff_fma_f32(castoff_splat_f32(*weight++), v, sum);
+            int64_t i = 0, j = 0;
+            for (int64_t kw = 0; kw < a->kernel[2]; kw++) {
+                sum = castoff_fma_f32(castoff_splat_f32(*weight++), castoff_load_f32(from + j * phase + i), sum);
+                for (j += a->dilation[2]; j >= hop; j -= hop) i++;
             }
         }
     return sum;
@@ -318,7 +360,11 @@ static CASTOFF_UNUSED void castoff_conv_f32_depthwise(void *context, int64_t beg
     float buffer[512 + CASTOFF_VF32_LANES] __attribute__((aligned(64)));
     int64_t size[3];
     for (int i = 0; i < 3; i++) size[i] = castoff_conv_f32_reach(a, i);
-    const int64_t row = size[2], plane = size[1] * size[2], points = p->points, width = a->out[2];
+    const int64_t hop = a->stride[2], phase = castoff_ceil_div(size[2], hop), row = phase * hop, plane = size[1] * row;
+    const int64_t points = p->points, width = a->out[2];
+    const int three = points == 9 && a->kernel[2] == 3 && a->kernel[1] == 3;
+    const int64_t second = a->dilation[2] % hop * phase + a->dilation[2] / hop;
+    const int64_t third = 2 * a->dilation[2] % hop * phase + 2 * a->dilation[2] / hop;
     for (int64_t item = begin; item < finish; item++) {
         const int64_t group = item % a->groups, image = item / a->groups;
         const float *x = a->x + image * a->x_batch + group * a->x_channel;
@@ -332,13 +378,8 @@ static CASTOFF_UNUSED void castoff_conv_f32_depthwise(void *context, int64_t beg
                     left = castoff_min_i64(row, a->padding[2]);
                     right = castoff_max_i64(left, castoff_min_i64(row, a->padding[2] + a->in[2]));
                 }
-                for (int64_t w = 0; w < left; w++) to[w] = 0;
-                const float *from = x + from_d * a->x_space[0] + from_h * a->x_space[1];
-                if (a->x_space[2] == 1)
-                    for (int64_t w = left; w < right; w++) to[w] = from[w - a->padding[2]];
-                else
-                    for (int64_t w = left; w < right; w++) to[w] = from[(w - a->padding[2]) * a->x_space[2]];
-                for (int64_t w = right; w < row; w++) to[w] = 0;
+                const float *from = x + from_d * a->x_space[0] + from_h * a->x_space[1] - a->padding[2] * a->x_space[2];
+                castoff_conv_f32_split(to, from, a->x_space[2], row, left, right, hop);
             }
         for (int64_t c = group * p->out_channels; c < (group + 1) * p->out_channels; c++) {
             const float *weight = job->weight + c * points;
@@ -353,21 +394,19 @@ static CASTOFF_UNUSED void castoff_conv_f32_depthwise(void *context, int64_t beg
                         filled = 0;
                     }
                     castoff_vf32 v;
-                    if (a->stride[2] == 1 && points == 9 && a->kernel[2] == 3 && a->kernel[1] == 3 && a->dilation[2] == 1) {
+                    if (three) {
                         const float *r0 = in + w, *r1 = r0 + a->dilation[1] * row, *r2 = r1 + a->dilation[1] * row;
                         v = castoff_splat_f32(weight[0]) * castoff_load_f32(r0);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[1]), castoff_load_f32(r0 + 1), v);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[2]), castoff_load_f32(r0 + 2), v);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[1]), castoff_load_f32(r0 + second), v);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[2]), castoff_load_f32(r0 + third), v);
                         v = castoff_fma_f32(castoff_splat_f32(weight[3]), castoff_load_f32(r1), v);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[4]), castoff_load_f32(r1 + 1), v);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[5]), castoff_load_f32(r1 + 2), v);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[4]), castoff_load_f32(r1 + second), v);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[5]), castoff_load_f32(r1 + third), v);
                         v = castoff_fma_f32(castoff_splat_f32(weight[6]), castoff_load_f32(r2), v);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[7]), castoff_load_f32(r2 + 1), v);
-                        v = castoff_fma_f32(castoff_splat_f32(weight[8]), castoff_load_f32(r2 + 2), v);
-                    } else if (a->stride[2] == 1) {
-                        v = castoff_conv_f32_points(a, in + w, weight, row, plane, 1);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[7]), castoff_load_f32(r2 + second), v);
+                        v = castoff_fma_f32(castoff_splat_f32(weight[8]), castoff_load_f32(r2 + third), v);
                     } else {
-                        v = castoff_conv_f32_points(a, in + w * a->stride[2], weight, row, plane, a->stride[2]);
+                        v = castoff_conv_f32_points(a, in + w, weight, row, plane, phase);
                     }
                     castoff_store_f32(buffer + filled, v);
                     filled += count;
