@@ -14,6 +14,7 @@
     CASTOFF_INLINE T castoff_sub_##suffix(T a, T b) { return (T)((U)a - (U)b); }                                    \
     CASTOFF_INLINE T castoff_mul_##suffix(T a, T b) { return (T)((U)a * (U)b); }                                    \
     CASTOFF_INLINE T castoff_neg_##suffix(T a) { return (T)((U)0 - (U)a); }                                         \
+    CASTOFF_INLINE T castoff_sgn_##suffix(T a) { return castoff_sign_##suffix(a); }                                 \
     CASTOFF_INLINE T castoff_square_##suffix(T a) { return (T)((U)a * (U)a); }                                      \
     CASTOFF_INLINE T castoff_maximum_##suffix(T a, T b) { return a > b ? a : b; }                                   \
     CASTOFF_INLINE T castoff_minimum_##suffix(T a, T b) { return a < b ? a : b; }                                   \
@@ -60,6 +61,7 @@
 #define CASTOFF_INTEGER_SIGNED(suffix, T, U, BITS)                                                                  \
     CASTOFF_INLINE T castoff_abs_##suffix(T a) { return (T)(a < 0 ? (U)0 - (U)a : (U)a); }                          \
     CASTOFF_INLINE T castoff_sign_##suffix(T a) { return (T)((a > 0) - (a < 0)); }                                  \
+    CASTOFF_INLINE castoff_b8 castoff_signbit_##suffix(T a) { return (castoff_b8)(a < 0); }                         \
     CASTOFF_INLINE T castoff_trunc_divide_##suffix(T a, T b) {                                                      \
         return b == 0 ? (T)0 : b == -1 ? (T)((U)0 - (U)a) : (T)(a / b);                                             \
     }                                                                                                               \
@@ -81,6 +83,7 @@
 #define CASTOFF_INTEGER_UNSIGNED(suffix, T, U, BITS)                                                                \
     CASTOFF_INLINE T castoff_abs_##suffix(T a) { return a; }                                                        \
     CASTOFF_INLINE T castoff_sign_##suffix(T a) { return (T)(a != 0); }                                             \
+    CASTOFF_INLINE castoff_b8 castoff_signbit_##suffix(T a) { return (castoff_b8)(a & 0); }                         \
     CASTOFF_INLINE T castoff_trunc_divide_##suffix(T a, T b) { return b == 0 ? (T)0 : (T)(a / b); }                 \
     CASTOFF_INLINE T castoff_fmod_##suffix(T a, T b) { return b == 0 ? (T)0 : (T)(a % b); }                         \
     CASTOFF_INLINE T castoff_remainder_##suffix(T a, T b) { return castoff_fmod_##suffix(a, b); }                   \

@@ -579,8 +579,22 @@ CASTOFF_INLINE float castoff_softplus_f32(float x, float beta, float threshold) 
     return scaled > threshold ? x : soft;
 }
 
-/* ---- neighbours and remainders ---- */
+/* ---- neighbours, parts and remainders ---- */
 
+/* x = mantissa * 2^exponent, 1/2 <= |mantissa| < 1; zeros, infinities and NaN have exponent 0. */
+CASTOFF_INLINE int32_t castoff_frexp_exponent_f32(float x) {
+    float a = castoff_abs_f32(x);
+    int is_tiny = a < 0x1p-126f;
+    uint32_t bits = castoff_bits_f32(is_tiny ? a * 0x1p23f : a);
+    int32_t exponent = (int32_t)(bits >> 23) - (is_tiny ? 126 + 23 : 126);
+    return (a == 0.0f) | !(a < __builtin_inff()) ? 0 : exponent;
+}
+CASTOFF_INLINE float castoff_frexp_mantissa_f32(float x) {
+    float a = castoff_abs_f32(x);
+    uint32_t bits = castoff_bits_f32(a < 0x1p-126f ? a * 0x1p23f : a);
+    float mantissa = castoff_copysign_f32(castoff_from_bits_f32((bits & 0x7fffffu) | 0x3f000000u), x);
+    return (a == 0.0f) | !(a < __builtin_inff()) ? x : mantissa;
+}
 CASTOFF_INLINE float castoff_nextafter_f32(float x, float y) {
     uint32_t bits = castoff_bits_f32(x);
     int is_outward = (x < y) == (x > 0.0f);

@@ -197,8 +197,22 @@ CASTOFF_INLINE double castoff_softplus_f64(double x, double beta, double thresho
     return scaled > threshold ? x : __builtin_log1p(castoff_exp_f64(scaled)) / beta;
 }
 
-/* ---- neighbours and remainders ---- */
+/* ---- neighbours, parts and remainders ---- */
 
+/* x = mantissa * 2^exponent, 1/2 <= |mantissa| < 1; zeros, infinities and NaN have exponent 0. */
+CASTOFF_INLINE int32_t castoff_frexp_exponent_f64(double x) {
+    double a = __builtin_fabs(x);
+    int is_tiny = a < 0x1p-1022;
+    uint64_t bits = castoff_bits_f64(is_tiny ? a * 0x1p52 : a);
+    int32_t exponent = (int32_t)(bits >> 52) - (is_tiny ? 1022 + 52 : 1022);
+    return (a == 0.0) | !(a < __builtin_inf()) ? 0 : exponent;
+}
+CASTOFF_INLINE double castoff_frexp_mantissa_f64(double x) {
+    double a = __builtin_fabs(x);
+    uint64_t bits = castoff_bits_f64(a < 0x1p-1022 ? a * 0x1p52 : a);
+    double mantissa = castoff_copysign_f64(castoff_from_bits_f64((bits & 0xfffffffffffffu) | 0x3fe0000000000000u), x);
+    return (a == 0.0) | !(a < __builtin_inf()) ? x : mantissa;
+}
 CASTOFF_INLINE double castoff_nextafter_f64(double x, double y) { return __builtin_nextafter(x, y); }
 CASTOFF_INLINE double castoff_fmod_f64(double x, double y) { return __builtin_fmod(x, y); }
 /* The sign of the divisor. */

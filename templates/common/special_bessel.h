@@ -181,24 +181,21 @@ CASTOFF_LARGE double castoff_airy_ai_f64(double x) {
     return scale * (__builtin_sin(phase) * even - __builtin_cos(phase) * odd);
 }
 
-#define CASTOFF_ROUNDED_TO_F32(op)                                                                                  \
-    CASTOFF_INLINE float castoff_##op##_f32(float x) { return (float)castoff_##op##_f64((double)x); }
-CASTOFF_ROUNDED_TO_F32(i0)
-CASTOFF_ROUNDED_TO_F32(i0e)
-CASTOFF_ROUNDED_TO_F32(i1)
-CASTOFF_ROUNDED_TO_F32(i1e)
-CASTOFF_ROUNDED_TO_F32(modified_bessel_i0)
-CASTOFF_ROUNDED_TO_F32(modified_bessel_i1)
-CASTOFF_ROUNDED_TO_F32(modified_bessel_k0)
-CASTOFF_ROUNDED_TO_F32(modified_bessel_k1)
-CASTOFF_ROUNDED_TO_F32(scaled_modified_bessel_k0)
-CASTOFF_ROUNDED_TO_F32(scaled_modified_bessel_k1)
-CASTOFF_ROUNDED_TO_F32(bessel_j0)
-CASTOFF_ROUNDED_TO_F32(bessel_j1)
-CASTOFF_ROUNDED_TO_F32(bessel_y0)
-CASTOFF_ROUNDED_TO_F32(bessel_y1)
-CASTOFF_ROUNDED_TO_F32(spherical_bessel_j0)
-CASTOFF_ROUNDED_TO_F32(airy_ai)
-#undef CASTOFF_ROUNDED_TO_F32
+CASTOFF_INLINE float castoff_i0_f32(float x) { return (float)castoff_i0_f64((double)x); }
+CASTOFF_INLINE float castoff_i0e_f32(float x) { return (float)castoff_i0e_f64((double)x); }
+CASTOFF_INLINE float castoff_i1_f32(float x) { return (float)castoff_i1_f64((double)x); }
+CASTOFF_INLINE float castoff_i1e_f32(float x) { return (float)castoff_i1e_f64((double)x); }
+CASTOFF_INLINE float castoff_modified_bessel_i0_f32(float x) { return (float)castoff_modified_bessel_i0_f64((double)x); }
+CASTOFF_INLINE float castoff_modified_bessel_i1_f32(float x) { return (float)castoff_modified_bessel_i1_f64((double)x); }
+CASTOFF_INLINE float castoff_modified_bessel_k0_f32(float x) { return (float)castoff_modified_bessel_k0_f64((double)x); }
+CASTOFF_INLINE float castoff_modified_bessel_k1_f32(float x) { return (float)castoff_modified_bessel_k1_f64((double)x); }
+CASTOFF_INLINE float castoff_scaled_modified_bessel_k0_f32(float x) { return (float)castoff_scaled_modified_bessel_k0_f64((double)x); }
+CASTOFF_INLINE float castoff_scaled_modified_bessel_k1_f32(float x) { return (float)castoff_scaled_modified_bessel_k1_f64((double)x); }
+CASTOFF_INLINE float castoff_bessel_j0_f32(float x) { return (float)castoff_bessel_j0_f64((double)x); }
+CASTOFF_INLINE float castoff_bessel_j1_f32(float x) { return (float)castoff_bessel_j1_f64((double)x); }
+CASTOFF_INLINE float castoff_bessel_y0_f32(float x) { return (float)castoff_bessel_y0_f64((double)x); }
+CASTOFF_INLINE float castoff_bessel_y1_f32(float x) { return (float)castoff_bessel_y1_f64((double)x); }
+CASTOFF_INLINE float castoff_spherical_bessel_j0_f32(float x) { return (float)castoff_spherical_bessel_j0_f64((double)x); }
+CASTOFF_INLINE float castoff_airy_ai_f32(float x) { return (float)castoff_airy_ai_f64((double)x); }
 
 #endif

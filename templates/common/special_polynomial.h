@@ -61,17 +61,29 @@
         }                                                                                                           \
         return castoff_chebyshev_recurrence_##suffix(x, x + x + (T)1, n);                                           \
     }                                                                                                               \
-    CASTOFF_CHEBYSHEV_KIND(suffix, T, t, 6)                                                                         \
-    CASTOFF_CHEBYSHEV_KIND(suffix, T, u, 8)                                                                         \
-    CASTOFF_CHEBYSHEV_KIND(suffix, T, v, 8)                                                                         \
-    CASTOFF_CHEBYSHEV_KIND(suffix, T, w, 8)
-
-#define CASTOFF_CHEBYSHEV_KIND(suffix, T, kind, from)                                                               \
-    CASTOFF_INLINE T castoff_chebyshev_polynomial_##kind##_##suffix(T x, T n) {                                     \
-        return castoff_chebyshev_##kind##_##suffix(x, castoff_##suffix##_to_i64(n), from);                          \
+    CASTOFF_INLINE T castoff_chebyshev_polynomial_t_##suffix(T x, T n) {                                            \
+        return castoff_chebyshev_t_##suffix(x, castoff_##suffix##_to_i64(n), 6);                                    \
     }                                                                                                               \
-    CASTOFF_INLINE T castoff_shifted_chebyshev_polynomial_##kind##_##suffix(T x, T n) {                             \
-        return castoff_chebyshev_##kind##_##suffix(x + x - (T)1, castoff_##suffix##_to_i64(n), 6);                  \
+    CASTOFF_INLINE T castoff_chebyshev_polynomial_u_##suffix(T x, T n) {                                            \
+        return castoff_chebyshev_u_##suffix(x, castoff_##suffix##_to_i64(n), 8);                                    \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_chebyshev_polynomial_v_##suffix(T x, T n) {                                            \
+        return castoff_chebyshev_v_##suffix(x, castoff_##suffix##_to_i64(n), 8);                                    \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_chebyshev_polynomial_w_##suffix(T x, T n) {                                            \
+        return castoff_chebyshev_w_##suffix(x, castoff_##suffix##_to_i64(n), 8);                                    \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_shifted_chebyshev_polynomial_t_##suffix(T x, T n) {                                    \
+        return castoff_chebyshev_t_##suffix(x + x - (T)1, castoff_##suffix##_to_i64(n), 6);                         \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_shifted_chebyshev_polynomial_u_##suffix(T x, T n) {                                    \
+        return castoff_chebyshev_u_##suffix(x + x - (T)1, castoff_##suffix##_to_i64(n), 6);                         \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_shifted_chebyshev_polynomial_v_##suffix(T x, T n) {                                    \
+        return castoff_chebyshev_v_##suffix(x + x - (T)1, castoff_##suffix##_to_i64(n), 6);                         \
+    }                                                                                                               \
+    CASTOFF_INLINE T castoff_shifted_chebyshev_polynomial_w_##suffix(T x, T n) {                                    \
+        return castoff_chebyshev_w_##suffix(x + x - (T)1, castoff_##suffix##_to_i64(n), 6);                         \
     }
 
 #define CASTOFF_POLYNOMIALS(suffix, T, hermite_limit)                                                               \
@@ -133,7 +145,6 @@ CASTOFF_POLYNOMIALS(f32, float, 128)
 CASTOFF_POLYNOMIALS(f64, double, 512)
 
 #undef CASTOFF_CHEBYSHEV
-#undef CASTOFF_CHEBYSHEV_KIND
 #undef CASTOFF_POLYNOMIALS
 
 #endif

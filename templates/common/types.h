@@ -178,15 +178,24 @@ CASTOFF_INLINE uint64_t castoff_f64_to_u64(double x) {
 }
 CASTOFF_INLINE uint64_t castoff_f32_to_u64(float x) { return castoff_f64_to_u64((double)x); }
 
-#define CASTOFF_FLOAT_TO_NARROW(from, ctype)                                                                        \
-    CASTOFF_INLINE int8_t castoff_##from##_to_i8(ctype x) { return (int8_t)castoff_##from##_to_i32(x); }            \
-    CASTOFF_INLINE int16_t castoff_##from##_to_i16(ctype x) { return (int16_t)castoff_##from##_to_i32(x); }         \
-    CASTOFF_INLINE uint8_t castoff_##from##_to_u8(ctype x) { return (uint8_t)castoff_##from##_to_i32(x); }          \
-    CASTOFF_INLINE uint16_t castoff_##from##_to_u16(ctype x) { return (uint16_t)castoff_##from##_to_i32(x); }       \
-    CASTOFF_INLINE uint32_t castoff_##from##_to_u32(ctype x) { return (uint32_t)castoff_##from##_to_i64(x); }       \
-    CASTOFF_INLINE castoff_b8 castoff_##from##_to_b8(ctype x) { return (castoff_b8)(x != 0); }
+CASTOFF_INLINE int8_t castoff_f32_to_i8(float x) { return (int8_t)castoff_f32_to_i32(x); }
+CASTOFF_INLINE int16_t castoff_f32_to_i16(float x) { return (int16_t)castoff_f32_to_i32(x); }
+CASTOFF_INLINE uint8_t castoff_f32_to_u8(float x) { return (uint8_t)castoff_f32_to_i32(x); }
+CASTOFF_INLINE uint16_t castoff_f32_to_u16(float x) { return (uint16_t)castoff_f32_to_i32(x); }
+CASTOFF_INLINE uint32_t castoff_f32_to_u32(float x) { return (uint32_t)castoff_f32_to_i64(x); }
+CASTOFF_INLINE castoff_b8 castoff_f32_to_b8(float x) { return (castoff_b8)(x != 0); }
+CASTOFF_INLINE int8_t castoff_f64_to_i8(double x) { return (int8_t)castoff_f64_to_i32(x); }
+CASTOFF_INLINE int16_t castoff_f64_to_i16(double x) { return (int16_t)castoff_f64_to_i32(x); }
+CASTOFF_INLINE uint8_t castoff_f64_to_u8(double x) { return (uint8_t)castoff_f64_to_i32(x); }
+CASTOFF_INLINE uint16_t castoff_f64_to_u16(double x) { return (uint16_t)castoff_f64_to_i32(x); }
+CASTOFF_INLINE uint32_t castoff_f64_to_u32(double x) { return (uint32_t)castoff_f64_to_i64(x); }
+CASTOFF_INLINE castoff_b8 castoff_f64_to_b8(double x) { return (castoff_b8)(x != 0); }
 
-CASTOFF_FLOAT_TO_NARROW(f32, float)
-CASTOFF_FLOAT_TO_NARROW(f64, double)
+/* ---- complex ---- */
+
+CASTOFF_INLINE castoff_c128 castoff_c64_to_c128(castoff_c64 z) { return (castoff_c128){(double)z.re, (double)z.im}; }
+CASTOFF_INLINE castoff_c64 castoff_c128_to_c64(castoff_c128 z) { return (castoff_c64){(float)z.re, (float)z.im}; }
+CASTOFF_INLINE castoff_c64 castoff_complex_f32(float re, float im) { return (castoff_c64){re, im}; }
+CASTOFF_INLINE castoff_c128 castoff_complex_f64(double re, double im) { return (castoff_c128){re, im}; }
 
 #endif
