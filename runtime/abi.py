@@ -1,6 +1,7 @@
-"""The C border as cffi sees it: generated from templates/abi/castoff.h, checked in as `_abi_cdef.py`.
+"""The C border as cffi sees it: `_abi_cdef.py`, generated from templates/abi/castoff.h.
 
-cffi's out-of-line ABI mode parses nothing at run time. After a change of the header: `python -m castoff.runtime.abi`.
+cffi's out-of-line ABI mode parses nothing at run time. After a change of the header: `python -m
+castoff.runtime.abi`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class _Registered:
     read_context: Callable[[object], object]
 
 
-# Types of the user's own that call specs may name, as in torch's register_pytree_node; filled by the two functions below.
+# Types of the user's own that call specs may name, as in torch's register_pytree_node; filled by
+# the two functions below.
 _registered: dict[str, _Registered] = {}
 
 
@@ -65,9 +66,9 @@ def register_pytree_node(
 ) -> None:
     """Makes `cls` known to call specs under the name it was exported with.
 
-    The functions are those of torch.utils._pytree.register_pytree_node: `flatten_fn(value)` gives (children, context),
-    `unflatten_fn(children, context)` the value; `from_dumpable_context` turns the exported context, parsed from JSON, into the one
-    that `unflatten_fn` takes.
+    The functions are those of torch.utils._pytree.register_pytree_node: `flatten_fn(value)` gives
+    (children, context), `unflatten_fn(children, context)` the value; `from_dumpable_context` turns
+    the exported context, parsed from JSON, into the one that `unflatten_fn` takes.
     """
     name = serialized_type_name or f"{cls.__module__}.{cls.__qualname__}"
     _registered[name] = _Registered(cls, flatten_fn, unflatten_fn, from_dumpable_context or _same)
@@ -94,22 +95,27 @@ def register_dataclass(cls: type, *, serialized_type_name: str | None = None) ->
 def register_namedtuple(cls: type, *, serialized_type_name: str | None = None) -> None:
     """Has results that were exported as this named tuple made with `cls`, not with a look-alike."""
     name = serialized_type_name or f"{cls.__module__}.{cls.__qualname__}"
-    _registered[name] = _Registered(
-        cls, lambda value: (tuple(value), None), lambda items, _: cls(*items), _same
-    )  # type: ignore[call-overload]
+
+    def flatten(value: object) -> tuple[Iterable[object], object]:
+        return tuple(value), None  # type: ignore[arg-type]
+
+    _registered[name] = _Registered(cls, flatten, lambda items, _: cls(*items), _same)
 
 
 def _field_names(context: object) -> tuple[list[str], list[str]]:
     """(fields given, fields None) of a dataclass's context."""
     match context:
         case [[*given], [*absent]] if all(isinstance(name, str) for name in (*given, *absent)):
-            return given, absent
+            return [str(name) for name in given], [str(name) for name in absent]
     raise CallSpecError(f"expected the fields of a dataclass, got {context!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """A node of a call spec. `keys` are those of a mapping, the fields of a named tuple or dataclass, or positions."""
+    """A node of a call spec.
+
+    `keys` are those of a mapping, the fields of a named tuple or dataclass, or positions.
+    """
 
     kind: str  # leaf, tuple, list, deque, one of the mappings, namedtuple or custom
     type_name: str = ""
@@ -169,7 +175,8 @@ def _parse(node: Mapping[str, object], namedtuple_fields: Mapping[str, Sequence[
         context = _loads(context)
         keys = tuple(_loads(context["dict_context"]))  # type: ignore[index,arg-type]
     elif kind == "namedtuple":
-        # torch writes the bare name; it names a registered type, or one whose fields are kept beside the spec.
+        # torch writes the bare name; it names a registered type, or one whose fields are kept
+        # beside the spec.
         context = context if isinstance(context, str) else str(context)
         type_name = context.strip('"')
         keys = tuple(namedtuple_fields.get(type_name, keys))
@@ -298,7 +305,7 @@ def _flatten_into(node: TreeNode, value: object, path: str, leaves: list[object]
 
 
 def flatten_tree(node: TreeNode, value: object, path: str) -> list[object]:
-    """The leaves of `value`, which has to look like `node`. Raises InputMismatchError that begins with a path."""
+    """The leaves of `value`, which has to look like `node`. Raises InputMismatchError."""
     leaves: list[object] = []
     _flatten_into(node, value, path, leaves)
     return leaves
@@ -317,7 +324,7 @@ def _namedtuple_maker(node: TreeNode) -> Callable[[Iterable[object]], object]:
 
 
 def _default_factory(context: object) -> Callable[[], object] | None:
-    """The factory of a defaultdict, from builtins and collections only: others are not looked for."""
+    """The factory of a defaultdict: from builtins and collections only, no other is sought."""
     match context:
         case {
             "default_factory_module": "builtins" | "collections" as module,
@@ -391,7 +398,8 @@ def _unflattener(node: TreeNode, first: int) -> Unflatten:
 class CallSpec:
     """How one program is called.
 
-    `flatten(args, kwargs)` gives the leaves in the program's order, `unflatten(leaves)` the tree of results.
+    `flatten(args, kwargs)` gives the leaves in the program's order, `unflatten(leaves)` the tree of
+    results.
     """
 
     __slots__ = (
@@ -449,7 +457,7 @@ class CallSpec:
     def _bind(
         self, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> tuple[tuple[object, ...], Mapping[str, object]]:
-        """Positional arguments given by name become positional, keyword arguments given by position named."""
+        """Arguments in their places: positional ones may come by name, keyword ones by position."""
         positional, named = self.in_tree.children
         count = len(positional.children)
         names = self.forward_arg_names

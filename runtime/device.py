@@ -8,7 +8,7 @@ DEVICES = ("cpu",)
 
 
 def check_device(device: str, compiled_for: str) -> str:
-    """The device, where the runtime knows it and the artefact was compiled for it. Raises DeviceError."""
+    """The device, where it is known and the one compiled for. Raises DeviceError."""
     if device not in DEVICES:
         raise DeviceError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
     if device != compiled_for:

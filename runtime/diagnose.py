@@ -1,4 +1,4 @@
-"""Says what is wrong with the arguments of a call that was refused: every problem, each with its path."""
+"""Says what is wrong with refused arguments: every problem, each with its path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe(value: object) -> str:
 
 
 def equals_constant(value: object, expected: Constant) -> bool:
-    """Whether a leaf is the constant the program was exported with: same kind of value, NaN equal to NaN."""
+    """Whether a leaf is the constant that was exported: same kind of value, NaN equal to NaN."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(expected, bool) or isinstance(value, bool) or expected is None or value is None:
@@ -67,7 +67,8 @@ class _Problems:
         if argument.kind == "constant":
             if not equals_constant(value, argument.value):
                 self.found.append(
-                    f"{path}: expected {argument.value!r}, as the program was exported, got {describe(value)}"
+                    f"{path}: expected {argument.value!r}, as the program was exported, "
+                    f"got {describe(value)}"
                 )
             return
         spec = self.manifest.inputs[argument.index]
@@ -101,7 +102,7 @@ class _Problems:
             self.add(spec, path, value, f" with {', '.join(reasons)}" if reasons else "")
 
     def check_symbol(self, name: str, size: int, path: str) -> str:
-        """What the size should have been, "" where it is fine. Expressions are left to the artefact."""
+        """What the size should have been, "" where it is fine or the artefact has to judge."""
         symbol = self.ranges.get(name)
         if symbol is None:
             return ""
@@ -117,7 +118,7 @@ class _Problems:
 
 
 def find_problems(manifest: Manifest, paths: Sequence[str], leaves: Sequence[object]) -> list[str]:
-    """A sentence for each leaf that the program does not take; empty where only the artefact's guards know better."""
+    """A sentence for each leaf the program does not take; the artefact's guards may know more."""
     problems = _Problems(manifest)
     for argument, path, value in zip(manifest.arguments, paths, leaves, strict=True):
         problems.check_leaf(argument, path, value)

@@ -6,7 +6,7 @@ class CastoffError(Exception):
 
 
 class ArtefactError(CastoffError):
-    """A file cannot be loaded: foreign, truncated, damaged, or made for another machine or version."""
+    """A file is no artefact, damaged, or made for another machine or version."""
 
 
 class UnsupportedCpuError(ArtefactError):

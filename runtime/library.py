@@ -26,8 +26,9 @@ class Library:
     api: CData
 
 
-# The loader of the system knows libraries by their path: a file that was rebuilt would come back as it was. What was loaded
-# from a path is therefore remembered for as long as the process lives, as the loader does.
+# The loader of the system knows libraries by their path: a file that was rebuilt would come back as
+# it was. What was loaded from a path is therefore remembered for as long as the process lives, as
+# the loader does.
 _loaded: dict[tuple[str, int, int, int, int], Library] = {}
 _loaded_paths: set[str] = set()
 _lock = threading.Lock()
@@ -35,7 +36,7 @@ os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-d
 
 
 def open_library(path: str | os.PathLike[str]) -> Library:
-    """The library at `path`. Raises ArtefactError where the file is not one that can run here; nothing of it ran then."""
+    """The library at `path`. Raises ArtefactError, before anything of it ran."""
     name = os.path.realpath(os.fspath(path))
     try:
         status = os.stat(name)
@@ -63,7 +64,8 @@ def _check_host(manifest: Manifest, name: str) -> None:
 def _open(name: str) -> CData:
     alias = name
     if name in _loaded_paths:
-        # Another file lies at a path that was loaded before. This descriptor stays open, so its name is never used again.
+        # Another file lies at a path that was loaded before. This descriptor stays open, so its
+        # name is never used again.
         alias = f"/proc/self/fd/{os.open(name, os.O_RDONLY | os.O_CLOEXEC)}"
     try:
         loaded = ffi.dlopen(alias, _RTLD_FLAGS)
@@ -78,5 +80,6 @@ def _open(name: str) -> CData:
     return api
 
 
-# cffi unloads a library with the last reference to it; runs in other threads must not lose their code.
+# cffi unloads a library with the last reference to it; runs in other threads must not lose their
+# code.
 _keep: list[CData] = []

@@ -2,7 +2,8 @@
 
     [ELF image] [zeros to 4096] [weights] [manifest, JSON] [footer, 64 bytes]
 
-All of it is read without loading or running the file. templates/abi/castoff_image.c reads the same footer.
+All of it is read without loading or running the file. templates/abi/castoff_image.c reads the same
+footer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ WEIGHTS_ALIGNMENT = 4096
 CONSTANT_ALIGNMENT = 64
 
 _MAGIC = b"CSTOFF\r\n"
-# magic, ABI major and minor, weights offset and size, manifest offset and size, file size, crc32 of the manifest, of the footer
+# magic, ABI major and minor, weights offset and size, manifest offset and size, file size, crc32 of
+# the manifest, of the footer
 _FOOTER = struct.Struct("<8sII5QII")
 _CRC = struct.Struct("<I")
 _MAX_MANIFEST_BYTES = 1 << 28
@@ -51,9 +53,10 @@ class SymbolSpec:
 class TensorSpec:
     """An input or an output of the program.
 
-    `path` is where the caller finds it (`args[0]`, `kwargs['mask']`, `result[1]`); a size in `shape` is a number or the text
-    of an expression over symbols. `kind` is "tensor", or "int", "float" or "bool" for a Python number, which the program
-    sees as an int64, float64 or bool of rank 0.
+    `path` is where the caller finds it (`args[0]`, `kwargs['mask']`, `result[1]`); a size in
+    `shape` is a number or the text of an expression over symbols. `kind` is "tensor", or "int",
+    "float" or "bool" for a Python number, which the program sees as an int64, float64 or bool of
+    rank 0.
     """
 
     name: str
@@ -72,7 +75,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A leaf of the input tree, in order: "input" number `index` of the program, or a "constant" that must equal `value`."""
+    """A leaf of the input tree, in order.
+
+    "input" number `index` of the program, or a "constant" that must equal `value`.
+    """
 
     kind: str
     index: int = -1
@@ -83,8 +89,8 @@ class Argument:
 class Result:
     """A leaf of the output tree, in order.
 
-    "output" number `index` of the program, the "argument" leaf number `index` itself (the caller's own object), or a
-    "constant".
+    "output" number `index` of the program, the "argument" leaf number `index` itself (the caller's
+    own object), or a "constant".
     """
 
     kind: str
@@ -106,7 +112,7 @@ class ConstantSpec:
 
 @dataclass(frozen=True, slots=True)
 class BufferSpec:
-    """State that an instance keeps; it starts from constant number `initial_constant`, or from zeros (-1)."""
+    """State of an instance, first constant number `initial_constant`, or zeros (-1)."""
 
     name: str
     dtype: str
@@ -118,8 +124,9 @@ class BufferSpec:
 class Manifest:
     """What an artefact says of itself.
 
-    `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields` holds the fields of the
-    named tuples they mention. `forward_arg_names` are the names of the positional arguments, where known.
+    `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields`
+    holds the fields of the named tuples they mention. `forward_arg_names` are the names of the
+    positional arguments, where known.
     """
 
     name: str
@@ -160,12 +167,14 @@ class Manifest:
 
     @staticmethod
     def from_json(text: bytes) -> Manifest:
-        """Reads `to_json()`; unknown keys are ignored. Raises ArtefactError where it makes no sense."""
+        """Reads `to_json()`, ignoring unknown keys. Raises ArtefactError for nonsense."""
         try:
             data = json.loads(text.decode("utf-8", "surrogatepass"))
             if data["format"] != MANIFEST_FORMAT:
                 raise ArtefactError(
-                    f"the manifest has format {data['format']}, this castoff reads {MANIFEST_FORMAT}: use a newer castoff"
+                    f"the manifest has format {data['format']}, this castoff reads "
+                    f"{MANIFEST_FORMAT}: "
+                    "use a newer castoff"
                 )
             return _decode_manifest(data)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -182,7 +191,7 @@ class Manifest:
 
 
 def _encode(value: object) -> object:
-    """JSON for a field: records become dicts, floats and complex numbers text that keeps inf and nan."""
+    """JSON for a field: records become dicts, floats text that keeps inf and nan."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -241,7 +250,7 @@ def _decode_manifest(data: Mapping[str, object]) -> Manifest:
     for name in Manifest.__slots__:
         value = data[name]
         if name in records:
-            value = _records(records[name], value)  # type: ignore[type-var]
+            value = _records(records[name], value)
         elif name == "namedtuple_fields":
             value = {key: tuple(names) for key, names in value.items()} if value else None  # type: ignore[attr-defined]
         elif isinstance(value, list):
@@ -254,7 +263,7 @@ def _decode_manifest(data: Mapping[str, object]) -> Manifest:
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an artefact; nothing of the file is loaded or run. Raises ArtefactError with a sentence."""
+    """The manifest of an artefact; nothing of the file is run. Raises ArtefactError."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -286,7 +295,8 @@ def _read(file: BinaryIO, name: str) -> Manifest:
     ) = _FOOTER.unpack(footer)
     if magic != _MAGIC:
         raise ArtefactError(
-            f"{name} does not end as a castoff artefact does: it is another library, or was truncated or stripped"
+            f"{name} does not end as a castoff artefact does: it is another library, or was "
+            "truncated or stripped"
         )
     if zlib.crc32(footer[:-4]) != footer_crc:
         raise ArtefactError(f"{name} is damaged: the checksum of its footer does not match")
@@ -295,8 +305,9 @@ def _read(file: BinaryIO, name: str) -> Manifest:
     if major != ABI_MAJOR or minor > ABI_MINOR:
         age = "a newer" if (major, minor) > (ABI_MAJOR, ABI_MINOR) else "an older"
         raise ArtefactError(
-            f"{name} was built by {age} castoff (ABI {major}.{minor}; this one reads {ABI_MAJOR}.0 to "
-            f"{ABI_MAJOR}.{ABI_MINOR}): compile the program again, or use that castoff"
+            f"{name} was built by {age} castoff (ABI {major}.{minor}; this one reads "
+            f"{ABI_MAJOR}.0 to {ABI_MAJOR}.{ABI_MINOR}): compile the program again, "
+            "or use that castoff"
         )
     if (
         size > _MAX_MANIFEST_BYTES
@@ -325,7 +336,7 @@ def _check_machine(header: bytes, manifest: Manifest, name: str) -> None:
 
 
 def layout_constants(sizes_bytes: Iterable[int]) -> tuple[tuple[int, ...], int]:
-    """Offsets of constants of these sizes in the weights, each aligned to 64, and the size of all."""
+    """Offsets of constants of these sizes, each aligned to 64, and the size of all."""
     offsets = []
     end = 0
     for size in sizes_bytes:
@@ -340,10 +351,11 @@ def append_payload(
     weights: Iterable[tuple[int, bytes | bytearray | memoryview]],
     manifest: Manifest,
 ) -> Manifest:
-    """Appends weights, manifest and footer to a freshly linked library, which is changed in place: write aside, then rename.
+    """Appends weights, manifest and footer to a freshly linked library, in place.
 
-    `weights` are (offset in the weights, bytes), ascending; gaps become zeros, and `manifest.weights_size_bytes` is the size of
-    all. Returns the manifest as written, with the digest of the weights filled in.
+    `weights` are (offset in the weights, bytes), ascending; gaps become zeros, and
+    `manifest.weights_size_bytes` is the size of all. Returns the manifest as written, with the
+    digest of the weights filled in.
     """
     import hashlib
 

@@ -1,4 +1,4 @@
-"""Plans: the C structures of a call, laid out once per combination of input shapes and used again."""
+"""Plans: the C structures of a call, laid out once per combination of input shapes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Key = tuple[object, ...]
 
 
 def dense_tensor(array: Array, dtype: str) -> tuple[CData, object]:
-    """A DLTensor over a contiguous array in its storage dtype, and what has to live as long as it is used."""
+    """A DLTensor over a contiguous array in its storage dtype, and what has to outlive it."""
     shape = ffi.new("int64_t[]", array.shape)
     tensor = ffi.new("DLTensor *")
     _describe(tensor, dtype, array.ndim, shape)
@@ -43,9 +43,10 @@ def _describe(tensor: CData, dtype: str, rank: int, shape: CData) -> None:
 class Plan:
     """One call's tensors; used by one thread at a time.
 
-    `inputs` and `outputs` are DLTensor pointers, `numbers` the cells behind inputs that are Python numbers (None elsewhere).
-    `arrays` are (tensor, shape, dtype) of the outputs whose memory Python provides; `reads` makes what the program put into
-    the others: numbers, and arrays whose shape depends on data.
+    `inputs` and `outputs` are DLTensor pointers, `numbers` the cells behind inputs that are Python
+    numbers (None elsewhere). `arrays` are (tensor, shape, dtype) of the outputs whose memory Python
+    provides; `reads` makes what the program put into the others: numbers, and arrays whose shape
+    depends on data.
     """
 
     __slots__ = ("_keep", "arrays", "call", "inputs", "numbers", "outputs", "reads", "shapes")

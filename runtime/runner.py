@@ -13,17 +13,11 @@ from ._abi_cdef import ffi
 from .callspec import CallSpec, flatten_tree
 from .device import check_device
 from .diagnose import describe, equals_constant, find_problems, is_number
-from .errors import (
-    ArtefactError,
-    ConstantError,
-    DeviceError,
-    InputMismatchError,
-    ProgramError,
-    UnsupportedCpuError,
-)
-from .library import CData, Library, open_library
-from .manifest import BufferSpec, ConstantSpec, Manifest, TensorSpec
-from .plan import Key, Plan, dense_tensor
+from .errors import ArtefactError, DeviceError, InputMismatchError, ProgramError
+from .instance import Instance, last_error
+from .library import CData, open_library
+from .manifest import Manifest, TensorSpec
+from .plan import Key, Plan
 from .tensors import (
     Array,
     Give,
@@ -32,7 +26,6 @@ from .tensors import (
     giver,
     is_extended,
     matches,
-    native_dtype,
     storage_dtype,
 )
 
@@ -52,8 +45,9 @@ def aot_load(
 ) -> Runner:
     """Loads an artefact and gives the program in it as a callable.
 
-    threads: how many threads one call may use; None: OMP_NUM_THREADS, else the processors this process may use.
-    check: whether constants among the arguments (numbers, strings, None) must be those the program was exported with. Tensors
+    threads: how many threads one call may use; None: OMP_NUM_THREADS, else the processors this
+    process may use. check: whether constants among the arguments (numbers, strings, None) must be
+    those the program was exported with. Tensors
         are always checked.
 
     Raises ArtefactError where the file cannot run here, DeviceError for another device.
@@ -61,10 +55,11 @@ def aot_load(
     return Runner(path, device, threads=threads, check=check)
 
 
-class Runner:
+class Runner(Instance):
     """A loaded program with its own mutable buffers. Any number of threads may call it at once.
 
-    `out=`, unless the program has an argument of that name, takes arrays to write the results to, in a tree like the result's.
+    `out=`, unless the program has an argument of that name, takes arrays to write the results to,
+    in a tree like the result's.
     """
 
     def __init__(
@@ -78,12 +73,9 @@ class Runner:
         if threads is not None and threads < 1:
             raise ValueError(f"threads: expected None or at least 1, got {threads}")
         library = open_library(path)
-        self.path = library.path
-        self.manifest = library.manifest
         self.device = check_device(device, library.manifest.device)
+        super().__init__(library, threads)
         self._options = (threads, check)
-        self._api = library.api
-        self._instance = _create_instance(library, threads)
         self._plans: dict[Key, list[Plan]] = {}
         self._prepare(library.manifest, check)
 
@@ -122,7 +114,8 @@ class Runner:
         self._results_are_outputs = [
             (result.kind, result.index) for result in manifest.results
         ] == [("output", i) for i in range(len(manifest.outputs))]
-        # Leaves are the inputs, in order, and only read; outputs are arrays NumPy knows: the way without detours.
+        # Leaves are the inputs, in order, and only read; outputs are arrays NumPy knows: the way
+        # without detours.
         self._is_plain = (
             all(spec.kind == "tensor" and not spec.mutated for spec in manifest.inputs)
             and [(argument.kind, argument.index) for argument in manifest.arguments]
@@ -152,7 +145,7 @@ class Runner:
                     array = _empty(shape, dtype)
                     tensor.data = _from_buffer(array)
                     values.append(array)
-                status = self._run(self._instance, plan.call)
+                status = self._run(self._handle, plan.call)
                 stack.append(plan)
                 if status:
                     raise self._refusal(status, leaves)
@@ -182,7 +175,7 @@ class Runner:
         targets = self._out_targets(out, plan)
         self._bind_inputs(plan, values)
         arrays = self._provide_outputs(plan, targets)
-        status = self._run(self._instance, plan.call)
+        status = self._run(self._handle, plan.call)
         if status:
             raise self._refusal(status, leaves)
         results = [
@@ -202,7 +195,7 @@ class Runner:
     def _stage_inputs(
         self, leaves: Sequence[object]
     ) -> tuple[list[Array | int | float | bool], list[tuple[Array, Array]]]:
-        """Contiguous arrays in storage dtypes, and (original, copy) of those the program writes to through a copy."""
+        """Dense arrays in storage dtypes, and (original, copy) where the program writes a copy."""
         values: list[Array | int | float | bool] = []
         written_back = []
         for i, spec in enumerate(self.manifest.inputs):
@@ -224,7 +217,8 @@ class Runner:
             spec.kind == "int" and not -(1 << 63) <= int(leaf) < 1 << 63
         ):
             raise self._mismatch(leaves)
-        return {"int": int, "float": float, "bool": bool}[spec.kind](leaf)
+        number: int | float | bool = {"int": int, "float": float, "bool": bool}[spec.kind](leaf)
+        return number
 
     def _array(self, spec: TensorSpec, leaf: object, leaves: Sequence[object]) -> Array:
         try:
@@ -248,7 +242,7 @@ class Runner:
         self._bind_inputs(plan, values)
         rows = [ffi.new("int64_t[]", max(len(spec.shape), 1)) for spec in self.manifest.outputs]
         status = self._api.output_shapes(
-            self._instance,
+            self._handle,
             len(plan.inputs),
             plan.call.inputs,
             len(rows),
@@ -299,7 +293,7 @@ class Runner:
         return flatten_tree(self._spec.out_tree, out, "out")
 
     def _out_targets(self, out: object, plan: Plan) -> dict[int, Array]:
-        """Output number -> storage array of the caller's that takes it. Raises InputMismatchError, all problems at once."""
+        """Output number -> the caller's array that takes it. Raises InputMismatchError."""
         targets: dict[int, Array] = {}
         problems = []
         for result, leaf, path in zip(
@@ -321,7 +315,8 @@ class Runner:
                 )
             elif not array.flags.writeable:
                 problems.append(
-                    f"out{path.removeprefix('result')}: expected a writable array, got a read-only one"
+                    f"out{path.removeprefix('result')}: expected a writable array, "
+                    "got a read-only one"
                 )
             else:
                 targets[result.index] = as_storage(array, spec.dtype)
@@ -364,7 +359,7 @@ class Runner:
         )
 
     def _refusal(self, status: int, leaves: Sequence[object]) -> Exception:
-        message = ffi.string(self._api.last_error()).decode("utf-8", "replace")
+        message = last_error(self._api)
         if status in (abi.INPUT_MISMATCH, abi.INVALID_ARGUMENT):
             return self._mismatch(leaves, message)
         if status == abi.OUT_OF_MEMORY:
@@ -383,70 +378,10 @@ class Runner:
         """The program's outputs, in order."""
         return self.manifest.outputs
 
-    @property
-    def cpu_level(self) -> str:
-        """The CPU level that was chosen: "x86-64-v3"."""
-        return ffi.string(self._api.cpu_level(self._instance)).decode()
-
-    @property
-    def threads(self) -> int:
-        """How many threads one call may use."""
-        return int(self._api.threads(self._instance))
-
     def __repr__(self) -> str:
         arguments = ", ".join(f"{spec.path}: {spec}" for spec in self.inputs)
         results = ", ".join(str(spec) for spec in self.outputs)
         return f"<castoff program {self.manifest.name}({arguments}) -> ({results})>"
-
-    # ---- constants and buffers ----
-
-    def read_constant(self, name: str) -> Array:
-        """A copy of a constant, by its qualified name. Raises ConstantError where there is none."""
-        return self._read(_find(self.manifest.constants, name, "constant"), self._api.read_constant)
-
-    def read_buffer(self, name: str) -> Array:
-        """A copy of a buffer as it is now, by its qualified name. Raises ConstantError where there is none."""
-        return self._read(_find(self.manifest.buffers, name, "buffer"), self._api.read_buffer)
-
-    def write_buffer(self, name: str, value: object) -> None:
-        """Sets a buffer. Raises ConstantError where there is none or where dtype or shape differ."""
-        tensor, _keep = _tensor_for(_find(self.manifest.buffers, name, "buffer"), value)
-        self._check(self._api.write_buffer(self._instance, name.encode(), tensor))
-
-    def reset_buffers(self) -> None:
-        """Sets all buffers to the values the program was saved with."""
-        self._check(self._api.reset_buffers(self._instance))
-
-    def replace_constants(self, values: Mapping[str, object]) -> None:
-        """Replaces constants, all or none; calls that already run finish with the old ones. The values are copied.
-
-        Raises ConstantError for unknown names, other dtypes or shapes, and constants packed or folded at build time.
-        """
-        tensors = [
-            _tensor_for(_find(self.manifest.constants, name, "constant"), value)
-            for name, value in values.items()
-        ]
-        names = [ffi.new("char[]", name.encode()) for name in values]
-        self._check(
-            self._api.replace_constants(
-                self._instance,
-                len(names),
-                ffi.new("char *[]", names),
-                ffi.new("DLTensor *[]", [tensor for tensor, _ in tensors]),
-            )
-        )
-
-    def _read(
-        self, spec: ConstantSpec | BufferSpec, read: Callable[[CData, bytes, CData], int]
-    ) -> Array:
-        array = np.empty(spec.shape, storage_dtype(spec.dtype))
-        tensor, _keep = dense_tensor(array, spec.dtype)
-        self._check(read(self._instance, spec.name.encode(), tensor))
-        return array.view(native_dtype(spec.dtype))
-
-    def _check(self, status: int) -> None:
-        if status:
-            raise ConstantError(ffi.string(self._api.last_error()).decode("utf-8", "replace"))
 
     # ---- copies ----
 
@@ -456,7 +391,7 @@ class Runner:
         return Runner(self.path, self.device, threads=threads, check=check)
 
     def __reduce__(self) -> tuple[Callable[..., Runner], tuple[object, ...]]:
-        """Pickles as path and digest: a copy is a fresh instance, and refuses a file that changed since."""
+        """Pickles as path and digest; loading makes a fresh instance, refuses a changed file."""
         return _unpickle, (self.path, self.manifest.digest, self.device, *self._options)
 
 
@@ -469,44 +404,8 @@ def _unpickle(path: str, digest: str, device: str, threads: int | None, check: b
     return runner
 
 
-def _create_instance(library: Library, threads: int | None) -> CData:
-    options = ffi.new("castoff_options *")
-    options.size_bytes = ffi.sizeof("castoff_options")
-    options.threads = threads or 0
-    created = ffi.new("castoff_instance **")
-    status = library.api.create(options, created)
-    if status == abi.OK:
-        return ffi.gc(created[0], library.api.destroy)
-    message = f"{library.path}: {ffi.string(library.api.last_error()).decode('utf-8', 'replace')}"
-    if status == abi.UNSUPPORTED_CPU:
-        raise UnsupportedCpuError(message)
-    if status == abi.OUT_OF_MEMORY:
-        raise MemoryError(message)
-    raise ArtefactError(message)
-
-
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Sizes of -1 are not known yet."""
     return len(shape) == len(expected) and all(
         e in (-1, s) for s, e in zip(shape, expected, strict=True)
     )
-
-
-def _find(specs: Sequence[Any], name: str, what: str) -> Any:
-    for spec in specs:
-        if spec.name == name:
-            return spec
-    raise ConstantError(
-        f"there is no {what} named {name!r}; there are {[spec.name for spec in specs]!r}"
-    )
-
-
-def _tensor_for(spec: ConstantSpec | BufferSpec, value: object) -> tuple[CData, object]:
-    array = as_array(value)
-    if array is None or not matches(array, spec.dtype) or array.shape != spec.shape:
-        sizes = ", ".join(map(str, spec.shape))
-        raise ConstantError(f"{spec.name}: expected {spec.dtype}[{sizes}], got {describe(value)}")
-    stored = as_storage(array, spec.dtype)
-    dense = np.array(stored, storage_dtype(spec.dtype), order="C", copy=True)
-    tensor, keep = dense_tensor(dense, spec.dtype)
-    return tensor, (keep, dense)

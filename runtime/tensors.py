@@ -1,6 +1,7 @@
-"""Arrays of any library as NumPy arrays over the same memory, and results as the kind that was given.
+"""Arrays of any library as NumPy arrays over the same memory, and results of the kind given.
 
-NumPy has no bfloat16 and no float8: inside the runtime those are uint16 and uint8 arrays that hold the bits.
+NumPy has no bfloat16 and no float8: inside the runtime those are uint16 and uint8 arrays that hold
+the bits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from .errors import DeviceError
 
 Array = np.ndarray[Any, np.dtype[Any]]
-# From a NumPy array in its storage dtype, and the name of the dtype it holds, to what the caller gets.
+# From a NumPy array in its storage dtype, and the name of the dtype it holds, to what the caller
+# gets.
 Give = Callable[[Array, str], object]
 
 # Dtypes NumPy lacks -> the unsigned integers that hold their bits.
@@ -34,14 +36,16 @@ _DLPACK_MODULES: Mapping[str, str] = {"jaxlib": "jax.dlpack", "jax": "jax.dlpack
 
 def storage_dtype(name: str) -> np.dtype[Any]:
     """The NumPy dtype that holds elements of a castoff dtype."""
-    return np.dtype(_BITS.get(name, name))
+    dtype: np.dtype[Any] = np.dtype(_BITS.get(name, name))
+    return dtype
 
 
 def native_dtype(name: str) -> np.dtype[Any]:
-    """The dtype results have: ml_dtypes' own where NumPy lacks it and ml_dtypes is installed, else its bits."""
+    """The dtype of results: ml_dtypes' where NumPy lacks it and that is installed, else bits."""
     if name in _BITS:
         try:
-            return np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+            dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+            return dtype
         except (ImportError, AttributeError):
             pass
     return storage_dtype(name)
@@ -56,7 +60,7 @@ def matches(array: Array, name: str) -> bool:
     """Whether an array's elements are of a castoff dtype, byte order aside; raw bits count."""
     if name in _BITS and array.dtype.name == name:
         return True
-    return array.dtype.newbyteorder("=") == storage_dtype(name)
+    return bool(array.dtype.newbyteorder("=") == storage_dtype(name))
 
 
 def as_storage(array: Array, name: str) -> Array:
@@ -73,7 +77,7 @@ def is_torch(value: object) -> bool:
 
 
 def as_array(value: object) -> Array | None:
-    """A NumPy array over the memory of `value`, None where it is no array. Raises DeviceError off the CPU."""
+    """A NumPy array over the memory of `value`, None where it is no array. Raises DeviceError."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.generic):
@@ -122,7 +126,7 @@ def _give_torch(array: Array, name: str) -> object:
 
 
 def giver(leaves: tuple[object, ...]) -> Give:
-    """What turns results into the kind of array that was given; NumPy's where kinds mix or none is known."""
+    """What turns results into the kind of array that was given; NumPy's where none is known."""
     foreign = [
         leaf
         for leaf in leaves

@@ -1,6 +1,7 @@
-"""castoff: ahead-of-time compilation of exported PyTorch programs; neither building nor running them needs PyTorch.
+"""castoff: ahead-of-time compilation of exported PyTorch programs, without PyTorch.
 
-Public names are imported when they are first used: a process that only loads artefacts imports nothing of the compiler.
+Public names are imported when they are first used: a process that only loads artefacts imports
+nothing of the compiler.
 """
 
 from __future__ import annotations

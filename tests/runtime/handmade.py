@@ -1,4 +1,4 @@
-"""Artefacts made by hand: a C program beside the ABI layer, and the manifest a compiler would have written."""
+"""Artefacts made by hand: C programs, and the manifests a compiler would have written."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def make_affine(output: Path, flags: Sequence[str] = ()) -> Path:
 
 
 def state_manifest() -> Manifest:
-    """Called as f(data, mode, k=, note=): a constant among the arguments, and every kind of result."""
+    """Called as f(data, mode, k=, note=): constant arguments, and every kind of result."""
     results = container(
         "builtins.dict",
         json.dumps(["counter", "found", "half", "data", "note", "again"]),
