@@ -1,0 +1,49 @@
+"""Conditions that a call has to meet, from the texts the exporter recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...runtime.callspec import TreeNode
+from ..exported.symbols import ExprTree
+from ..ir.graph import Guard
+from .symbols import SymbolTable, UnknownExpressionError
+
+Path = tuple["str | int", ...]
+
+
+def guard_of(table: SymbolTable, condition: ExprTree, text: str) -> Guard | None:
+    """The guard of a condition; None where it always holds or is about something that has no `Dim`."""
+    try:
+        expression = table.integer(condition)
+    except UnknownExpressionError:
+        return None
+    return None if isinstance(expression, int) and expression else Guard(expression, text)
+
+
+def guard_text(text: str) -> str:
+    """A guard in the user's words: `L['x'].size()[0] == 3` -> `x.shape[0] == 3`."""
+    return re.sub(r"L\['(\w+)'\]", r"\1", text).replace(".size()[", ".shape[")
+
+
+def leaf_paths(tree: TreeNode, forward_arg_names: Sequence[str]) -> Mapping[Path, int]:
+    """For every way a guard may name a leaf of the call, which leaf that is."""
+    args, kwargs = tree.children
+    result: dict[Path, int] = {}
+    for position, child in enumerate(args.children):
+        known = position < len(forward_arg_names)
+        name = forward_arg_names[position] if known else f"args_{position}"
+        for path in _walk(child, (name,)):
+            result[path] = len(result)
+    for path in _walk(kwargs, ()):
+        result[path] = len(result)
+    return result
+
+
+def _walk(node: TreeNode, path: Path) -> Iterator[Path]:
+    if node.kind == "leaf":
+        yield path
+        return
+    for key, child in zip(node.keys, node.children):
+        yield from _walk(child, (*path, key if isinstance(key, int) else str(key)))

@@ -1,0 +1,441 @@
+"""Higher-order operators: wrappers are inlined, control flow becomes primitives with subgraphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..exported import schema
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, TensorType, Value
+from ..ir.shapes import Dim, Symbol
+from ..ops.base import OperatorError, WeakScalar
+from ..ops.control_flow import Branch, ScanLoop, WhileLoop
+from ..ops.symbols import ReadSymbol
+from .arguments import Argued, OperatorName, as_value, decode
+from .autocast import Autocast
+from .functionalize import ImportBuilder, TensorRef, fresh
+from .scope import Scope
+
+ImportNodes = Callable[[Scope], None]
+HigherOrder = Callable[[Scope, Sequence[Argued], ImportNodes, schema.Node], Any]
+
+
+# --------------------------------------------------------------------------------------- wrappers
+
+
+def _inline(
+    scope: Scope,
+    graph: Argued,
+    operands: Sequence[Argued],
+    import_nodes: ImportNodes,
+    autocast: Autocast | None,
+) -> list[Any]:
+    """The results of a subgraph whose nodes are added in place."""
+    assert isinstance(graph, schema.Graph), "wrappers hold a graph"
+    inner = scope.inlined(graph, autocast)
+    _bind_operands(inner, operands)
+    origin = scope.builder.origin
+    import_nodes(inner)
+    scope.builder.origin = origin
+    return [_result(inner, argument) for argument in graph.outputs]
+
+
+def _bind_operands(inner: Scope, operands: Sequence[Argued]) -> None:
+    for argument, operand in zip(inner.graph.inputs, _flat(operands), strict=True):
+        match argument:
+            case schema.AsTensor(name):
+                assert isinstance(operand, TensorRef), f"{name} is a tensor"
+                inner.rebind_tensor(name, operand)
+            case schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name)):
+                inner.bind_scalar(name, operand)  # type: ignore[arg-type]
+
+
+def _result(inner: Scope, argument: schema.Argument) -> Any:
+    return decode(argument, inner)
+
+
+def _flat(operands: Sequence[Argued]) -> list[Argued]:
+    flat: list[Argued] = []
+    for operand in operands:
+        flat.extend(_flat(operand) if isinstance(operand, list) else [operand])
+    return flat
+
+
+def _set_grad_enabled(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    return _inline(scope, args[1], args[2:], import_nodes, scope.autocast)
+
+
+def _with_autocast(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    device, dtype, enabled, _, graph, *operands = args
+    autocast: Autocast | None = None
+    if enabled and device == "cpu":
+        autocast = Autocast(dtype if isinstance(dtype, DType) else DType.BFLOAT16)
+    return _inline(scope, graph, operands, import_nodes, autocast)
+
+
+def _wrapped(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    """Wrappers of one graph: the graph is among the first arguments, strings and settings are passed over."""
+    for position, argument in enumerate(args):
+        if isinstance(argument, schema.Graph):
+            operands = [arg for arg in _flat(args[position + 1 :]) if not isinstance(arg, str)]
+            return _inline(scope, argument, operands, import_nodes, scope.autocast)
+    raise OperatorError("a wrapper without a graph")
+
+
+def _auto_functionalized(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    name = args[0].target if isinstance(args[0], OperatorName) else str(args[0])
+    raise OperatorError(f"the custom operator {name} changes its arguments")
+
+
+# ----------------------------------------------------------------------------------- control flow
+
+
+@dataclass(slots=True)
+class Subgraph:
+    """A graph under construction, and what it reads of the surrounding one beyond its operands."""
+
+    scope: Scope
+    inputs: list[Value]
+    outputs: list[Value] = field(default_factory=list)
+
+    def finish(self, name: str, extra: Sequence[Value]) -> Graph:
+        """The graph; `extra` are inputs after the operands."""
+        return Graph(name, (*self.inputs, *extra), tuple(self.outputs), tuple(self.scope.builder.nodes))
+
+
+def _import_subgraph(
+    outer: Scope, graph: Argued, operands: Sequence[Argued], import_nodes: ImportNodes,
+    *, slices: range = range(0), carried: range = range(0),
+) -> Subgraph:  # fmt: skip
+    """Import a subgraph for these operands.
+
+    Operands in `slices` come without their first dimension. Numbers in `carried` change from one round to the next: they are
+    inputs, and symbols of the subgraph. Other numbers are the surrounding graph's.
+    """
+    assert isinstance(graph, schema.Graph), "control flow holds graphs"
+    builder = ImportBuilder(outer.context.names)
+    scope = Scope(outer.context, builder, graph, outer.autocast)
+    subgraph = Subgraph(scope, [])
+    refs: list[TensorRef] = []
+    for position, (argument, operand) in enumerate(zip(graph.inputs, operands, strict=True)):
+        match argument:
+            case schema.AsTensor(name):
+                assert isinstance(operand, TensorRef), f"{name} is a tensor"
+                given = operand.read(outer.builder)
+                shape = given.shape[1:] if position in slices else given.shape
+                value = Value(builder.unique_name(name), TensorType(given.dtype, shape))
+                ref = fresh(value)
+                scope.rebind_tensor(name, ref)
+                refs.append(ref)
+                subgraph.inputs.append(value)
+            case schema.AsSymInt(str(name)) if position in carried:
+                value = Value(builder.unique_name(name), TensorType(DType.INT64, ()))
+                subgraph.inputs.append(value)
+                scope.bind_scalar(name, _carried_symbol(scope, name, value))
+            case schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name)):
+                if isinstance(operand, WeakScalar):
+                    value = Value(builder.unique_name(name), operand.value.type)
+                    subgraph.inputs.append(value)
+                    scope.bind_scalar(name, WeakScalar(value))
+                else:
+                    scope.bind_scalar(name, operand)  # type: ignore[arg-type]
+    import_nodes(scope)
+    for argument in graph.outputs:
+        result = _result(scope, argument)
+        subgraph.outputs.append(
+            result.read(builder) if isinstance(result, TensorRef) else as_value(result, builder)
+        )
+    if any(ref.storage.is_written for ref in refs):
+        raise OperatorError("a branch or loop body changes its operands in place")
+    return subgraph
+
+
+def _carried_symbol(scope: Scope, name: str, value: Value) -> Dim:
+    """A number that a loop carries: every round reads it anew."""
+    meta = scope.graph.sym_int_values.get(name)
+    symbols = scope.context.symbols
+    symbol_name = symbols.single_symbol(meta) if isinstance(meta, schema.SymExpr) else None
+    low, high = symbols.bounds(symbol_name) if symbol_name else (-shapes.INFINITY, shapes.INFINITY)
+    symbol = Symbol(scope.context.names.next(), low, high)
+    scope.builder.emit(ReadSymbol(symbol), value)
+    expression = shapes.of_atom(symbol)
+    if symbol_name is not None:
+        symbols.define(symbol_name, expression)
+    return expression
+
+
+def _operand_values(scope: Scope, operands: Sequence[Argued], carried: range = range(0)) -> list[Value]:
+    """What is passed to a subgraph: tensors, numbers in `carried`, and numbers that are values already."""
+    values: list[Value] = []
+    for position, operand in enumerate(operands):
+        if isinstance(operand, TensorRef):
+            values.append(operand.read(scope.builder))
+        elif isinstance(operand, WeakScalar):
+            values.append(operand.value)
+        elif position in carried:
+            values.append(as_value(operand, scope.builder))  # type: ignore[arg-type]
+    return values
+
+
+def _lifted_constants(scope: Scope, subgraphs: Sequence[Subgraph]) -> tuple[list[Value], list[list[Value]]]:
+    """Constants of subgraphs as constants here: (operands to add, the inputs they are in each subgraph).
+
+    Every subgraph of an operator takes the same operands, so each gets an input for the constants of all.
+    """
+    operands: list[Value] = []
+    inputs: list[list[Value]] = [[] for _ in subgraphs]
+    for owner, subgraph in enumerate(subgraphs):
+        for value, constant in subgraph.scope.builder.constants.items():
+            operands.append(scope.builder.array(constant.array, constant.name))
+            for position, other in enumerate(subgraphs):
+                if position == owner:
+                    inputs[position].append(value)
+                else:
+                    name = other.scope.builder.unique_name(value.name)
+                    inputs[position].append(Value(name, value.type))
+    return operands, inputs
+
+
+def _cond(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    predicate, then_graph, else_graph, *rest = args
+    operands = _flat(rest)
+    b = scope.builder
+    if isinstance(predicate, TensorRef):
+        condition = b.cast(b.reshape(predicate.read(b), ()), DType.BOOL)
+    elif isinstance(predicate, (bool, int)):
+        chosen = then_graph if predicate else else_graph
+        return _inline(scope, chosen, operands, import_nodes, scope.autocast)
+    else:
+        condition = as_value(predicate, b)  # type: ignore[arg-type]
+    then = _import_subgraph(scope, then_graph, operands, import_nodes)
+    otherwise = _import_subgraph(scope, else_graph, operands, import_nodes)
+    constants, (then_inputs, else_inputs) = _lifted_constants(scope, (then, otherwise))
+    op = Branch(
+        then.finish(f"{b.name_hint}_then", then_inputs),
+        otherwise.finish(f"{b.name_hint}_else", else_inputs),
+    )
+    return list(b.emit(op, condition, *_operand_values(scope, operands), *constants))
+
+
+def _while_loop(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    condition_graph, body_graph, state, *rest = args
+    carried_operands = _flat([state])
+    operands = [*carried_operands, *_flat(rest)]
+    carried = range(len(carried_operands))
+    condition = _import_subgraph(scope, condition_graph, operands, import_nodes, carried=carried)
+    body = _import_subgraph(scope, body_graph, operands, import_nodes, carried=carried)
+    (test,) = condition.outputs
+    condition.outputs = [condition.scope.builder.cast(condition.scope.builder.reshape(test, ()), DType.BOOL)]
+    constants, (condition_inputs, body_inputs) = _lifted_constants(scope, (condition, body))
+    b = scope.builder
+    op = WhileLoop(
+        condition.finish(f"{b.name_hint}_condition", condition_inputs),
+        body.finish(f"{b.name_hint}_body", body_inputs),
+        len(carried),
+    )
+    return list(b.emit(op, *_operand_values(scope, operands, carried), *constants))
+
+
+def _scan_loop(
+    scope: Scope, body: Subgraph, carried: int, scanned: int, length: Dim, operands: Sequence[Value]
+) -> list[Value]:
+    constants, (inputs,) = _lifted_constants(scope, (body,))
+    b = scope.builder
+    op = ScanLoop(body.finish(f"{b.name_hint}_body", inputs), carried, scanned, length)
+    return list(b.emit(op, *operands, *constants))
+
+
+def _length(scope: Scope, scanned: Sequence[Argued]) -> Dim:
+    for operand in scanned:
+        if isinstance(operand, TensorRef):
+            return operand.read(scope.builder).shape[0]
+    raise OperatorError("a loop over no tensor")
+
+
+def _map(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    graph, scanned_argument, *rest = args
+    scanned = _flat([scanned_argument])
+    operands = [*scanned, *_flat(rest)]
+    slices = range(len(scanned))
+    body = _import_subgraph(scope, graph, operands, import_nodes, slices=slices)
+    values = _operand_values(scope, operands)
+    return _scan_loop(scope, body, 0, len(scanned), _length(scope, scanned), values)
+
+
+def _scan(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    graph, state, scanned_argument, *rest = args
+    init, scanned = _flat([state]), _flat([scanned_argument])
+    operands = [*init, *scanned, *_flat(rest)]
+    slices = range(len(init), len(init) + len(scanned))
+    body = _import_subgraph(
+        scope, graph, operands, import_nodes, slices=slices, carried=range(len(init))
+    )
+    values = _operand_values(scope, operands, range(len(init)))
+    length = _length(scope, scanned)
+    return _scan_loop(scope, body, len(init), len(scanned), length, values)
+
+
+def _associative_scan(
+    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
+) -> Any:
+    """A scan whose state starts with the first elements: `y[0] = x[0]`, `y[i] = combine(y[i-1], x[i])`."""
+    graph, scanned_argument, *rest = args
+    scanned, unchanged = _flat([scanned_argument]), _flat(rest)
+    b = scope.builder
+    tensors = [ref.read(b) for ref in scanned if isinstance(ref, TensorRef)]
+    assert isinstance(graph, schema.Graph), "associative_scan holds a graph"
+    is_sliced = _expects_rank(scope, graph) == tensors[0].rank - 1
+    first: list[Argued] = []
+    following: list[Argued] = []
+    for x in tensors:
+        start = b.slice(x, 0, 0, 1)
+        first.append(fresh(b.squeeze(start, 0) if is_sliced else start))
+        tail = b.slice(x, 0, 1, x.shape[0] - 1)
+        following.append(fresh(tail if is_sliced else b.unsqueeze(tail, 1)))
+    operands = [*first, *following, *unchanged]
+    slices = range(len(first), 2 * len(first))
+    body = _import_subgraph(scope, graph, operands, import_nodes, slices=slices)
+    count = len(body.outputs)
+    body.outputs = [*body.outputs, *body.outputs]
+    values = _operand_values(scope, operands)
+    results = _scan_loop(scope, body, count, count, _length(scope, following), values)
+    stacked: list[Value] = []
+    for start_ref, tail in zip(first, results[count:]):
+        assert isinstance(start_ref, TensorRef), "states are tensors"
+        start = start_ref.read(b)
+        stacked.append(
+            b.concatenate([b.unsqueeze(start, 0), tail], 0)
+            if is_sliced
+            else b.concatenate([start, b.reshape(tail, (tail.shape[0], *tail.shape[2:]))], 0)
+        )
+    return stacked
+
+
+def _expects_rank(scope: Scope, graph: schema.Graph) -> int | None:
+    argument = graph.inputs[0]
+    meta = graph.tensor_values.get(argument.name) if isinstance(argument, schema.AsTensor) else None
+    return None if meta is None else len(meta.sizes)
+
+
+# ------------------------------------------------------------------------------------------- vmap
+
+
+def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: ImportNodes) -> None:
+    """A region under vmap: its nodes, which see one slice each, run for every position of the batch.
+
+    `_add_batch_dim(x, in_dim, level)` opens the region for a tensor, `_remove_batch_dim(y, level, size, out_dim)` takes a
+    result out of it.
+    """
+    b = scope.builder
+    entering = [node for node in region if _is_predispatch(node, "_add_batch_dim")]
+    leaving = [node for node in region if _is_predispatch(node, "_remove_batch_dim")]
+    level = _vmap_level(entering, leaving)
+    entering = [node for node in entering if _argument(node, 2) == level]
+    leaving = [node for node in leaving if _argument(node, 1) == level]
+    edges = {id(node) for node in (*entering, *leaving)}
+    rest = tuple(node for node in region if id(node) not in edges)
+    graph = schema.Graph(
+        (), (), rest, scope.graph.tensor_values, scope.graph.sym_int_values,
+        scope.graph.sym_bool_values, False, scope.graph.custom_obj_values, scope.graph.sym_float_values,
+    )  # fmt: skip
+    inner = Scope(scope.context, ImportBuilder(scope.context.names), graph, scope.autocast, outer=scope)
+    batched: list[Value] = []
+    body = Subgraph(inner, [])
+    for node in entering:
+        x = decode(node.inputs[0].arg, scope)
+        in_dim = _argument(node, 1)
+        assert isinstance(x, TensorRef) and isinstance(in_dim, int), "vmap splits tensors"
+        value = x.read(b)
+        order = [in_dim % value.rank, *(a for a in range(value.rank) if a != in_dim % value.rank)]
+        batched.append(b.permute(value, order))
+        slice_type = TensorType(value.dtype, batched[-1].shape[1:])
+        (output,) = node.outputs
+        assert isinstance(output, schema.AsTensor), "vmap gives tensors"
+        element = Value(inner.builder.unique_name(output.name), slice_type)
+        inner.rebind_tensor(output.name, fresh(element))
+        body.inputs.append(element)
+    origin, hint = b.origin, b.name_hint
+    import_nodes(inner)
+    for node in leaving:
+        result = decode(node.inputs[0].arg, inner)
+        assert isinstance(result, TensorRef), "vmap gives tensors"
+        body.outputs.append(result.read(inner.builder))
+    b.origin, b.name_hint = origin, hint or "vmap"
+    if not batched:
+        raise OperatorError("vmap over no tensor")
+    captured = [source.read(b) for source, _ in inner.captured.values()]
+    body.inputs.extend(value for _, value in inner.captured.values())
+    length = batched[0].shape[0]
+    stacked = _scan_loop(scope, body, 0, len(batched), length, [*batched, *captured])
+    for node, value in zip(leaving, stacked):
+        out_dim = _argument(node, 3)
+        assert isinstance(out_dim, int), "dimensions are plain integers"
+        order = list(range(1, value.rank))
+        order.insert(out_dim % value.rank, 0)
+        (output,) = node.outputs
+        assert isinstance(output, schema.AsTensor), "vmap gives tensors"
+        scope.bind_tensor(output.name, fresh(b.permute(value, order)))
+
+
+def _is_predispatch(node: schema.Node, name: str) -> bool:
+    return node.target.endswith(f"_functorch.predispatch.{name}")
+
+
+def _argument(node: schema.Node, position: int) -> object:
+    argument = node.inputs[position].arg
+    return argument.value if isinstance(argument, (schema.AsInt, schema.AsSymInt)) else None
+
+
+def _vmap_level(entering: Sequence[schema.Node], leaving: Sequence[schema.Node]) -> object:
+    """The level of the outermost vmap of a region."""
+    levels = [_argument(node, 2) for node in entering] + [_argument(node, 1) for node in leaving]
+    return min((level for level in levels if isinstance(level, int)), default=1)
+
+
+_HIGHER_ORDER: dict[str, HigherOrder] = {
+    "cond": _cond,
+    "while_loop": _while_loop,
+    "map_impl": _map,
+    "map": _map,
+    "scan": _scan,
+    "associative_scan": _associative_scan,
+    "wrap_with_set_grad_enabled": _set_grad_enabled,
+    "wrap_with_autocast": _with_autocast,
+    "run_const_graph": _wrapped,
+    "wrap": _wrapped,
+    "invoke_subgraph": _wrapped,
+    "tag_activation_checkpoint": _wrapped,
+    "wrap_activation_checkpoint": _wrapped,
+    "strict_mode": _wrapped,
+    "hints_wrapper": _wrapped,
+    "auto_functionalized": _auto_functionalized,
+    "auto_functionalized_v2": _auto_functionalized,
+}
+
+
+def find_higher_order(target: str) -> HigherOrder | None:
+    """How a higher-order operator is imported, if it is one that is known."""
+    prefix, _, name = target.rpartition(".")
+    return _HIGHER_ORDER.get(name) if prefix.endswith("higher_order") else None
+
+
+__all__ = ["HigherOrder", "find_higher_order", "import_vmap"]

@@ -1,0 +1,75 @@
+"""Runs one case in one mode and says what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from castoff.runtime.errors import CastoffError
+
+from .compare import differences
+from .corpus import Case
+
+Program = Callable[..., Any]
+MODES = ("reference", "compiled")
+
+
+def check_case(case: Case, mode: str, artefact: Path | None = None) -> str | None:
+    """None where the case passes, else what is wrong.
+
+    "reference" runs the imported program by NumPy; "compiled" compiles it (or takes `artefact`, built before) and loads it.
+    """
+    try:
+        make = _reference(case.program) if mode == "reference" else _compiled(case.program, artefact)
+        program = make()
+    except CastoffError as error:
+        if case.expect_error is not None:
+            expected = case.expect_error in str(error)
+            return None if expected else f"refused, but without {case.expect_error!r}: {error}"
+        return f"{type(error).__name__}: {error}"
+    if case.expect_error is not None:
+        return f"must be refused with {case.expect_error!r}"
+    for number, call in enumerate(case.calls):
+        if number and not case.stateful:
+            program = make()
+        args, kwargs = copy.deepcopy((call.args, call.kwargs))
+        where = f"call {number}: " if len(case.calls) > 1 else ""
+        try:
+            result = program(*args, **kwargs)
+        except CastoffError as error:
+            if call.raises is not None:
+                continue
+            return f"{where}{type(error).__name__}: {error}"
+        if call.raises is not None:
+            return f"{where}must be refused ({call.raises})"
+        wrong = list(differences(result, call.out, case.rtol, case.atol))
+        if call.args_after is not None:
+            wrong += differences(args, call.args_after, case.rtol, case.atol, "args")
+        if call.kwargs_after is not None:
+            wrong += differences(kwargs, call.kwargs_after, case.rtol, case.atol, "kwargs")
+        if wrong:
+            return where + wrong[0]
+    return None
+
+
+def _reference(program: bytes) -> Callable[[], Program]:
+    from castoff.compiler.exported import load_program
+    from castoff.compiler.frontends.exported import import_program
+    from castoff.compiler.verify import ReferenceProgram
+
+    imported = import_program(load_program(program))
+    return lambda: ReferenceProgram(imported)
+
+
+def _compiled(program: bytes, artefact: Path | None) -> Callable[[], Program]:
+    import castoff
+
+    if artefact is None:
+        folder = Path(tempfile.mkdtemp(prefix="conformance"))
+        artefact = folder / "program.so"
+        castoff.aot_compile(program, output=str(artefact))
+    path = str(artefact)
+    return lambda: castoff.aot_load(path)  # type: ignore[no-any-return]

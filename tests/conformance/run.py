@@ -1,0 +1,185 @@
+"""Runs the conformance corpus: `python -m tests.conformance.run --family ops --mode reference --match 'special.*' -j 2`.
+
+Prints failures grouped by what they say. `passing/<family>.<mode>.txt` lists the cases that pass; one of them that fails is a
+regression and makes the run fail. `--update` adds what passes now to the list (and takes out what fails, of the cases that ran).
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import multiprocessing
+import re
+import signal
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .check import MODES, check_case
+from .corpus import FAMILIES, Family, find_corpus, register_containers
+
+PASSING = Path(__file__).parent / "passing"
+
+
+@dataclass
+class Report:
+    """The outcome of a run: the failures by case, and the cases that passed."""
+
+    passed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many cases ran."""
+        return len(self.passed) + len(self.failed)
+
+
+def passing_file(family: str, mode: str) -> Path:
+    """Where the cases that pass are listed."""
+    return PASSING / f"{family}.{mode}.txt"
+
+
+def listed_as_passing(family: str, mode: str) -> list[str]:
+    """The cases that have to pass."""
+    file = passing_file(family, mode)
+    return file.read_text().split() if file.exists() else []
+
+
+class _OutOfTimeError(Exception):
+    pass
+
+
+def _on_alarm(signum: int, frame: object) -> None:
+    raise _OutOfTimeError
+
+
+def _run_one(task: tuple[Path, str, str, str, int]) -> tuple[str, str | None]:
+    corpus, family, name, mode, seconds = task
+    signal.signal(signal.SIGALRM, _on_alarm)
+    signal.alarm(seconds)
+    try:
+        return name, check_case(_family(corpus, family).load(name), mode)
+    except _OutOfTimeError:
+        return name, f"took more than {seconds} seconds"
+    except Exception as error:  # a crash of ours is one failed case, and the others go on
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return name, f"{type(error).__name__} at {place}: {error}"
+    finally:
+        signal.alarm(0)
+
+
+_FAMILIES: dict[tuple[Path, str], Family] = {}
+
+
+def _family(corpus: Path, name: str) -> Family:
+    if (corpus, name) not in _FAMILIES:
+        register_containers()
+        _FAMILIES[corpus, name] = Family(corpus, name)
+    return _FAMILIES[corpus, name]
+
+
+def run_cases(
+    corpus: Path, family: str, mode: str, names: Iterable[str], *, jobs: int = 1, seconds: int = 120
+) -> Report:
+    """Run cases of one family, `jobs` at a time."""
+    report = Report()
+    tasks = [(corpus, family, name, mode, seconds) for name in names]
+    if jobs > 1:
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            results = list(pool.imap_unordered(_run_one, tasks, chunksize=4))
+    else:
+        results = [_run_one(task) for task in tasks]
+    for name, problem in sorted(results, key=lambda result: result[0]):
+        if problem is None:
+            report.passed.append(name)
+        else:
+            report.failed[name] = problem
+    return report
+
+
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that match one of the patterns (shell style, without the family), all where there is none."""
+    if not patterns:
+        return list(names)
+    return [
+        name
+        for name in names
+        if any(fnmatch.fnmatch(name.partition("/")[2], pattern) for pattern in patterns)
+    ]
+
+
+def print_report(report: Report, *, verbose: bool) -> None:
+    """Failures grouped by their text, numbers aside; the largest group last."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, problem in report.failed.items():
+        groups[_generalised(problem)].append(name)
+    for _, names in sorted(groups.items(), key=lambda group: len(group[1])):
+        print(f"\n{len(names)} x {report.failed[names[0]]}")
+        shown = names if verbose else names[:6]
+        print("    " + "  ".join(shown) + ("" if len(shown) == len(names) else "  …"))
+
+
+def print_missing(report: Report) -> None:
+    """The operators that castoff lacks, by the number of cases they keep from passing."""
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for name, problem in report.failed.items():
+        for target in re.findall(r"^  ([\w.]+): not registered", problem, re.MULTILINE):
+            lacking[target].append(name)
+    if lacking:
+        print("\noperators that are not registered:")
+    for target, names in sorted(lacking.items(), key=lambda item: (-len(item[1]), item[0])):
+        print(f"  {len(names):4} {target}  {names[0]}")
+
+
+def _generalised(problem: str) -> str:
+    return re.sub(r"[-+]?\d[\d.e+\-]*", "#", problem.replace("\n", " "))[:160]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; exit status 1 for regressions, 2 where there is no corpus."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.run", description=__doc__)
+    parser.add_argument("--family", choices=FAMILIES, action="append")
+    parser.add_argument("--mode", choices=MODES, default="reference")
+    parser.add_argument("--match", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--passing", action="store_true", help="only the cases that have to pass")
+    parser.add_argument("-j", "--jobs", type=int, default=1)
+    parser.add_argument("--seconds", type=int, default=120, help="time for one case")
+    parser.add_argument("--update", action="store_true", help="rewrite the lists of passing cases")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every failing case")
+    options = parser.parse_args(arguments)
+    corpus = find_corpus()
+    if corpus is None:
+        print("no corpus: set CASTOFF_CORPUS to its folder", file=sys.stderr)
+        return 2
+    regressions: list[str] = []
+    for family in options.family or FAMILIES:
+        listed = set(listed_as_passing(family, options.mode))
+        names = matching(_family(corpus, family).names, options.match)
+        if options.passing:
+            names = [name for name in names if name in listed]
+        started = time.monotonic()
+        report = run_cases(
+            corpus, family, options.mode, names, jobs=options.jobs, seconds=options.seconds
+        )
+        print_report(report, verbose=options.verbose)
+        print_missing(report)
+        elapsed = time.monotonic() - started
+        print(f"\n{family}, {options.mode}: {len(report.passed)} of {report.total} pass ({elapsed:.0f} s)")
+        broken = sorted(listed & report.failed.keys())
+        if options.update:
+            kept = (listed - report.failed.keys()) | set(report.passed)
+            PASSING.mkdir(exist_ok=True)
+            passing_file(family, options.mode).write_text("".join(f"{n}\n" for n in sorted(kept)))
+        elif broken:
+            print(f"no longer passing: {' '.join(broken)}")
+            regressions += broken
+    return 1 if regressions else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
