@@ -409,7 +409,8 @@ def split_multiple(left: Dim, right: Dim) -> tuple[Dim, Dim]:
 
 def _split_by_sum(left: SymExpr, right: SymExpr) -> tuple[Dim, Dim]:
     """Polynomial long division by a sum, by its leading term; gives up as soon as one does not divide."""
-    lead, scale = right.sorted_terms()[0]
+    # The leading term is one of the highest degree: then every step lowers the degree of what is left.
+    lead, scale = max(right.sorted_terms(), key=lambda term: sum(power for _, power in term[0]))
     quotient: Dim = 0
     rest: Dim = left
     for _ in range(len(left.terms)):
@@ -455,6 +456,48 @@ def minimum(left: Dim, right: Dim) -> Dim:
     if is_nonnegative(right - left):
         return left
     return of_atom(Func("min", (left, right)))
+
+
+def recombine(expression: Dim) -> Dim:
+    """Puts quotients and remainders of the same division together again: `n*(p//n) + p%n` is `p`."""
+    if isinstance(expression, int):
+        return expression
+    for monomial, coefficient in expression.terms.items():
+        if len(monomial) != 1 or monomial[0][1] != 1:
+            continue
+        atom = monomial[0][0]
+        if not isinstance(atom, Func) or atom.name != "mod":
+            continue
+        dividend, divisor = atom.args
+        whole = floordiv(dividend, divisor) * divisor * coefficient
+        if isinstance(whole, SymExpr) and all(expression.terms.get(m) == c for m, c in whole.terms.items()):
+            return recombine(expression - whole - of_atom(atom) * coefficient + dividend * coefficient)
+    return expression
+
+
+def stride_along(expression: Dim, variable: Symbol) -> Dim | None:
+    """By how much the expression grows with the variable, or None where that is not constant."""
+    if isinstance(expression, int):
+        return 0
+    stride: Dim = 0
+    for monomial, coefficient in expression.terms.items():
+        rest: Dim = coefficient
+        power_seen = 0
+        for atom, power in monomial:
+            if atom == variable:
+                power_seen = power
+                continue
+            if not isinstance(atom, Symbol) and (
+                isinstance(atom, Indirect) or variable in set(atoms_in(of_atom(atom)))
+            ):
+                return None
+            for _ in range(power):
+                rest = rest * of_atom(atom)
+        if power_seen > 1:
+            return None
+        if power_seen == 1:
+            stride = stride + rest
+    return stride
 
 
 def ceildiv(left: Dim, right: Dim) -> Dim:
@@ -582,7 +625,7 @@ def flatten_index(index: Iterable[Dim], shape: Shape) -> Dim:
     position: Dim = 0
     for i, size in zip(index, shape, strict=True):
         position = position * size + i
-    return position
+    return recombine(position)
 
 
 def unflatten_index(position: Dim, shape: Shape) -> tuple[Dim, ...]:

@@ -1,0 +1,136 @@
+"""Program -> SourceTree, manifest and weights: everything the toolchain needs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ...runtime.manifest import BufferSpec, ConstantSpec, Manifest, layout_constants
+from ..frontends.program import ImportedProgram
+from ..ir.dtypes import from_numpy
+from ..lowering.packing import pack_conv_weight, pack_panels
+from ..lowering.program import PackedConstant, Program
+from ..options import CompileOptions
+from ..targets import cpu
+from .definition import make_manifest, write_definition
+from .program import ProgramWriter
+from .render import template_text
+from .source_tree import SourceTree, SourceUnit
+
+ABI_UNITS = (
+    "abi/castoff_abi.c", "abi/castoff_cpu.c", "abi/castoff_image.c", "abi/castoff_pool.c", "abi/castoff_run.c",
+    "abi/castoff_state.c", "abi/castoff_tensor.c",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A source tree with the manifest and the constants that go behind its code."""
+
+    tree: SourceTree
+    manifest: Manifest
+    weights: tuple[tuple[int, memoryview], ...]
+
+
+def generate(imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str) -> Generated:
+    """Everything that is built into one artefact."""
+    arrays, specs, buffers, size = _constants(program)
+    levels = [cpu.LEVELS[level] for level in options.cpu_levels]
+    manifest = make_manifest(
+        imported, name, specs, buffers, size, tuple(level.name for level in levels), platform.machine(), version
+    )
+    kernels = ProgramWriter(program).write()
+    functions = [(level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels]
+    units = [
+        SourceUnit(
+            "program.c",
+            kernels,
+            (*cpu.FLAGS, "-Iabi", *level.flags, f"-DCASTOFF_LEVEL={level.number}", f"-DCASTOFF_RUN={function}"),
+            f"program.{level.name}.o",
+        )
+        for level, (_, function) in zip(levels, functions, strict=True)
+    ]
+    definition = write_definition(program.graph, manifest, program.slots, program.static_bytes, functions)
+    units.append(SourceUnit("definition.c", definition, ("-O1",)))
+    units += [SourceUnit(path, template_text(path), ("-O2",)) for path in ABI_UNITS]
+    tree = SourceTree(name, tuple(units), dict(_headers(units)))
+    offsets = [spec.offset_bytes for spec in specs]
+    return Generated(tree, manifest, tuple(zip(offsets, map(_bytes, arrays), strict=True)))
+
+
+def _headers(units: list[SourceUnit]) -> Iterator[tuple[str, str]]:
+    """Every header of `templates/` that the units include, through other headers too."""
+    import re
+
+    pending = [(unit.path, unit.text) for unit in units]
+    seen: set[str] = set()
+    while pending:
+        path, text = pending.pop()
+        for included in re.findall(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', text, re.MULTILINE):
+            for folder in (str(PurePosixPath(path).parent), "", "abi"):
+                candidate = f"{folder}/{included}" if folder not in ("", ".") else included
+                if candidate in seen:
+                    break
+                try:
+                    header = template_text(candidate)
+                except FileNotFoundError:
+                    continue
+                seen.add(candidate)
+                pending.append((candidate, header))
+                yield candidate, header
+                break
+            else:
+                raise LookupError(f"{path} includes {included}, which templates/ does not have")
+
+
+def _constants(
+    program: Program,
+) -> tuple[list[np.ndarray], tuple[ConstantSpec, ...], tuple[BufferSpec, ...], int]:
+    """Arrays in the layouts the kernels read, with their specs; initial values of buffers come last."""
+    graph = program.graph
+    arrays: list[np.ndarray] = []
+    names: list[str] = []
+    replaceable: list[bool] = []
+    packed_sources = {c.source for _, c in program.constants if c.layout != "plain"}
+    for buffer, constant in program.constants:
+        arrays.append(_packed(graph.constants[constant.source].array, constant))
+        names.append(buffer.name)
+        replaceable.append(constant.layout == "plain" and constant.source not in packed_sources)
+    buffers: list[BufferSpec] = []
+    for value, initial in graph.buffers.items():
+        shape = tuple(int(size) for size in initial.array.shape)
+        buffers.append(BufferSpec(initial.name, value.dtype.value, shape, len(arrays)))
+        arrays.append(initial.array)
+        names.append(f"{initial.name} (initial)")
+        replaceable.append(False)
+    offsets, size = layout_constants([array.nbytes for array in arrays])
+    specs = tuple(
+        ConstantSpec(
+            name, from_numpy(array.dtype).value, tuple(array.shape), offset, array.nbytes, is_replaceable
+        )
+        for name, array, offset, is_replaceable in zip(names, arrays, offsets, replaceable, strict=True)
+    )
+    return arrays, specs, tuple(buffers), size
+
+
+def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
+    kind, *numbers = constant.layout.split(":")
+    if kind == "plain":
+        return array
+    if kind == "convolution":
+        return pack_conv_weight(np.ascontiguousarray(array), int(numbers[0]))
+    assert kind == "panels", f"an unknown layout {constant.layout}"
+    offset, row, column, depth, columns = map(int, numbers)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    positions = offset + np.arange(depth)[:, None] * row + np.arange(columns)[None, :] * column
+    matrix = flat[positions.reshape(-1)].reshape(depth, columns)
+    return pack_panels(matrix)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")

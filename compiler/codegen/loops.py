@@ -1,0 +1,370 @@
+"""Loop kernels as C."""
+
+from __future__ import annotations
+
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.shapes import Dim
+from ..lowering.program import Accumulate, Loop, LoopKernel, Phase, Store
+from ..lowering.storage import estimate
+from ..targets import cpu
+from .expr import Expressions, Parameters
+from .kernel_text import KernelCode, KernelText, describe, pointers
+from .render import render
+from .statements import ForLoop, IfBlock, Statement, flatten
+
+TILE = 64
+"""Elements of the row loop that one tile of accumulators covers."""
+GRAIN = 32768
+"""Element operations that make a piece of parallel work worth handing out."""
+
+_NEUTRAL = {"sum": 0, "prod": 1, "any": 0, "all": 1, "xor": 0}
+_SIMD = {"sum": "+", "prod": "*", "max": "max", "min": "min"}
+
+
+class StoreWriter:
+    """Writes stores of scalars to buffers."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.expressions = Expressions(parameters)
+
+    def store(self, statements: list[Statement], store: Store) -> None:
+        expressions = self.expressions
+        if store.condition is not None:
+            block = IfBlock(expressions.scalar(store.condition))
+            expressions.push(block.then, is_masked=True)
+            self._assign(block.then, store)
+            expressions.pop()
+            statements.append(block)
+        else:
+            self._assign(statements, store)
+
+    def _assign(self, statements: list[Statement], store: Store) -> None:
+        expressions = self.expressions
+        dtype = store.buffer.dtype
+        value = expressions.scalar(store.value)
+        address = expressions.dim(store.address)
+        local = expressions.locals.get(store.buffer)
+        if local is not None:
+            statements.append(f"{local}[{address}] = {value};")
+            return
+        if store.value.dtype is not dtype.compute:
+            value = cpu.cast_text(value, store.value.dtype, dtype.compute)
+        element = f"{self.parameters.pointer(store.buffer)}[{address}]"
+        if store.combine != "set":
+            name = {"max": "maximum", "min": "minimum"}.get(store.combine, store.combine)
+            old = cpu.load_text(element, dtype)
+            value, function = cpu.operation_text(name, (old, value), dtype.compute)
+            if function is not None:
+                self.need(function)
+        self._need_conversion(dtype)
+        statements.append(f"{element} = {cpu.store_text(value, dtype)};")
+
+    def need(self, function: str) -> None:
+        header = cpu.header_of(function)
+        if header is None:
+            raise LookupError(f"no header of templates/ defines {function}")
+        self.parameters.headers[header] = None
+
+    def _need_conversion(self, dtype: DType) -> None:
+        if dtype.compute is not dtype:
+            self.parameters.headers["common/types.h"] = None
+
+
+class LoopWriter:
+    """Writes one kernel: parameters are collected while its body is written."""
+
+    def __init__(self, kernel: LoopKernel) -> None:
+        self.kernel = kernel
+        self.parameters = Parameters()
+        self.stores = StoreWriter(self.parameters)
+        self.expressions = self.stores.expressions
+        for phase in kernel.phases:
+            for statement in (*phase.before, *phase.body):
+                if isinstance(statement, Store):
+                    self.parameters.written.add(statement.buffer)
+        self.local_buffers = {buffer for buffer, _ in kernel.locals}
+        self.parameters.written -= self.local_buffers
+
+    def write(self) -> KernelCode:
+        """The kernel's code."""
+        kernel, expressions = self.kernel, self.expressions
+        head: list[Statement] = []
+        expressions.push(head)
+        if kernel.rows or kernel.tile or kernel.is_serial or len(kernel.phases) != 1 or self._has_accumulators():
+            loop = ForLoop("row", "begin", "end", "")
+            expressions.push(loop.body)
+            expressions.bind("row")
+            self._rows(loop.body)
+            expressions.pop()
+            head.append(loop)
+        else:  # a flat loop: threads share the inner loop itself
+            self._flat(head, kernel.phases[0])
+        expressions.pop()
+        text = KernelText(
+            describe(kernel.origins),
+            pointers(self.parameters),
+            tuple(self.parameters.symbols),
+            self.parameters.has_fault,
+            tuple(flatten(head, 1)),
+            tuple(self.parameters.headers),
+        )
+        return KernelCode(
+            render("cpu/loops.c.j2", k=text),
+            kernel.name,
+            tuple(self.parameters.buffers),
+            tuple(self.parameters.buffers.values()),
+            text.symbols,
+            text.has_fault,
+            text.headers,
+        )
+
+    def _has_accumulators(self) -> bool:
+        return any(isinstance(s, Accumulate) for p in self.kernel.phases for s in p.body)
+
+    def _flat(self, head: list[Statement], phase: Phase) -> None:
+        if not phase.loops:
+            self._statements(head, phase)
+            return
+        loop = ForLoop(str(phase.loops[0].variable), "begin", "end", "#pragma omp simd")
+        self._in_loop(head, loop, lambda: self._body(loop.body, phase))
+
+    def _in_loop(self, statements: list[Statement], loop: ForLoop, write: object) -> None:
+        self.expressions.push(loop.body)
+        self.expressions.bind(loop.variable)
+        assert callable(write), "a function that writes the body"
+        write()
+        self.expressions.pop()
+        statements.append(loop)
+
+    def _rows(self, body: list[Statement]) -> None:
+        kernel = self.kernel
+        position = "row"
+        loops = list(kernel.rows)
+        if kernel.tile is not None:
+            blocks = self.expressions.dim(tile_blocks(kernel.tile))
+            body.append(f"const int64_t tile_begin = row % ({blocks}) * {TILE};")
+            extent = self.expressions.dim(kernel.tile.extent)
+            body.append(
+                f"const int64_t tile_end = tile_begin + {TILE} < {extent} ? tile_begin + {TILE} : {extent};"
+            )
+            self.expressions.bind("tile_begin")
+            body.append(f"const int64_t outer = row / ({blocks});")
+            position = "outer"
+        for number, loop in enumerate(reversed(loops)):
+            name = str(loop.variable)
+            extent = self.expressions.dim(loop.extent)
+            if number == len(loops) - 1:
+                body.append(f"const int64_t {name} = {position};")
+            else:
+                body.append(f"const int64_t {name} = {position} % ({extent});")
+                body.append(f"const int64_t rest{number} = {position} / ({extent});")
+                position = f"rest{number}"
+            self.expressions.bind(name)
+        if not loops:
+            body.append("(void)row;" if kernel.tile is None else "(void)outer;")
+        for buffer, count in kernel.locals:
+            name = f"row_{buffer.name}"
+            self.expressions.locals[buffer] = name
+            ctype = cpu.C_TYPE[buffer.dtype]
+            body.append(f"{ctype} {name}[{max(count, 1)}] __attribute__((aligned(64)));")
+        for phase in kernel.phases:
+            self._phase(body, phase)
+
+    def _phase(self, body: list[Statement], phase: Phase) -> None:
+        if phase.before:
+            if self.kernel.tile is None:
+                for store in phase.before:
+                    self.stores.store(body, store)
+            else:
+                loop = self._tile_loop("#pragma omp simd")
+                self._in_loop(body, loop, lambda: self._stores(loop.body, phase.before))
+        if not phase.body:
+            return
+        accumulates = [s for s in phase.body if isinstance(s, Accumulate)]
+        for statement in accumulates:
+            self._declare(body, statement)
+        if phase.loops:
+            self._nest(body, phase, list(phase.loops))
+        elif self.kernel.tile is not None:
+            loop = self._tile_loop("")
+            self._in_loop(body, loop, lambda: self._body(loop.body, phase))
+        else:
+            self._statements(body, phase)
+        for statement in accumulates:
+            self._finish(body, statement)
+
+    def _tile_loop(self, pragma: str) -> ForLoop:
+        assert self.kernel.tile is not None, "only tiled kernels have a tile loop"
+        return ForLoop(str(self.kernel.tile.variable), "tile_begin", "tile_end", pragma)
+
+    def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:
+        loop_of, rest = loops[0], loops[1:]
+        tiled = self.kernel.tile is not None
+        pragma = "" if rest or tiled else self._pragma(phase)
+        loop = ForLoop(str(loop_of.variable), "0", self.expressions.dim(loop_of.extent), pragma)
+
+        def write() -> None:
+            if rest:
+                self._nest(loop.body, phase, rest)
+            elif tiled:
+                inner = self._tile_loop("" if self._is_sequential(phase) else "#pragma omp simd")
+                self._in_loop(loop.body, inner, lambda: self._body(inner.body, phase))
+            else:
+                self._body(loop.body, phase)
+
+        self._in_loop(statements, loop, write)
+
+    def _is_sequential(self, phase: Phase) -> bool:
+        """Whether iterations must run in order as far as the C compiler is told."""
+        return self.kernel.is_serial or any(
+            isinstance(s, Accumulate) and not (s.dtype.is_float and s.kind in _SIMD) for s in phase.body
+        )
+
+    def _pragma(self, phase: Phase) -> str:
+        if self._is_sequential(phase):
+            return ""
+        clauses = []
+        for statement in phase.body:
+            if isinstance(statement, Accumulate):
+                clauses.append(f" reduction({_SIMD[statement.kind]}:{statement.name})")
+                if statement.kind in ("max", "min"):
+                    clauses.append(f" reduction(|:{statement.name}_nan)")
+        return "#pragma omp simd" + "".join(clauses)
+
+    def _body(self, statements: list[Statement], phase: Phase) -> None:
+        self._statements(statements, phase)
+
+    def _statements(self, statements: list[Statement], phase: Phase) -> None:
+        for statement in phase.body:
+            if isinstance(statement, Store):
+                self.stores.store(statements, statement)
+            else:
+                self._combine(statements, statement)
+
+    def _stores(self, statements: list[Statement], stores: tuple[Store, ...]) -> None:
+        for store in stores:
+            self.stores.store(statements, store)
+
+    # ---- reductions
+
+    def _initial(self, statement: Accumulate) -> str:
+        dtype = statement.dtype
+        if statement.kind in _NEUTRAL:
+            return cpu.literal_text(_NEUTRAL[statement.kind], dtype)
+        lowest = statement.kind in ("max", "argmax")
+        if dtype is DType.BOOL:
+            return "0" if lowest else "1"
+        if dtype.is_float:
+            return cpu.literal_text(float("-inf") if lowest else float("inf"), dtype)
+        bits = dtype.itemsize * 8 - dtype.is_signed
+        if lowest:
+            return cpu.literal_text(-(1 << bits) if dtype.is_signed else 0, dtype)
+        return cpu.literal_text((1 << bits) - 1, dtype)
+
+    def _companions(self, statement: Accumulate) -> list[tuple[str, str, str]]:
+        """(type, name, initial value) of everything a reduction keeps."""
+        name, ctype = statement.name, cpu.C_TYPE[statement.dtype]
+        found = [(ctype, name, self._initial(statement))]
+        if statement.kind in ("max", "min") and statement.dtype.is_float:
+            found.append(("int", f"{name}_nan", "0"))
+        if statement.kind.startswith("arg"):
+            found = [(ctype, f"{name}_best", self._initial(statement)), ("int64_t", name, "-1")]
+        return found
+
+    def _declare(self, statements: list[Statement], statement: Accumulate) -> None:
+        tile = self.kernel.tile
+        for ctype, name, initial in self._companions(statement):
+            if tile is None:
+                statements.append(f"{ctype} {name} = {initial};")
+                self.expressions.bind(name)
+                self.expressions.accumulators[name] = name
+            else:
+                statements.append(f"{ctype} {name}[{TILE}];")
+                loop = ForLoop("lane", "0", str(TILE), "")
+                loop.body.append(f"{name}[lane] = {initial};")
+                statements.append(loop)
+                self.expressions.accumulators[name] = f"{name}[{tile.variable} - tile_begin]"
+
+    def _combine(self, statements: list[Statement], statement: Accumulate) -> None:
+        value = self.expressions.scalar(statement.value)
+        dtype, name = statement.dtype, self.expressions.accumulators.get(statement.name, statement.name)
+        match statement.kind:
+            case "sum" | "prod":
+                operation = "add" if statement.kind == "sum" else "mul"
+                text, function = cpu.operation_text(operation, (name, value), dtype)
+                if function is not None:
+                    self.stores.need(function)
+                statements.append(f"{name} = {text};")
+            case "max" | "min":
+                sign = ">" if statement.kind == "max" else "<"
+                statements.append(f"{name} = {value} {sign} {name} ? {value} : {name};")
+                if dtype.is_float:
+                    nan = self.expressions.accumulators[f"{statement.name}_nan"]
+                    statements.append(f"{nan} |= {value} != {value};")
+            case "any" | "all" | "xor":
+                operator = {"any": "|", "all": "&", "xor": "^"}[statement.kind]
+                statements.append(f"{name} = {name} {operator} {value};")
+            case _:
+                self._combine_position(statements, statement, value)
+
+    def _combine_position(self, statements: list[Statement], statement: Accumulate, value: str) -> None:
+        best = self.expressions.accumulators[f"{statement.name}_best"]
+        name = self.expressions.accumulators[statement.name]
+        sign = ">" if statement.kind == "argmax" else "<"
+        condition = f"{name} < 0 || {value} {sign} {best}"
+        if statement.dtype.is_float:
+            condition += f" || ({value} != {value} && {best} == {best})"
+        position = self.expressions.dim(statement.position)
+        statements.append(
+            IfBlock(condition, [f"{best} = {value};", f"{name} = {position};"])
+        )
+
+    def _finish(self, statements: list[Statement], statement: Accumulate) -> None:
+        if statement.kind in ("max", "min") and statement.dtype.is_float:
+            nan = cpu.literal_text(float("nan"), statement.dtype)
+            name = statement.name
+            if self.kernel.tile is None:
+                statements.append(f"{name} = {name}_nan ? {nan} : {name};")
+            else:
+                loop = ForLoop("lane", "0", str(TILE), "")
+                loop.body.append(f"{name}[lane] = {name}_nan[lane] ? {nan} : {name}[lane];")
+                statements.append(loop)
+
+
+def tile_blocks(tile: Loop) -> Dim:
+    """How many tiles the tiled loop has."""
+    return shapes.ceildiv(tile.extent, TILE)
+
+
+def iteration_count(kernel: LoopKernel) -> Dim:
+    """How many independent iterations the kernel's outermost loop has."""
+    if kernel.is_serial:
+        count: Dim = 1
+        for loop in kernel.rows:
+            count = count * loop.extent
+        return count
+    has_accumulators = any(isinstance(s, Accumulate) for p in kernel.phases for s in p.body)
+    if kernel.rows or kernel.tile is not None or len(kernel.phases) != 1 or has_accumulators:
+        count = 1
+        for loop in kernel.rows:
+            count = count * loop.extent
+        return count * (tile_blocks(kernel.tile) if kernel.tile is not None else 1)
+    loops = kernel.phases[0].loops
+    return loops[0].extent if loops else 1
+
+
+def grain(kernel: LoopKernel) -> int:
+    """How many iterations one piece of parallel work has at least."""
+    if kernel.is_serial:
+        return 1 << 62
+    work = 0
+    for phase in kernel.phases:
+        work += max(1, len(phase.body)) * estimate(tuple(loop.extent for loop in phase.loops)) * 2
+    if kernel.tile is not None:
+        work *= TILE
+    elif not kernel.rows and len(kernel.phases) == 1 and kernel.phases[0].loops:
+        if not any(isinstance(s, Accumulate) for s in kernel.phases[0].body):
+            work = 4
+    return max(1, GRAIN // max(work, 1))

@@ -1,0 +1,344 @@
+"""Matrix products, convolutions and attention as C: calls of the constant kernels, with generated epilogues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .. import kernels
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.shapes import Dim
+from ..kernels import Scalar
+from ..lowering.program import (
+    AttentionStep, Buffer, ConvolutionStep, Element, Epilogue, ProductStep, StridedView, TileElement,
+)  # fmt: skip
+from ..targets import cpu
+from .expr import Parameters
+from .kernel_text import KernelCode, KernelText, describe, pointers
+from .loops import StoreWriter
+from .render import render
+from .statements import ForLoop, Statement, flatten
+
+
+@dataclass(frozen=True, slots=True)
+class PlainStore:
+    """An epilogue the kernels have built in: a store with unit column stride, a bias and relu where wanted."""
+
+    output: str
+    offset: str
+    row_stride: str
+    batch_stride: Dim
+    bias_row: str = ""
+    bias_column: str = ""
+    relu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A batch axis: its size and the strides of the operands, as C."""
+
+    size: str
+    a: str
+    b: str
+    c: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A pointer with an offset, and strides, as C."""
+
+    pointer: str
+    strides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductText:
+    """What `product.c.j2` needs."""
+
+    kernel: KernelText
+    suffix: str
+    left: Operand
+    right: Operand
+    is_packed: bool
+    sizes: tuple[str, str, str]
+    axes: tuple[Axis, ...]
+    batch_count: str
+    plain: PlainStore | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionText:
+    """What `convolution.c.j2` needs; spatial lists have three entries."""
+
+    kernel: KernelText
+    suffix: str
+    batch: str
+    groups: int
+    in_channels: str
+    out_channels: str
+    in_sizes: tuple[str, ...]
+    out_sizes: tuple[str, ...]
+    kernel_sizes: tuple[str, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    x: Operand
+    weight: str
+    is_packed: bool
+    plain: PlainStore | None
+
+
+class ProductWriter:
+    """Collects the parameters of one product while its epilogue is written."""
+
+    def __init__(self, epilogue: Epilogue) -> None:
+        self.epilogue = epilogue
+        self.parameters = Parameters()
+        self.parameters.written.update(store.buffer for store in epilogue.stores)
+        self.stores = StoreWriter(self.parameters)
+        self.expressions = self.stores.expressions
+        self.expressions.push([])
+
+    def operand(self, view: StridedView) -> Operand:
+        """A strided operand: pointer and the strides of all its axes."""
+        pointer = self.parameters.pointer(view.buffer)
+        offset = self.expressions.dim(view.offset)
+        base = pointer if offset == "0" else f"{pointer} + {offset}"
+        return Operand(base, tuple(self.expressions.dim(stride) for stride in view.strides))
+
+    def dim(self, expression: Dim) -> str:
+        """A size as C."""
+        return self.expressions.dim(expression)
+
+    def plain(self) -> PlainStore | None:
+        """The epilogue as one the kernels have built in, or None."""
+        epilogue = self.epilogue
+        if len(epilogue.stores) != 1:
+            return None
+        (store,) = epilogue.stores
+        strides = [
+            shapes.stride_along(store.address, loop.variable)
+            for loop in (epilogue.batch, epilogue.row, epilogue.column)
+        ]
+        batch_stride, row_stride, column_stride = strides
+        if (
+            store.buffer.dtype not in (DType.FLOAT32, DType.FLOAT64)
+            or store.value.dtype is not store.buffer.dtype
+            or batch_stride is None
+            or row_stride is None
+            or column_stride != 1
+        ):
+            return None
+        matched = _match_plain(store.value, epilogue)
+        if matched is None:
+            return None
+        relu, bias_row, bias_column = matched
+        offset = shapes.substitute(
+            store.address,
+            {loop.variable: 0 for loop in (epilogue.batch, epilogue.row, epilogue.column)},
+        )
+        return PlainStore(
+            self.parameters.pointer(store.buffer), self.dim(offset), self.dim(row_stride), batch_stride,
+            self._bias(bias_row), self._bias(bias_column), relu,
+        )  # fmt: skip
+
+    def _bias(self, element: tuple[Buffer, Dim] | None) -> str:
+        if element is None:
+            return ""
+        pointer = self.parameters.pointer(element[0])
+        offset = self.dim(element[1])
+        return pointer if offset == "0" else f"{pointer} + {offset}"
+
+    def lines(self) -> list[Statement]:
+        """The loops of the epilogue function."""
+        epilogue, expressions = self.epilogue, self.expressions
+        rows = ForLoop("i", "0", "rows", "")
+        expressions.push(rows.body)
+        expressions.bind("i")
+        rows.body.append(f"const int64_t {epilogue.row.variable} = row0 + i;")
+        expressions.bind(str(epilogue.row.variable))
+        columns = ForLoop("j", "0", "cols", "#pragma omp simd")
+        expressions.push(columns.body)
+        expressions.bind("j")
+        columns.body.append(f"const int64_t {epilogue.column.variable} = col0 + j;")
+        expressions.bind(str(epilogue.column.variable))
+        expressions.tile_text = "tile[i * tile_stride + j]"
+        for store in epilogue.stores:
+            self.stores.store(columns.body, store)
+        expressions.pop()
+        rows.body.append(columns)
+        expressions.pop()
+        head = expressions.scopes[0].statements
+        return [*head, rows]
+
+    def text(self, origins: tuple[object, ...], plain: PlainStore | None) -> KernelText:
+        """What all products give their template."""
+        statements: list[Statement] = []
+        if plain is None:
+            self.expressions.bind(str(self.epilogue.batch.variable))
+            statements = self.lines()
+        return KernelText(
+            describe(origins),  # type: ignore[arg-type]
+            pointers(self.parameters),
+            tuple(self.parameters.symbols),
+            self.parameters.has_fault,
+            tuple(flatten(statements, 1)),
+            tuple(self.parameters.headers),
+        )
+
+    def code(self, hint: str, text: str, kernel: KernelText, headers: tuple[str, ...]) -> KernelCode:
+        """The finished kernel."""
+        return KernelCode(
+            text, hint, tuple(self.parameters.buffers), tuple(self.parameters.buffers.values()),
+            kernel.symbols, kernel.has_fault, (*headers, *kernel.headers),
+        )  # fmt: skip
+
+
+def _match_plain(
+    value: Scalar, epilogue: Epilogue
+) -> tuple[bool, tuple[Buffer, Dim] | None, tuple[Buffer, Dim] | None] | None:
+    """(relu, row bias, column bias) where the value is the tile with nothing else done to it."""
+    if isinstance(value, kernels.Apply) and value.name == "relu":
+        inner = _match_plain(value.args[0], epilogue)
+        return None if inner is None or inner[0] else (True, inner[1], inner[2])
+    if isinstance(value, TileElement):
+        return False, None, None
+    if not (isinstance(value, kernels.Apply) and value.name == "add"):
+        return None
+    for tile, other in (value.args, value.args[::-1]):
+        if not (isinstance(tile, TileElement) and isinstance(other, Element)):
+            continue
+        if other.buffer.dtype is not value.dtype:
+            return None
+        for position, loop in enumerate((epilogue.row, epilogue.column)):
+            offset = other.address - shapes.of_atom(loop.variable)
+            if isinstance(offset, int) and offset >= 0:
+                bias = (other.buffer, offset)
+                return (False, bias, None) if position == 0 else (False, None, bias)
+    return None
+
+
+GEMM_SUFFIX = {
+    DType.FLOAT32: "f32", DType.FLOAT64: "f64", DType.BFLOAT16: "bf16", DType.FLOAT16: "f16",
+    DType.INT8: "i8", DType.UINT8: "u8", DType.INT16: "i16", DType.INT32: "i32", DType.INT64: "i64",
+    DType.COMPLEX64: "c64", DType.COMPLEX128: "c128",
+}  # fmt: skip
+
+
+def write_product(step: ProductStep) -> KernelCode:
+    """The code of a matrix product."""
+    writer = ProductWriter(step.epilogue)
+    plain = writer.plain()
+    left, right = writer.operand(step.left), writer.operand(step.right)
+    c_stride: Dim = plain.batch_stride if plain is not None else 0
+    axes: list[Axis] = []
+    for axis in reversed(range(len(step.batch))):
+        size = step.batch[axis]
+        if size == 1:
+            continue
+        axes.append(Axis(writer.dim(size), left.strides[axis], right.strides[axis], writer.dim(c_stride)))
+        c_stride = c_stride * size
+    sizes = (writer.dim(step.rows), writer.dim(step.columns), writer.dim(step.depth))
+    count = writer.dim(shapes.element_count(step.batch))
+    kernel = writer.text(step.origins, plain)
+    suffix = GEMM_SUFFIX[step.dtype]
+    tile_type = cpu.C_TYPE[step.dtype.compute]
+    text = ProductText(
+        replace(kernel, tile_type=tile_type), suffix, left, right, step.packed_right, sizes,
+        tuple(reversed(axes)), count, plain,
+    )  # fmt: skip
+    header = "cpu/gemm.h" if suffix in ("f32", "f64", "bf16", "f16") else "cpu/gemm_exact.h"
+    return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
+
+
+def _three(values: tuple[object, ...], filler: object) -> tuple[object, ...]:
+    return (filler,) * (3 - len(values)) + values
+
+
+def write_convolution(step: ConvolutionStep) -> KernelCode:
+    """The code of a convolution."""
+    writer = ProductWriter(step.epilogue)
+    plain = writer.plain()
+    if plain is not None and plain.bias_column:
+        plain = None  # the kernel's bias is per channel
+    x, weight = writer.operand(step.x), writer.operand(step.weight)
+    spatial = len(step.output.shape) - 2
+    attributes = step.attributes
+
+    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
+        return _three(tuple(writer.dim(size) for size in shape[2:]), "1")  # type: ignore[return-value]
+
+    batch = writer.dim(step.output.shape[0])
+    channels = (writer.dim(step.x.shape[1]), writer.dim(step.output.shape[1]))
+    if plain is not None:
+        plain = replace(plain, batch_stride=0)
+        (store,) = step.epilogue.stores
+        batch_stride = shapes.stride_along(store.address, step.epilogue.batch.variable)
+        assert batch_stride is not None, "a plain store has a batch stride"
+        plain = replace(plain, batch_stride=batch_stride)
+    in_sizes, out_sizes = sizes(step.x.shape), sizes(step.output.shape)
+    kernel_sizes = sizes(step.weight_type.shape)
+    batch_stride_text = writer.dim(plain.batch_stride) if plain is not None else "0"
+    kernel = writer.text(step.origins, plain)
+    text = ConvolutionText(
+        kernel, GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
+        out_sizes, kernel_sizes, _three(attributes.stride, 1), _three(attributes.dilation, 1),
+        _three(tuple(before for before, _ in attributes.padding), 0),
+        Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])), weight.pointer,
+        step.packed_weight, plain,
+    )  # type: ignore[arg-type]  # fmt: skip
+    rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride_text)
+    return writer.code(step.name, rendered, kernel, ("cpu/conv.h",))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionText:
+    """What `attention.c.j2` needs."""
+
+    kernel: KernelText
+    suffix: str
+    sizes: dict[str, str]
+    query: Operand
+    key: Operand
+    value: Operand
+    mask: Operand | None
+    mask_is_bool: bool
+    output: Operand
+    scale: str
+    is_causal: bool
+
+
+def write_attention(step: AttentionStep) -> KernelCode:
+    """The code of fused attention; leading batch dimensions were merged into one."""
+    parameters = Parameters()
+    parameters.written.add(step.output.buffer)
+    stores = StoreWriter(parameters)
+    expressions = stores.expressions
+    expressions.push([])
+
+    def operand(view: StridedView) -> Operand:
+        pointer = parameters.pointer(view.buffer)
+        offset = expressions.dim(view.offset)
+        base = pointer if offset == "0" else f"{pointer} + {offset}"
+        return Operand(base, tuple(expressions.dim(stride) for stride in view.strides))
+
+    query, key, value, output = (operand(v) for v in (step.query, step.key, step.value, step.output))
+    mask = operand(step.mask) if step.mask is not None else None
+    sizes = {
+        "batch": step.query.shape[0], "heads": step.query.shape[1], "kv_heads": step.key.shape[1],
+        "queries": step.query.shape[2], "keys": step.key.shape[2], "depth": step.query.shape[3],
+        "value_depth": step.value.shape[3],
+    }  # fmt: skip
+    texts = {name: expressions.dim(size) for name, size in sizes.items()}
+    kernel = KernelText(
+        describe(step.origins), pointers(parameters), tuple(parameters.symbols), False, (), ()
+    )
+    text = AttentionText(
+        kernel, GEMM_SUFFIX[step.dtype], texts, query, key, value, mask,
+        step.mask is not None and step.mask.buffer.dtype is DType.BOOL, output,
+        cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal,
+    )  # fmt: skip
+    return KernelCode(
+        render("cpu/attention.c.j2", a=text), step.name, tuple(parameters.buffers),
+        tuple(parameters.buffers.values()), kernel.symbols, False, ("cpu/attention.h",),
+    )  # fmt: skip

@@ -1,0 +1,325 @@
+"""A whole program as C: kernels, the function that runs them, the tables the ABI layer reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.graph import Origin
+from ..ir.shapes import Dim
+from ..kernels import Fault, In, Out, Pool, Real, Scratch, Size, Sizes
+from ..lowering.memory import is_dynamic
+from ..lowering.program import (
+    AllocateStep, AttentionStep, BranchStep, Buffer, CallStep, CheckStep, ConvolutionStep, CopyStep, CountedStep,
+    LoopKernel, ProductStep, Program, Slot, Space, Step, StridedView, SymbolStep, WhileStep,
+)  # fmt: skip
+from ..targets import cpu
+from .expr import Expressions, Parameters
+from .kernel_text import KernelCode, describe
+from .loops import LoopWriter, grain, iteration_count
+from .products import write_attention, write_convolution, write_product
+from .render import render
+from .statements import Block, IfBlock, Line, Statement, flatten
+
+
+@dataclass(frozen=True, slots=True)
+class RunText:
+    """What `program.c.j2` needs: kernels in order, and the body of the run function."""
+
+    name: str
+    headers: tuple[str, ...]
+    kernels: tuple[str, ...]
+    symbols: tuple[tuple[str, int], ...]
+    unbacked: tuple[str, ...]
+    slots: tuple[tuple[str, str], ...]
+    static_bytes: int
+    dynamic: tuple[str, ...]
+    has_workspace: bool
+    lines: tuple[Line, ...]
+
+
+class ProgramWriter:
+    """Writes the steps of a program; equal kernels are written once."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.kernels: dict[str, str] = {}
+        self.headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
+        self.dynamic: dict[Buffer, str] = {}
+        self.has_workspace = False
+        self._names: dict[str, int] = {}
+        self._placed: dict[str, str] = {}
+
+    def write(self) -> str:
+        """The unit that is compiled once per CPU level."""
+        program = self.program
+        body: list[Statement] = []
+        for step in program.steps:
+            self._step(body, step)
+        slots, offset = [], str(program.static_bytes)
+        for number, size in enumerate(program.slots):
+            slots.append((f"slot{number}", offset))
+            aligned = f"(((size_t)({self._plain_dim(size)}) + 63) & ~(size_t)63)"
+            offset = f"slot{number} + {aligned}"
+        text = RunText(
+            program.graph.name,
+            tuple(self.headers),
+            tuple(self.kernels),
+            tuple((symbol.name, number) for number, symbol in enumerate(program.graph.symbols)),
+            tuple(sorted(symbol.name for symbol in program.unbacked)),
+            tuple(slots),
+            program.static_bytes,
+            tuple(self.dynamic.values()),
+            self.has_workspace,
+            tuple(flatten(body, 1)),
+        )
+        return render("cpu/program.c.j2", r=text)
+
+    def _plain_dim(self, expression: Dim) -> str:
+        """An expression over symbols as one C expression."""
+        statements: list[Statement] = []
+        expressions = Expressions(Parameters())
+        expressions.push(statements)
+        text = expressions.dim(expression)
+        for statement in reversed(statements):  # put what got a name of its own back in its place
+            assert isinstance(statement, str), "dims are straight-line code"
+            name, _, value = statement.removeprefix("const int64_t ").removesuffix(";").partition(" = ")
+            text = text.replace(name, f"({value})")
+        self.headers["common/integer.h"] = None
+        return text
+
+    # ---- pointers
+
+    def pointer(self, buffer: Buffer) -> str:
+        """Where a buffer lies, as a `void *`."""
+        match buffer.space:
+            case Space.INPUT:
+                return f"frame->inputs[{buffer.index}]"
+            case Space.OUTPUT:
+                return f"frame->outputs[{buffer.index}]"
+            case Space.CONSTANT:
+                return f"frame->constants[{buffer.index}]"
+            case Space.STATE:
+                return f"frame->buffers[{buffer.index}]"
+        if is_dynamic(buffer, self.program.unbacked):
+            return self.dynamic.setdefault(buffer, f"dynamic{len(self.dynamic)}")
+        place = self.program.places[buffer]
+        offset = f"slot{place.number}" if isinstance(place, Slot) else str(place)
+        return f"(void *)(arena + {offset})"
+
+    def element_pointer(self, view: StridedView, expressions: Expressions, is_const: bool = True) -> str:
+        """A typed pointer to the first element of a view."""
+        pointer = self.pointer(view.buffer)
+        ctype = ("const " if is_const else "") + cpu.C_TYPE[view.buffer.dtype]
+        offset = expressions.dim(view.offset)
+        return f"(({ctype} *)({pointer}) + {offset})" if offset != "0" else f"(({ctype} *)({pointer}))"
+
+    # ---- steps
+
+    def _step(self, out: list[Statement], step: Step) -> None:
+        block = Block("")
+        expressions = Expressions(Parameters())
+        expressions.push(block.body)
+        match step:
+            case LoopKernel():
+                self._loop(block, expressions, step)
+            case ProductStep():
+                self._product(block, write_product(step))
+            case ConvolutionStep():
+                self._product(block, write_convolution(step))
+            case AttentionStep():
+                self._product(block, write_attention(step))
+            case CallStep():
+                self._call(block, expressions, step)
+            case CopyStep():
+                self._copy(block, expressions, step)
+            case SymbolStep():
+                self._symbol(block, expressions, step)
+            case CheckStep():
+                condition = self.element_pointer(step.source, expressions)
+                message = c_string(_message(step.message, step.origins))
+                block.body.append(
+                    f"if (!*{condition}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, \"%s\", {message});"
+                )
+            case AllocateStep():
+                self._allocate(block, expressions, step)
+            case BranchStep():
+                condition = self.element_pointer(step.condition, expressions)
+                branch = IfBlock(f"*{condition}")
+                for statements, steps in ((branch.then, step.then), (branch.otherwise, step.otherwise)):
+                    for inner in steps:
+                        self._step(statements, inner)
+                block.body.append(branch)
+            case WhileStep():
+                loop = Block("for (;;)")
+                for inner in step.test:
+                    self._step(loop.body, inner)
+                condition = self.element_pointer(step.condition, expressions)
+                loop.body.append(f"if (!*{condition}) break;")
+                for inner in step.body:
+                    self._step(loop.body, inner)
+                block.body.append(loop)
+            case CountedStep():
+                count, name = expressions.dim(step.count), step.counter.name
+                header = (
+                    f"for (int64_t {name} = {count} - 1; {name} >= 0; --{name})"
+                    if step.reverse
+                    else f"for (int64_t {name} = 0; {name} < {count}; ++{name})"
+                )
+                loop = Block(header)
+                for inner in step.body:
+                    self._step(loop.body, inner)
+                block.body.append(loop)
+        self.headers.update(expressions.parameters.headers)
+        out.append(block)
+
+    def _place(self, code: KernelCode) -> str:
+        """The name of a kernel: a new one, or that of an equal kernel."""
+        self.headers.update(dict.fromkeys(code.headers))
+        if code.text in self._placed:
+            return self._placed[code.text]
+        count = self._names.get(code.hint, 0)
+        self._names[code.hint] = count + 1
+        name = f"{code.hint}_{count}"
+        self._placed[code.text] = name
+        self.kernels[code.text.replace("KERNEL_NAME", name)] = name
+        return name
+
+    def _arguments(self, block: Block, code: KernelCode, name: str) -> None:
+        fields = [
+            f".{pointer} = {self.pointer(buffer)}"
+            for pointer, buffer in zip(code.pointer_names, code.buffers, strict=True)
+        ]
+        fields += [f".{symbol} = {symbol}" for symbol in code.symbols]
+        if code.has_fault:
+            fields.append(".fault = &fault")
+        block.body.append(f"struct {name}_arguments arguments = {{{', '.join(fields) or '0'}}};")
+
+    def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
+        code = LoopWriter(kernel).write()
+        name = self._place(code)
+        self._arguments(block, code, name)
+        count, piece = iteration_count(kernel), grain(kernel)
+        text = expressions.dim(count)
+        if kernel.is_serial or (isinstance(count, int) and count <= piece):
+            block.body.append(f"{name}(&arguments, 0, {text}, 0);")
+        else:
+            block.body.append(f"castoff_parallel_for(frame->pool, {text}, {piece}, {name}, &arguments);")
+        if code.has_fault:
+            block.body.append(_fault_check(kernel.origins))
+
+    def _product(self, block: Block, code: KernelCode) -> None:
+        name = self._place(code)
+        self.has_workspace = True
+        self._arguments(block, code, name)
+        block.body.append(
+            f"if (!castoff_workspace_reserve(frame, &workspace, {name}_scratch(&arguments, threads))) "
+            "return CASTOFF_OUT_OF_MEMORY;"
+        )
+        block.body.append(f"{name}(&arguments, frame->pool, workspace.memory);")
+        if code.has_fault:
+            block.body.append(_fault_check(()))
+
+    def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+        self.headers.update(dict.fromkeys(step.headers))
+        texts: list[str] = []
+        scratch = iter(step.scratch)
+        has_fault = False
+        for number, argument in enumerate(step.arguments):
+            match argument:
+                case In():
+                    texts.append(self.element_pointer(step.inputs[argument.position], expressions))
+                case Out():
+                    buffer = step.outputs[argument.position]
+                    texts.append(f"(({cpu.C_TYPE[buffer.dtype]} *)({self.pointer(buffer)}))")
+                case Scratch():
+                    texts.append(self.pointer(next(scratch)))
+                case Size():
+                    texts.append(expressions.dim(argument.value))
+                case Real():
+                    texts.append(cpu.literal_text(argument.value, DType.FLOAT64))
+                case Sizes():
+                    values = ", ".join(expressions.dim(value) for value in argument.values) or "0"
+                    block.body.append(f"const int64_t sizes{number}[] = {{{values}}};")
+                    texts.append(f"sizes{number}")
+                case Pool():
+                    texts.append("frame->pool")
+                case Fault():
+                    texts.append("&fault")
+                    has_fault = True
+        call = f"{step.function}({', '.join(texts)})"
+        block.body[:0] = [f"/* origin: {line} */" for line in describe(step.origins)]
+        if step.failure:
+            message = c_string(_message(step.failure, step.origins))
+            block.body.append(
+                f'if ({call} != 0) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
+            )
+        else:
+            block.body.append(f"{call};")
+        if has_fault:
+            block.body.append(_fault_check(step.origins))
+
+    def _copy(self, block: Block, expressions: Expressions, step: CopyStep) -> None:
+        count = shapes.element_count(step.source.type.shape) * step.source.dtype.itemsize
+        self.headers["common/copy.h"] = None
+        size = expressions.dim(count)
+        block.body.append(
+            f"castoff_copy_bytes({self.pointer(step.target)}, {self.pointer(step.source)}, {size});"
+        )
+
+    def _symbol(self, block: Block, expressions: Expressions, step: SymbolStep) -> None:
+        name = step.symbol.name
+        block.body.append(f"{name} = *{self.element_pointer(step.source, expressions)};")
+        low, high = step.symbol.low, step.symbol.high
+        tests = []
+        if low > -shapes.INFINITY:
+            tests.append(f"{name} < {cpu.literal_text(low, DType.INT64)}")
+        if high < shapes.INFINITY:
+            tests.append(f"{name} > {cpu.literal_text(high, DType.INT64)}")
+        if tests:
+            top = f" and at most {high}" if high < shapes.INFINITY else ""
+            where = _message("", step.origins).replace("%", "%%")
+            message = c_string(f"{name} must be at least {low}{top}, it is %lld{where}")
+            block.body.append(
+                f"if ({' || '.join(tests)}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, {message}, "
+                f"(long long){name});"
+            )
+
+    def _allocate(self, block: Block, expressions: Expressions, step: AllocateStep) -> None:
+        buffer = step.buffer
+        sizes = [expressions.dim(size) for size in buffer.type.shape]
+        if buffer.space is Space.OUTPUT:
+            block.body.append(f"const int64_t shape[] = {{{', '.join(sizes)}}};")
+            block.body.append(
+                f"if (!castoff_frame_allocate_output(frame, {buffer.index}, {len(sizes)}, shape)) "
+                "return CASTOFF_OUT_OF_MEMORY;"
+            )
+            return
+        size = expressions.dim(shapes.element_count(buffer.type.shape) * buffer.dtype.itemsize)
+        name = self.pointer(buffer)
+        block.body.append(
+            f"if (!({name} = castoff_frame_scratch(frame, (size_t)({size})))) return CASTOFF_OUT_OF_MEMORY;"
+        )
+
+
+def _message(text: str, origins: tuple[Origin, ...]) -> str:
+    places = describe(origins)
+    return f"{text} ({places[0]})" if places else text
+
+
+def _fault_check(origins: tuple[Origin, ...]) -> str:
+    message = c_string(_message("index out of range", origins))
+    return f'if (fault) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
+
+
+def c_string(text: str) -> str:
+    """A C string literal."""
+    escaped = "".join(
+        {"\\": "\\\\", '"': '\\"', "\n": "\\n"}.get(letter)
+        or (letter if letter.isascii() and letter.isprintable() else "".join(f"\\{b:03o}" for b in letter.encode()))
+        for letter in text
+    )
+    return f'"{escaped}"'
+
+

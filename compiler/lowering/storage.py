@@ -1,0 +1,159 @@
+"""Which values become memory, and which are computed where they are read.
+
+A value is stored if it must be (it leaves the graph, or a step that is no loop reads or computes it) or if
+computing it again at every use would cost more than a store and a load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import kernels
+from ..ir import shapes
+from ..ir.graph import Node, Value
+from ..ir.shapes import Dim, Shape
+from ..kernels import Pointwise, Reduction, Scatter
+from ..ops.pointwise import TABLE, PointwiseOp
+from ..ops.view import Concatenate
+from .expand import Definitions, affine, loop_variables
+
+CHEAP = 2
+"""Instructions that are done again rather than stored."""
+LARGEST = 80
+"""Instructions after which a chain is cut, so that the compiler's work stays bounded."""
+MOST_LOADS = 12
+TYPICAL_SIZE = 256
+"""What a symbolic size is taken to be when work is estimated."""
+
+
+def estimate(shape: Shape) -> int:
+    """About how many elements a shape has."""
+    total = 1
+    for size in shape:
+        total *= size if isinstance(size, int) else _estimate_size(size)
+    return total
+
+
+def _estimate_size(size: Dim) -> int:
+    low, high = shapes.bounds(size)
+    return max(low, min(high, TYPICAL_SIZE))
+
+
+class StoragePlan:
+    """`stored`: the values that have memory. `strided`: operands of library kernels that are read through views."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        graph = definitions.graph
+        self.stored: set[Value] = {*graph.inputs, *graph.constants, *graph.buffers}
+        self.users: dict[Value, list[Node]] = {}
+        self._cost: dict[Value, int] = {}
+        self.body_cost: dict[Value, int] = {}
+        """Instructions to compute an element of a stored value from other stored values."""
+        self._loads: dict[Value, int] = {}
+        forced = set(graph.results())
+        for node in graph.nodes:
+            for value in node.inputs:
+                self._add_user(value, node)
+            forced.update(self._operands(node))
+        for node in graph.nodes:
+            for value in node.outputs:
+                if self._must_store(value, node, forced):
+                    self.stored.add(value)
+
+    def _add_user(self, value: Value, node: Node) -> None:
+        """A user of a view is a user of what it shows."""
+        if node.outputs and self.definitions.is_view(node.outputs[0]):
+            return  # counted through the users of the view itself
+        while True:
+            nodes = self.users.setdefault(value, [])
+            if node not in nodes:
+                nodes.append(node)
+            if not self.definitions.is_view(value):
+                return
+            value = self.definitions.node_of[value].inputs[0]
+
+    def _operands(self, node: Node) -> list[Value]:
+        """The values a node that is no loop needs in memory: bases where it can read through strides."""
+        if not node.outputs:
+            definition = node.op.define(node.inputs, node.outputs)[0]
+        else:
+            definition = self.definitions.of[node.outputs[0]]
+        match definition:
+            case Pointwise() | Reduction() | Scatter():
+                return []
+            case kernels.MatrixProduct() | kernels.Convolution() | kernels.Attention():
+                return [self.strided_base(value) for value in node.inputs]
+            case _:
+                return [self.contiguous_base(value) for value in node.inputs]
+
+    def strided_base(self, value: Value) -> Value:
+        """The stored value that `value` is a strided view of: itself where it is none."""
+        base = self.definitions.base(value)
+        return base if view_layout(self.definitions, value, base) is not None else value
+
+    def contiguous_base(self, value: Value) -> Value:
+        """The stored value that `value` is a contiguous piece of: itself where it is none."""
+        base = self.definitions.base(value)
+        layout = view_layout(self.definitions, value, base)
+        if layout is None:
+            return value
+        strides = shapes.contiguous_strides(value.shape)
+        fits = all(
+            size == 1 or a == b for size, a, b in zip(value.shape, layout[1], strides, strict=True)
+        )
+        return base if fits else value
+
+    def _must_store(self, value: Value, node: Node, forced: set[Value]) -> bool:
+        definition = self.definitions.of[value]
+        op = node.op
+        if not isinstance(definition, Pointwise):
+            self._cost[value], self._loads[value] = 0, 1
+            return True
+        own = TABLE[op.name].cost if isinstance(op, PointwiseOp) else 0 if definition.is_view else 1
+        cost = own + sum(self._cost.get(x, 0) for x in node.inputs)
+        loads = sum(self._loads.get(x, 1) for x in node.inputs)
+        self._cost[value], self._loads[value] = cost, loads
+        self.body_cost[value] = cost
+        if definition.is_view and value not in forced:
+            return False
+        users = self.users.get(value, [])
+        stored = (
+            value in forced
+            or isinstance(op, Concatenate)
+            or cost > LARGEST
+            or loads > MOST_LOADS
+            or (cost > CHEAP and len(users) > 1)
+            or (cost > CHEAP and any(self._iterations(user) > 2 * estimate(value.shape) for user in users))
+        )
+        if stored:
+            self._cost[value], self._loads[value] = 0, 1
+        return stored
+
+    def _iterations(self, node: Node) -> int:
+        """About how many elements a node computes or reads."""
+        definition = self.definitions.of[node.outputs[0]]
+        if isinstance(definition, Reduction):
+            return estimate((*node.outputs[0].shape, *definition.extents))
+        if isinstance(definition, Scatter):
+            return estimate(definition.domain)
+        return estimate(node.outputs[0].shape)
+
+
+def view_layout(
+    definitions: Definitions, value: Value, base: Value
+) -> tuple[Dim, tuple[Dim, ...]] | None:
+    """(offset, strides) of a view in the elements of its base, or None where it is not strided."""
+    variables = loop_variables(value.shape)
+    index: kernels.Index = variables
+    while value is not base:
+        definition = definitions.of[value]
+        assert isinstance(definition, Pointwise) and definition.is_view, "a chain of views"
+        scalar = definition.body(index)
+        if not isinstance(scalar, kernels.Load):
+            return None
+        value, index = scalar.value, scalar.index
+    return affine(shapes.flatten_index(index, base.shape), variables)
+
+
+Predicate = Callable[[Value], bool]

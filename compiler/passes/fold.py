@@ -1,0 +1,64 @@
+"""Computes at build time what depends on constants alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir import shapes
+from ..ir.graph import Constant, Graph, Node, Value
+from ..ops.base import Environment
+
+LARGEST_GROWTH = 1 << 16
+"""Bytes a folded result may be larger than what it is computed from: ranges and masks stay computed."""
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Before: %s = rsqrt(%var); %w2 = mul(%w, %s)      After: %w2 is a constant
+
+    Only nodes that read at least one constant are folded; numbers and ranges are cheaper computed. Views stay views.
+    """
+    constants = dict(graph.constants)
+    known: dict[Value, np.ndarray] = {value: c.array for value, c in constants.items()}
+    pure: set[Value] = set()
+    kept: list[Node] = []
+    env = Environment()
+    for node in graph.nodes:
+        result = _fold(node, known, pure, env)
+        if result is None:
+            kept.append(node)
+            continue
+        for value, array in zip(node.outputs, result, strict=True):
+            known[value] = array
+            pure.add(value)
+        if not node.inputs or node.op.is_view:
+            kept.append(node)  # known, but as cheap as it is; dead once every reader was folded
+            continue
+        for value, array in zip(node.outputs, result, strict=True):
+            constants[value] = Constant(value.name, array)
+    if len(kept) == len(graph.nodes):
+        return graph
+    return replace(graph, nodes=tuple(kept), constants=constants)
+
+
+def _fold(
+    node: Node, known: dict[Value, np.ndarray], pure: set[Value], env: Environment
+) -> list[np.ndarray] | None:
+    if node.op.has_effect or not node.outputs or any(value not in known for value in node.inputs):
+        return None
+    if not all(shapes.is_static(value.shape) for value in node.outputs):
+        return None
+    size = sum(int(shapes.element_count(v.shape)) * v.dtype.itemsize for v in node.outputs)  # type: ignore[arg-type]
+    given = sum(known[value].nbytes for value in node.inputs)
+    if size > given + LARGEST_GROWTH:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            results = node.op.reference(env, *(known[value] for value in node.inputs))
+    except (KeyError, NotImplementedError):  # symbols of the run, or control flow over them
+        return None
+    return [
+        np.ascontiguousarray(np.asarray(r, dtype=v.dtype.numpy)).reshape(np.shape(r))
+        for v, r in zip(node.outputs, results, strict=True)
+    ]
