@@ -159,8 +159,21 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
     _import_node(scope, inner, name.target)
 
 
+_FUNCTIONAL_FORMS = {
+    "aten.float_power_.Tensor": "aten.float_power.Tensor_Tensor",
+    "aten.float_power_.Scalar": "aten.float_power.Tensor_Scalar",
+    "aten.floor_divide_.Tensor": "aten.floor_divide.default",
+    "aten.pow_.Tensor": "aten.pow.Tensor_Tensor",
+    "aten.pow_.Scalar": "aten.pow.Tensor_Scalar",
+    "aten.transpose_.default": "aten.transpose.int",
+}
+"""In-place targets whose functional form has another overload name."""
+
+
 def functional_name(target: str) -> str | None:
     """The functional form of an in-place target: `aten.add_.Tensor` -> `aten.add.Tensor`; None where it is none."""
+    if target in _FUNCTIONAL_FORMS:
+        return _FUNCTIONAL_FORMS[target]
     namespace, _, rest = target.partition(".")
     base, _, overload = rest.partition(".")
     if base.startswith("__i") and base.endswith("__") and base not in ("__invert__", "__index__"):
