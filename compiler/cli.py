@@ -1,0 +1,240 @@
+"""The `castoff` command.
+
+Exit status: 0 done; 1 the answer is no (verify: values differ; doctor: cannot compile here); 2
+wrong use or option; 3 the file cannot be read; 4 operators that are not supported; 5 the C
+compiler; 6 the call was refused or failed; 7 the output cannot be written; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..runtime.errors import ArtefactError, CastoffError, InputMismatchError, ProgramError
+from .errors import OptionError, OutputError, ToolchainError, UnsupportedOperatorError
+from .options import LEVELS, CompileOptions, resolve_options
+
+Command = Callable[[argparse.Namespace], int]
+
+NO, BAD_USE, BAD_FILE, UNSUPPORTED, BAD_TOOLCHAIN, BAD_CALL, BAD_OUTPUT = 1, 2, 3, 4, 5, 6, 7
+INTERRUPTED = 130
+
+EMITTED = ("program", "ir", "kernel", "c", "so")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = _parser()
+    try:
+        chosen = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has printed help, a version or what is wrong
+        return stop.code if isinstance(stop.code, int) else BAD_USE
+    command: Command = chosen.command
+    try:
+        return command(chosen)
+    except CastoffError as error:
+        return _report(error, chosen.json)
+    except KeyboardInterrupt:
+        sys.stderr.write("castoff: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads on; Python would complain at exit
+        return 0
+
+
+def _report(error: CastoffError, as_json: bool) -> int:
+    status = _exit_status(error)
+    if as_json:
+        record = {"kind": type(error).__name__, "message": str(error), "status": status}
+        print(json.dumps({"error": record}))
+    else:
+        sys.stderr.write(f"castoff: {error}\n")
+    return status
+
+
+def _exit_status(error: CastoffError) -> int:
+    from .exported import ProgramFormatError
+
+    table: tuple[tuple[type[CastoffError], int], ...] = (
+        (OptionError, BAD_USE),
+        (OutputError, BAD_OUTPUT),
+        (UnsupportedOperatorError, UNSUPPORTED),
+        (ToolchainError, BAD_TOOLCHAIN),
+        (ProgramFormatError, BAD_FILE),
+        (ArtefactError, BAD_FILE),
+        (InputMismatchError, BAD_CALL),
+        (ProgramError, BAD_CALL),
+    )
+    return next((status for kind, status in table if isinstance(error, kind)), BAD_FILE)
+
+
+def _show(chosen: argparse.Namespace, record: object, text: str) -> None:
+    print(json.dumps(record, default=str) if chosen.json else text)
+
+
+# ---- commands ----
+
+
+def _compile(chosen: argparse.Namespace) -> int:
+    options = _options(chosen)
+    program = _existing(chosen.program)
+    from . import api  # after the cheap refusals: it brings in the whole compiler
+
+    output: str | None = chosen.output
+    if chosen.emit == "so":
+        path = api.aot_compile(program, options=options, device=chosen.device, output=output)
+        size = Path(path).stat().st_size
+        _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
+        return 0
+    result = api.emit(
+        program, stage=chosen.emit, output=output, options=options, device=chosen.device
+    )
+    if chosen.emit == "c" or output is not None:
+        _show(chosen, {"output": result}, result)
+    else:
+        _show(chosen, {chosen.emit: result}, result)
+    return 0
+
+
+def _options(chosen: argparse.Namespace) -> CompileOptions:
+    given: dict[str, object] = {
+        name: getattr(chosen, name)
+        for name in _OPTION_FLAGS
+        if getattr(chosen, name, None) is not None
+    }
+    if chosen.progress is None:
+        given["progress"] = sys.stderr.isatty()
+    return resolve_options(given)
+
+
+_OPTION_FLAGS = (
+    "target_cpu", "opt_level", "debug", "sanitize", "cc", "jobs", "cache", "name", "progress",
+    "dump", "debug_level",
+)  # fmt: skip
+
+
+def _existing(path: str) -> str:
+    if not Path(path).is_file():
+        from .exported import ProgramFormatError
+
+        raise ProgramFormatError(f"cannot read {path}: there is no such file")
+    return path
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from .commandline import run
+
+    results = run.run_artefact(chosen.artefact, chosen.values, chosen.output)
+    _show(chosen, {"results": run.as_json(results)}, run.as_text(results))
+    return 0
+
+
+def _bench(chosen: argparse.Namespace) -> int:
+    from .commandline import run
+
+    timing = run.time_artefact(chosen.artefact, chosen.values, chosen.seconds, chosen.threads)
+    text = (
+        f"median {timing.median_us:.1f} us (quartiles {timing.first_quartile_us:.1f} to "
+        f"{timing.third_quartile_us:.1f} us, {timing.calls} calls)"
+    )
+    _show(chosen, asdict(timing), text)
+    return 0
+
+
+def _inspect(chosen: argparse.Namespace) -> int:
+    from .commandline import inspect
+
+    description = inspect.describe_file(chosen.file)
+    _show(chosen, description, inspect.as_text(chosen.file, description))
+    return 0
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from . import verify
+
+    report = verify.verify(
+        _existing(chosen.program), values=tuple(chosen.values), options=_options(chosen)
+    )
+    _show(chosen, report.as_dict(), str(report))
+    return 0 if report.is_equal else NO
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from .commandline import doctor
+
+    findings = doctor.examine()
+    records: list[Mapping[str, object]] = [asdict(finding) for finding in findings]
+    _show(chosen, {"findings": records}, doctor.as_text(findings))
+    return NO if any(finding.is_good is False for finding in findings) else 0
+
+
+# ---- arguments ----
+
+
+def _parser() -> argparse.ArgumentParser:
+    from .. import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="castoff",
+        description="Compiles exported PyTorch programs to shared libraries, and runs them.",
+    )
+    parser.add_argument("--version", action="version", version=f"castoff {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", help="print one JSON object")
+        added.set_defaults(command=command)
+        return added
+
+    compile_ = add("compile", _compile, "compile a .pt2 to a shared library")
+    compile_.add_argument("program", help="what torch.export.save wrote")
+    compile_.add_argument("-o", "--output", help="the file (--emit c: the folder) to write")
+    compile_.add_argument("--emit", choices=EMITTED, default="so", help="stage to stop at")
+    compile_.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    _add_options(compile_)
+
+    run = add("run", _run, "call an artefact once")
+    run.add_argument("artefact")
+    run.add_argument("values", nargs="*", help="x=@x.npy, n=3, or x:1x3x224 (arbitrary numbers)")
+    run.add_argument("-o", "--output", help=".npz file to write the results to")
+
+    inspect = add("inspect", _inspect, "describe an artefact or a .pt2 without loading it")
+    inspect.add_argument("file")
+
+    verify = add("verify", _verify, "compile a .pt2 and compare it with the NumPy reference")
+    verify.add_argument("program")
+    verify.add_argument("values", nargs="*", help="inputs; without any, those stored in the .pt2")
+    _add_options(verify)
+
+    bench = add("bench", _bench, "time the calls of an artefact")
+    bench.add_argument("artefact")
+    bench.add_argument("values", nargs="*", help="inputs; those not named are arbitrary")
+    bench.add_argument("--seconds", type=float, default=2.0, help="how long to measure")
+    bench.add_argument("--threads", type=int, help="threads one call may use")
+
+    add("doctor", _doctor, "say whether this machine can compile, and with what")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options of the compiler")
+    group.add_argument("--target-cpu", help=f"portable, or some of {', '.join(LEVELS)}")
+    group.add_argument("-O", "--opt-level", type=int, help="0 to 3")
+    group.add_argument("-g", "--debug", action="store_const", const=True)
+    group.add_argument("--sanitize", help="address, undefined, thread")
+    group.add_argument("--cc", help="the C compiler as a command")
+    group.add_argument("-j", "--jobs", type=int, help="compilers that run at once")
+    group.add_argument("--no-cache", dest="cache", action="store_const", const=False)
+    group.add_argument("--name", help="what the program calls itself")
+    group.add_argument("--dump", help="folder to write every stage to")
+    group.add_argument("--debug-level", type=int, help="1 times, 2 graph, 3 kernels, 4 sources")
+    group.add_argument("--progress", action=argparse.BooleanOptionalAction, default=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of `castoff`, one module each."""

@@ -1,0 +1,99 @@
+"""`castoff inspect`: what a `.pt2` or an artefact says of itself. Neither is loaded or run."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+
+from ...runtime.manifest import Manifest, read_manifest
+from ..errors import CompileError
+from ..exported import ExportedProgram, ProgramFormatError, load_program
+
+
+def describe_file(path: str) -> Mapping[str, object]:
+    """The file's own account as JSON-able records. Raises what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise CompileError(f"cannot read {path}: {error.strerror}") from None
+    if magic == b"\x7fELF":
+        return {"kind": "artefact", **read_manifest(path).as_dict()}
+    if magic[:2] == b"PK" or zipfile.is_zipfile(path):
+        return {"kind": "program", **_program(load_program(path))}
+    raise ProgramFormatError(
+        f"{path}: expected a castoff artefact or a .pt2 archive, and it is neither"
+    )
+
+
+def _program(program: ExportedProgram) -> dict[str, object]:
+    counts = Counter(node.target for node in program.graph.nodes)
+    schema = program.schema_version
+    entry = program.call_entry
+    parameters = sum(int(data.array.size) for data in program.state_dict.values())
+    return {
+        "schema": f"{schema.major}.{schema.minor}",
+        "torch_version": program.torch_version,
+        "dialect": program.dialect,
+        "signature": str(entry.signature.forward_arg_names) if entry and entry.signature else "",
+        "nodes": len(program.graph.nodes),
+        "operators": dict(sorted(counts.items())),
+        "state": len(program.state_dict),
+        "state_elements": parameters,
+        "symbols": {
+            name: [bounds.min_val, bounds.max_val]
+            for name, bounds in sorted(program.range_constraints.items())
+        },
+        "guards": list(program.guards_code),
+    }
+
+
+def as_text(path: str, description: Mapping[str, object]) -> str:
+    """The account for people."""
+    if description["kind"] == "artefact":
+        return artefact_text(path, read_manifest(path))
+    lines = [f"{path}: exported program"]
+    for key, value in description.items():
+        if key in ("kind", "operators"):
+            continue
+        lines.append(f"  {key.replace('_', ' '):16} {value}")
+    operators = description["operators"]
+    assert isinstance(operators, dict), "operators are counted in a dict"
+    lines.append("  operators")
+    lines += [f"    {count:5}  {target}" for target, count in operators.items()]
+    return "\n".join(lines)
+
+
+def artefact_text(path: str, manifest: Manifest) -> str:
+    """A manifest for people."""
+    lines = [f"{path}: artefact of {manifest.name!r}"]
+    for label, value in (
+        ("device", manifest.device),
+        ("machine", manifest.machine),
+        ("levels", ", ".join(manifest.levels)),
+        ("weights", f"{manifest.weights_size_bytes} bytes, {manifest.weights_digest[:16]}"),
+        ("program", manifest.program_digest[:16]),
+        ("built by", f"castoff {manifest.castoff_version} {manifest.builder}".strip()),
+        ("compiler", manifest.compiler),
+        ("source schema", manifest.source_schema),
+    ):
+        lines.append(f"  {label:14} {value}")
+    for label, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        lines.append(f"  {label}")
+        lines += [
+            f"    {spec.path:20} {spec.name}: {spec}{' (mutated)' if spec.mutated else ''}"
+            for spec in specs
+        ]
+    if manifest.symbols:
+        lines.append("  symbols")
+    for symbol in manifest.symbols:
+        low = "" if symbol.min is None else f"{symbol.min} <= "
+        high = "" if symbol.max is None else f" <= {symbol.max}"
+        lines.append(f"    {low}{symbol.name}{high}")
+    if manifest.buffers:
+        lines.append("  buffers")
+        lines += [
+            f"    {buffer.name}: {buffer.dtype}{list(buffer.shape)}" for buffer in manifest.buffers
+        ]
+    return "\n".join(lines)
