@@ -148,7 +148,11 @@ def state_manifest() -> Manifest:
     )
 
 
+def append_state(output: Path) -> None:
+    append_payload(output, [(0, np.array(41, np.int64).tobytes())], state_manifest())
+
+
 def make_state(output: Path, flags: Sequence[str] = ()) -> Path:
     compile_library("state.c", output, flags)
-    append_payload(output, [(0, np.array(41, np.int64).tobytes())], state_manifest())
+    append_state(output)
     return output
