@@ -30,6 +30,10 @@
 
 #include "gemm.h"
 
+/* Up to how many output channels a 1x1 convolution reads x where it lies; more pay for its packing, as do a few where
+ * the lines of all channels fall on the same cache sets. */
+#define CASTOFF_CONV_IN_PLACE 512
+
 typedef struct {
     int64_t batch, groups, in_channels, out_channels;
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], padding[3];
@@ -109,15 +113,17 @@ static CASTOFF_UNUSED castoff_conv_f32_plan castoff_conv_f32_make_plan(const cas
         p.pixel_blocks = p.channel_blocks = 1;
         return p;
     }
+    const int64_t limit = a->x_channel % 512 == 0 ? 16 : CASTOFF_CONV_IN_PLACE;
+    p.in_place = p.points == 1 && a->in[0] * a->in[1] == 1 && a->out[2] == a->in[2] && a->stride[2] == 1 &&
+                 a->padding[2] == 0 && a->x_space[2] == 1 && p.out_channels <= limit;
     const double slow = 16.0 / CASTOFF_VF32_LANES, pack = a->stride[2] == 1 ? 5 : a->stride[2] == 2 ? 7 : 16;
     const double k = (double)p.k, channels = (double)p.out_channels;
     const double by_channel = (double)castoff_ceil_div(p.pixels, 16) *
-                              ((double)castoff_round_up(p.out_channels, 8) / 2 * slow + pack) * k;
+                              ((double)castoff_round_up(p.out_channels, 8) / 2 * slow + (p.in_place ? 0 : pack)) * k;
     const double by_pixel = (double)(p.pixels * castoff_round_up(p.out_channels, 16)) / 32 * slow * k +
                             (double)castoff_ceil_div(p.pixels, CASTOFF_MR) * (pack * k + 6 * channels);
     p.pixels_as_rows = by_pixel < by_channel;
-    p.in_place = p.points == 1 && a->in[0] * a->in[1] == 1 && a->out[2] == a->in[2] && a->stride[2] == 1 && a->padding[2] == 0 &&
-                 a->x_space[2] == 1 && p.out_channels <= 64 && !p.pixels_as_rows;
+    p.in_place &= !p.pixels_as_rows;
     const int64_t grain = p.pixels_as_rows ? CASTOFF_MR : 32;
     p.pixel_block = castoff_max_i64(grain * 2, CASTOFF_L2_BYTES / 4 / (4 * p.k) / grain * grain);
     p.pixel_block = castoff_min_i64(p.pixel_block, 4096 / grain * grain);

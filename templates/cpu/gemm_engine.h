@@ -37,9 +37,10 @@ typedef struct {
     G(epilogue) epilogue;
     const void *epilogue_context;
     int64_t batch;
+    int32_t add; /* to what is in c; whole vectors of columns, no bias, relu or epilogue */
 } G(sink);
 
-/* What one call of a register tile computes: out[mr, width] = relu(a b + bias). */
+/* What one call of a register tile computes: out[mr, width] = relu(a b + bias), or out += a b. */
 typedef struct {
     int64_t k;
     const E *a;
@@ -49,7 +50,7 @@ typedef struct {
     E *out;
     int64_t out_row;
     const E *bias_row, *bias_col;
-    int32_t relu;
+    int32_t relu, add;
 } G(tile);
 
 CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors) {
@@ -71,6 +72,9 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
         CASTOFF_UNROLL for (int i = 0; i < mr; i += 3) a[i / 3] += a_col;
         b += b_step;
     }
+    if (t->add)
+        CASTOFF_UNROLL for (int i = 0; i < mr; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] += LOAD_E(t->out + i * t->out_row + j * LANES);
     if (t->bias_col)
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
             const V bias = LOAD_E(t->bias_col + j * LANES);
@@ -191,6 +195,7 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
                 t.bias_row = sink->bias_row ? sink->bias_row + g->row0 + row : 0;
                 t.bias_col = sink->bias_col ? sink->bias_col + g->col0 + col : 0;
                 t.relu = sink->relu;
+                t.add = sink->add;
             } else {
                 t.bias_row = t.bias_col = 0;
                 t.relu = 0;
@@ -340,19 +345,6 @@ static CASTOFF_UNUSED void G(copy_rows)(E *out, const S *a, int64_t a_row, int64
     }
 }
 
-typedef struct {
-    E *sums;
-    int64_t stride;
-} G(sum);
-
-static CASTOFF_UNUSED void G(add_to_sum)(const void *context, const E *tile, int64_t stride, int64_t row0, int64_t col0,
-                                         int64_t rows, int64_t cols, int64_t batch) {
-    const G(sum) *sum = (const G(sum) *)context;
-    (void)batch;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++) sum->sums[(row0 + i) * sum->stride + col0 + j] += tile[i * stride + j];
-}
-
 /* Rows [row0, row1) by columns [col0, col1) of one product. */
 static CASTOFF_UNUSED void G(run_range)(const G(args) *args, const G(plan) *plan, const S *a, const S *b, int64_t b_step,
                                         int64_t b_panel, const G(sink) *sink, char *scratch, int64_t row0, int64_t row1,
@@ -381,9 +373,8 @@ static CASTOFF_UNUSED void G(run_range)(const G(args) *args, const G(plan) *plan
                 break;
             }
             block.row0 = block.col0 = 0;
-            G(sink) partial = {.c = sums, .c_row = CASTOFF_SUM_COLUMNS};
-            G(sum) context = {sums, CASTOFF_SUM_COLUMNS};
-            if (k0 > 0) partial = (G(sink)){.epilogue = G(add_to_sum), .epilogue_context = &context};
+            block.cols = castoff_round_up(cols, LANES);
+            const G(sink) partial = {.c = sums, .c_row = CASTOFF_SUM_COLUMNS, .add = k0 > 0};
             G(run_block)(&block, &partial);
         }
         if (plan->kc < args->k)
@@ -399,7 +390,7 @@ static CASTOFF_UNUSED void G(run_blocks)(const G(args) *args, const G(plan) *pla
                                          int64_t first, int64_t last) {
     const G(operands) o = G(locate)(args, item);
     const G(sink) sink = {o.c, args->c_row, args->bias_row, args->bias_col, args->relu, args->epilogue,
-                          args->epilogue_context, item};
+                          args->epilogue_context, item, 0};
     const int64_t m_blocks = castoff_ceil_div(args->m, plan->mc), panel = args->k * CASTOFF_PANEL;
     for (int64_t index = first; index < last; index++) {
         const int64_t row0 = index % m_blocks * plan->mc, row1 = castoff_min_i64(row0 + plan->mc, args->m);

@@ -117,6 +117,31 @@ CASTOFF_INLINE castoff_vf64 castoff_relu_f64(castoff_vf64 x) {
     return (castoff_vf64)((castoff_vi64)x & ~(castoff_vi64)(x < castoff_splat_f64(0)));
 }
 
+CASTOFF_INLINE castoff_vf32 castoff_max_f32(castoff_vf32 a, castoff_vf32 b) {
+    const castoff_vi32 larger = (castoff_vi32)(a > b);
+    return (castoff_vf32)(((castoff_vi32)a & larger) | ((castoff_vi32)b & ~larger));
+}
+
+/* e^x for x <= 88 within 2 ulp; 0 below -87.3 (no subnormals); NaN stays. Cody-Waite reduction by ln 2, then a polynomial
+ * on [-ln 2 / 2, ln 2 / 2]. */
+CASTOFF_INLINE castoff_vf32 castoff_exp_f32(castoff_vf32 x) {
+    const castoff_vf32 magic = castoff_splat_f32(12582912.0f);
+    const castoff_vf32 rounded = castoff_fma_f32(x, castoff_splat_f32(0x1.715476p0f), magic);
+    const castoff_vf32 n = rounded - magic;
+    castoff_vf32 r = castoff_fma_f32(n, castoff_splat_f32(-0x1.62e400p-1f), x);
+    r = castoff_fma_f32(n, castoff_splat_f32(-0x1.7f7d1cp-20f), r);
+    castoff_vf32 p = castoff_splat_f32(1.0f / 720);
+    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 120));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 24));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 6));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(0.5f));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f));
+    const castoff_vi32 scale = ((castoff_vi32)rounded - (castoff_vi32)magic + 127) << 23;
+    const castoff_vi32 tiny = (castoff_vi32)(x < castoff_splat_f32(-87.3f));
+    return (castoff_vf32)((castoff_vi32)(p * (castoff_vf32)scale) & ~tiny);
+}
+
 /* Lanes are added in a fixed tree, so the sum is a function of the vector alone. */
 CASTOFF_INLINE float castoff_sum_f32(castoff_vf32 v) {
     float lane[CASTOFF_VF32_LANES];

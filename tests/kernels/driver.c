@@ -1,4 +1,5 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
+#include "attention.h"
 #include "conv.h"
 #include "gemm.h"
 
@@ -54,3 +55,15 @@ void test_conv_transposed_f32(const castoff_conv_f32_args *args, int threads, vo
     struct castoff_pool pool = {threads};
     castoff_conv_transposed_f32_run(args, &pool, scratch);
 }
+
+#define ATTENTION(T)                                                                                                  \
+    int64_t test_attention_##T##_scratch(const castoff_attention_##T##_args *args, int threads) {                    \
+        return castoff_attention_##T##_scratch(args, threads);                                                       \
+    }                                                                                                                 \
+    void test_attention_##T(const castoff_attention_##T##_args *args, int threads, void *scratch) {                  \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_attention_##T##_run(args, &pool, scratch);                                                           \
+    }
+ATTENTION(f32)
+ATTENTION(bf16)
+ATTENTION(f16)

@@ -1,0 +1,294 @@
+/* attention_engine.h - the body of one attention kernel; attention.h includes it once per storage type and documents it.
+ *
+ * Expects A(name), S (storage of q, k, v), WIDEN (S to float), SAME (1 where S is float); undefined again at the end.
+ */
+
+typedef struct {
+    int64_t batch, heads, kv_heads, queries, keys, size, value_size;
+    const S *q, *k, *v;
+    int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
+    castoff_mask_kind mask_kind;
+    const void *mask;
+    int64_t mask_batch, mask_head, mask_row, mask_col;
+    int32_t causal;
+    int64_t causal_offset;
+    float scale;
+    float *out;
+    int64_t out_batch, out_head, out_row;
+    castoff_gemm_f32_epilogue epilogue;
+    const void *epilogue_context;
+} A(args);
+
+/* Offsets in floats into a thread's scratch, and its size. */
+typedef struct {
+    int64_t group, columns, blocks; /* query heads per key head; of all queries that share keys; column blocks of those */
+    int64_t q, scores, mask, sums, k, v, thread_floats;
+} A(plan);
+
+static CASTOFF_UNUSED A(plan) A(make_plan)(const A(args) *a) {
+    const int64_t few = CASTOFF_ATTENTION_FEW, block = CASTOFF_ATTENTION_COLUMNS;
+    A(plan) p = {.group = a->heads / castoff_max_i64(1, a->kv_heads)};
+    p.columns = p.group * a->queries;
+    p.blocks = castoff_ceil_div(p.columns, block);
+    const int64_t columns = p.columns <= few ? p.columns : block;
+    p.q = 0;
+    p.scores = p.q + castoff_round_up(columns * a->size, 16);
+    p.mask = p.scores + castoff_round_up(columns * CASTOFF_ATTENTION_KEYS, 16);
+    p.sums = p.mask + castoff_round_up(columns * CASTOFF_ATTENTION_KEYS, 16);
+    p.k = p.sums + castoff_round_up(columns * castoff_round_up(a->value_size, 16) * 2, 16);
+    p.v = p.k + (SAME ? 0 : castoff_round_up(CASTOFF_ATTENTION_KEYS * a->size, 16));
+    p.thread_floats = p.v + (SAME ? 0 : castoff_round_up(CASTOFF_ATTENTION_KEYS * a->value_size, 16)) + 16;
+    return p;
+}
+
+static CASTOFF_UNUSED int64_t A(scratch)(const A(args) *a, int threads) {
+    return A(make_plan)(a).thread_floats * 4 * threads;
+}
+
+typedef struct {
+    const A(args) *args;
+    A(plan) plan;
+    float *scratch;
+} A(job);
+
+/* Rows as floats: where they lie, or widened into `copy`. */
+CASTOFF_INLINE const float *A(rows)(const S *from, int64_t *stride, int64_t rows, int64_t size, float *copy) {
+#if SAME
+    (void)stride, (void)rows, (void)size, (void)copy;
+    return from;
+#else
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < size; j++) copy[i * size + j] = WIDEN(from[i * *stride + j]);
+    *stride = size;
+    return copy;
+#endif
+}
+
+/* What the mask adds to the scores of `rows` queries of one head from `row` on, keys [key, key + keys):
+ * out[key * key_step + row * row_step]. */
+static CASTOFF_UNUSED void A(load_mask)(const A(args) *a, int64_t image, int64_t head, int64_t row, int64_t rows, int64_t key,
+                                        int64_t keys, float *out, int64_t key_step, int64_t row_step) {
+    const int64_t origin = image * a->mask_batch + head * a->mask_head + row * a->mask_row + key * a->mask_col;
+    if (a->mask_kind == CASTOFF_MASK_KEEP) {
+        const uint8_t *mask = (const uint8_t *)a->mask + origin;
+        for (int64_t i = 0; i < keys; i++)
+            for (int64_t j = 0; j < rows; j++)
+                out[i * key_step + j * row_step] = mask[i * a->mask_col + j * a->mask_row] ? 0 : -__builtin_inff();
+        return;
+    }
+    const float *mask = (const float *)a->mask + origin;
+    if (a->mask_col == 1 && row_step == 1) {
+        castoff_transpose_f32(mask, a->mask_row, out, key_step, rows, keys);
+        return;
+    }
+    for (int64_t i = 0; i < keys; i++)
+        for (int64_t j = 0; j < rows; j++) out[i * key_step + j * row_step] = mask[i * a->mask_col + j * a->mask_row];
+}
+
+static CASTOFF_UNUSED void A(put)(const A(args) *a, int64_t image, int64_t head, int64_t row, int64_t rows, const float *tile,
+                                  int64_t stride) {
+    if (a->epilogue) {
+        a->epilogue(a->epilogue_context, tile, stride, row, 0, rows, a->value_size, image * a->heads + head);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(a->out + image * a->out_batch + head * a->out_head + (row + i) * a->out_row, tile + i * stride,
+               (size_t)a->value_size * 4);
+}
+
+/* Folds the scores of one block of keys, S^T[keys][width], into the running maximum and sum of each column, turns them
+ * into weights, and gives the factor by which what was summed before shrinks. */
+static CASTOFF_UNUSED void A(fold)(float *scores, const float *mask, int64_t keys, int64_t width, float *top, float *total,
+                                   float *factor) {
+    const castoff_vf32 zero = castoff_splat_f32(0), lowest = castoff_splat_f32(-__builtin_inff());
+    for (int64_t c = 0; c < width; c += CASTOFF_VF32_LANES) {
+        castoff_vf32 most[4] = {castoff_load_f32(top + c), lowest, lowest, lowest}, sum[4] = {zero, zero, zero, zero};
+        if (mask)
+            for (int64_t i = 0; i < keys; i++)
+                castoff_store_f32(scores + i * width + c,
+                                  castoff_load_f32(scores + i * width + c) + castoff_load_f32(mask + i * width + c));
+        int64_t i = 0;
+        for (; i + 4 <= keys; i += 4)
+            CASTOFF_UNROLL for (int u = 0; u < 4; u++)
+                most[u] = castoff_max_f32(castoff_load_f32(scores + (i + u) * width + c), most[u]);
+        for (; i < keys; i++) most[0] = castoff_max_f32(castoff_load_f32(scores + i * width + c), most[0]);
+        const castoff_vf32 peak = castoff_max_f32(castoff_max_f32(most[0], most[1]), castoff_max_f32(most[2], most[3]));
+        const castoff_vf32 base = (castoff_vf32)((castoff_vi32)peak & ~(castoff_vi32)(peak == lowest));
+        const castoff_vf32 shrink = castoff_exp_f32(castoff_load_f32(top + c) - base);
+        for (i = 0; i + 4 <= keys; i += 4)
+            CASTOFF_UNROLL for (int u = 0; u < 4; u++) {
+                const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(scores + (i + u) * width + c) - base);
+                castoff_store_f32(scores + (i + u) * width + c, weight);
+                sum[u] += weight;
+            }
+        for (; i < keys; i++) {
+            const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(scores + i * width + c) - base);
+            castoff_store_f32(scores + i * width + c, weight);
+            sum[0] += weight;
+        }
+        castoff_store_f32(top + c, peak);
+        castoff_store_f32(factor + c, shrink);
+        castoff_store_f32(total + c, castoff_fma_f32(castoff_load_f32(total + c), shrink, (sum[0] + sum[1]) + (sum[2] + sum[3])));
+    }
+}
+
+/* Columns [first, last) of one image and key head. */
+static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t image, int64_t kv_head, int64_t first,
+                                      int64_t last) {
+    const A(args) *a = job->args;
+    const A(plan) *p = &job->plan;
+    const int64_t count = last - first, width = castoff_round_up(count, CASTOFF_PANEL);
+    float *q = scratch + p->q, *scores = scratch + p->scores, *mask = scratch + p->mask, *sums = scratch + p->sums;
+    float top[CASTOFF_ATTENTION_COLUMNS] __attribute__((aligned(64))), total[CASTOFF_ATTENTION_COLUMNS] __attribute__((aligned(64)));
+    float factor[CASTOFF_ATTENTION_COLUMNS] __attribute__((aligned(64)));
+    int64_t visible = a->keys;
+    if (a->causal) visible = 0;
+    for (int64_t c = 0; c < width; c++) {
+        const int64_t column = castoff_min_i64(first + c, last - 1), row = column % a->queries;
+        const S *from = a->q + image * a->q_batch + (kv_head * p->group + column / a->queries) * a->q_head + row * a->q_row;
+        float *to = q + c / CASTOFF_PANEL * CASTOFF_PANEL * a->size + c % CASTOFF_PANEL;
+        for (int64_t j = 0; j < a->size; j++) to[j * CASTOFF_PANEL] = WIDEN(from[j]) * a->scale;
+        top[c] = -__builtin_inff();
+        total[c] = 0;
+        if (a->causal) visible = castoff_max_i64(visible, castoff_min_i64(a->keys, row + a->causal_offset + 1));
+    }
+    memset(sums, 0, (size_t)(a->value_size * width) * 4);
+    for (int64_t key = 0; key < visible; key += CASTOFF_ATTENTION_KEYS) {
+        const int64_t keys = castoff_min_i64(CASTOFF_ATTENTION_KEYS, visible - key);
+        int64_t k_row = a->k_row, v_row = a->v_row;
+        const float *k = A(rows)(a->k + image * a->k_batch + kv_head * a->k_head + key * k_row, &k_row, keys, a->size, scratch + p->k);
+        const float *v =
+            A(rows)(a->v + image * a->v_batch + kv_head * a->v_head + key * v_row, &v_row, keys, a->value_size, scratch + p->v);
+        const castoff_gemm_f32_block product = {.rows = keys, .cols = width, .k = a->size, .a = k, .a_row = k_row, .a_col = 1,
+                                                .b = q, .b_step = CASTOFF_PANEL, .b_panel = CASTOFF_PANEL * a->size};
+        const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = width};
+        castoff_gemm_f32_run_block(&product, &to_scores);
+        if (a->mask_kind != CASTOFF_MASK_NONE) {
+            for (int64_t c = 0; c < count;) {
+                const int64_t head = kv_head * p->group + (first + c) / a->queries, row = (first + c) % a->queries;
+                const int64_t rows = castoff_min_i64(a->queries - row, count - c);
+                A(load_mask)(a, image, head, row, rows, key, keys, mask + c, width, 1);
+                c += rows;
+            }
+            for (int64_t i = 0; i < keys; i++)
+                for (int64_t c = count; c < width; c++) mask[i * width + c] = 0;
+        }
+        if (a->causal)
+            for (int64_t c = 0; c < count; c++) {
+                const int64_t seen = castoff_max_i64(0, (first + c) % a->queries + a->causal_offset + 1 - key);
+                for (int64_t i = seen; i < keys; i++) scores[i * width + c] = -__builtin_inff();
+            }
+        A(fold)(scores, a->mask_kind == CASTOFF_MASK_NONE ? 0 : mask, keys, width, top, total, factor);
+        if (key > 0)
+            for (int64_t i = 0; i < a->value_size; i++)
+                for (int64_t c = 0; c < width; c++) sums[i * width + c] *= factor[c];
+        const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = v, .a_row = 1,
+                                                 .a_col = v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL};
+        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = width, .add = key > 0};
+        castoff_gemm_f32_run_block(&weighted, &to_sums);
+    }
+    for (int64_t c = 0; c < width; c++) factor[c] = total[c] == 0 ? 0 : 1 / total[c];
+    for (int64_t i = 0; i < a->value_size; i++)
+        for (int64_t c = 0; c < width; c++) sums[i * width + c] *= factor[c];
+    float *turned = sums + a->value_size * width;
+    castoff_transpose_f32(sums, width, turned, a->value_size, a->value_size, count);
+    for (int64_t c = 0; c < count;) {
+        const int64_t row = (first + c) % a->queries, rows = castoff_min_i64(a->queries - row, count - c);
+        A(put)(a, image, kv_head * p->group + (first + c) / a->queries, row, rows, turned + c * a->value_size, a->value_size);
+        c += rows;
+    }
+}
+
+/* All columns of one image and key head, where there are few: scores by dot products, keys along the vectors. */
+static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t image, int64_t kv_head) {
+    const A(args) *a = job->args;
+    const A(plan) *p = &job->plan;
+    float *q = scratch + p->q, *scores = scratch + p->scores, *mask = scratch + p->mask, *sums = scratch + p->sums;
+    const int64_t count = p->columns, padded = castoff_round_up(a->value_size, 16), whole = a->value_size / 16 * 16;
+    float top[CASTOFF_ATTENTION_FEW], total[CASTOFF_ATTENTION_FEW];
+    int64_t visible[CASTOFF_ATTENTION_FEW], most = 0;
+    for (int64_t c = 0; c < count; c++) {
+        const int64_t row = c % a->queries;
+        const S *from = a->q + image * a->q_batch + (kv_head * p->group + c / a->queries) * a->q_head + row * a->q_row;
+        for (int64_t j = 0; j < a->size; j++) q[c * a->size + j] = WIDEN(from[j]) * a->scale;
+        top[c] = -__builtin_inff();
+        total[c] = 0;
+        visible[c] = a->causal ? castoff_max_i64(0, castoff_min_i64(a->keys, row + a->causal_offset + 1)) : a->keys;
+        most = castoff_max_i64(most, visible[c]);
+    }
+    memset(sums, 0, (size_t)(count * padded) * 4);
+    for (int64_t key = 0; key < most; key += CASTOFF_ATTENTION_KEYS) {
+        const int64_t keys = castoff_min_i64(CASTOFF_ATTENTION_KEYS, most - key);
+        int64_t k_row = a->k_row, v_row = a->v_row;
+        const float *k = A(rows)(a->k + image * a->k_batch + kv_head * a->k_head + key * k_row, &k_row, keys, a->size, scratch + p->k);
+        const float *v =
+            A(rows)(a->v + image * a->v_batch + kv_head * a->v_head + key * v_row, &v_row, keys, a->value_size, scratch + p->v);
+        const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = CASTOFF_ATTENTION_KEYS};
+        castoff_gemm_f32_run_dots(count, keys, a->size, q, a->size, k, k_row, 0, 0, &to_scores);
+        for (int64_t c = 0; c < count; c++) {
+            float *line = scores + c * CASTOFF_ATTENTION_KEYS;
+            if (a->mask_kind != CASTOFF_MASK_NONE) {
+                A(load_mask)(a, image, kv_head * p->group + c / a->queries, c % a->queries, 1, key, keys, mask, 1, 0);
+                for (int64_t i = 0; i < keys; i++) line[i] += mask[i];
+            }
+            for (int64_t i = castoff_max_i64(0, visible[c] - key); i < keys; i++) line[i] = -__builtin_inff();
+            for (int64_t i = keys; i < castoff_round_up(keys, CASTOFF_VF32_LANES); i++) line[i] = -__builtin_inff();
+            castoff_vf32 peaks = castoff_splat_f32(top[c]), sum = castoff_splat_f32(0);
+            for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) peaks = castoff_max_f32(castoff_load_f32(line + i), peaks);
+            float peak = top[c];
+            for (int i = 0; i < CASTOFF_VF32_LANES; i++) peak = peaks[i] > peak ? peaks[i] : peak;
+            const castoff_vf32 base = castoff_splat_f32(peak == -__builtin_inff() ? 0 : peak);
+            for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) {
+                const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(line + i) - base);
+                castoff_store_f32(line + i, weight);
+                sum += weight;
+            }
+            const float shrink = castoff_exp_f32(castoff_splat_f32(top[c]) - base)[0];
+            top[c] = peak;
+            total[c] = total[c] * shrink + castoff_sum_f32(sum);
+            for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;
+        }
+        const castoff_gemm_f32_block weighted = {.rows = count, .cols = whole, .k = keys, .a = scores,
+                                                 .a_row = CASTOFF_ATTENTION_KEYS, .a_col = 1, .b = v, .b_step = v_row,
+                                                 .b_panel = CASTOFF_PANEL};
+        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = padded, .add = 1};
+        castoff_gemm_f32_run_block(&weighted, &to_sums);
+        for (int64_t c = 0; c < count && whole < a->value_size; c++)
+            for (int64_t i = 0; i < keys; i++)
+                for (int64_t j = whole; j < a->value_size; j++)
+                    sums[c * padded + j] += scores[c * CASTOFF_ATTENTION_KEYS + i] * v[i * v_row + j];
+    }
+    for (int64_t c = 0; c < count; c++) {
+        const float factor = total[c] == 0 ? 0 : 1 / total[c];
+        for (int64_t j = 0; j < a->value_size; j++) sums[c * padded + j] *= factor;
+        A(put)(a, image, kv_head * p->group + c / a->queries, c % a->queries, 1, sums + c * padded, padded);
+    }
+}
+
+static CASTOFF_UNUSED void A(body)(void *context, int64_t begin, int64_t end, int thread) {
+    const A(job) *job = (const A(job) *)context;
+    const A(plan) *p = &job->plan;
+    float *scratch = job->scratch + thread * p->thread_floats;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t first = item % p->blocks * CASTOFF_ATTENTION_COLUMNS, pair = item / p->blocks;
+        const int64_t kv_head = pair % job->args->kv_heads, image = pair / job->args->kv_heads;
+        if (p->columns <= CASTOFF_ATTENTION_FEW)
+            A(few)(job, scratch, image, kv_head);
+        else
+            A(columns)(job, scratch, image, kv_head, first, castoff_min_i64(first + CASTOFF_ATTENTION_COLUMNS, p->columns));
+    }
+}
+
+static CASTOFF_UNUSED void A(run)(const A(args) *args, castoff_pool *pool, void *scratch) {
+    A(job) job = {args, A(make_plan)(args), (float *)scratch};
+    const int64_t items = args->batch * args->kv_heads * job.plan.blocks;
+    if (items == 0) return;
+    const int64_t work =
+        castoff_min_i64(job.plan.columns, CASTOFF_ATTENTION_COLUMNS) * (args->keys + 1) * (args->size + args->value_size + 16);
+    castoff_parallel_for(pool, items, castoff_ceil_div(1 << 16, work), A(body), &job);
+}
+
+#undef A
+#undef S
+#undef WIDEN
+#undef SAME
