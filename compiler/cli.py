@@ -82,21 +82,19 @@ def _show(chosen: argparse.Namespace, record: object, text: str) -> None:
 def _compile(chosen: argparse.Namespace) -> int:
     options = _options(chosen)
     program = _existing(chosen.program)
-    from . import api  # after the cheap refusals: it brings in the whole compiler
-
     output: str | None = chosen.output
-    if chosen.emit == "so":
-        path = api.aot_compile(program, options=options, device=chosen.device, output=output)
-        size = Path(path).stat().st_size
-        _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
+    if chosen.emit != "so":
+        from .commandline import emit
+
+        result = emit.emit(program, chosen.emit, output, options)
+        is_path = chosen.emit == "c" or output is not None
+        _show(chosen, {"output" if is_path else chosen.emit: result}, result)
         return 0
-    result = api.emit(
-        program, stage=chosen.emit, output=output, options=options, device=chosen.device
-    )
-    if chosen.emit == "c" or output is not None:
-        _show(chosen, {"output": result}, result)
-    else:
-        _show(chosen, {chosen.emit: result}, result)
+    from .api import aot_compile  # after the cheap refusals: it brings in the whole compiler
+
+    path = aot_compile(program, options=options, device=chosen.device, output=output)
+    size = Path(path).stat().st_size
+    _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
     return 0
 
 
@@ -154,11 +152,9 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from . import verify
+    from .commandline import verify
 
-    report = verify.verify(
-        _existing(chosen.program), values=tuple(chosen.values), options=_options(chosen)
-    )
+    report = verify.verify(_existing(chosen.program), chosen.values, _options(chosen))
     _show(chosen, report.as_dict(), str(report))
     return 0 if report.is_equal else NO
 

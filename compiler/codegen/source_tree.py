@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,18 +69,18 @@ class SourceTree:
 
         Conditions are not evaluated: a header that is included under some `#if` counts.
         """
+        folders = (".", *(flag[2:] for flag in unit.flags if flag.startswith("-I")))
         found: set[str] = set()
         pending = [(unit.path, unit.text)]
         while pending:
             path, text = pending.pop()
-            folder = PurePosixPath(path).parent
+            near = (str(PurePosixPath(path).parent), *folders)
             for included in _INCLUDE.findall(text):
-                for candidate in (str(folder / included), included):
-                    if candidate in self.headers:
-                        if candidate not in found:
-                            found.add(candidate)
-                            pending.append((candidate, self.headers[candidate]))
-                        break
+                places = (posixpath.normpath(posixpath.join(folder, included)) for folder in near)
+                header = next((place for place in places if place in self.headers), None)
+                if header is not None and header not in found:
+                    found.add(header)
+                    pending.append((header, self.headers[header]))
         return tuple(sorted(found))
 
 

@@ -42,3 +42,13 @@ def test_key_follows_flags_and_their_order() -> None:
 
 def test_key_follows_the_compiler() -> None:
     assert key(compiler=replace(COMPILER, identity="gcc 12 at 2")) != key()
+
+
+def test_key_follows_headers_found_through_include_folders() -> None:
+    unit = SourceUnit("a.c", '#include "b.h"\n', ("-Iabi",))
+    trees = [
+        SourceTree("t", (unit,), {"abi/b.h": '#include "../c.h"\n', "c.h": text})
+        for text in ("1\n", "2\n")
+    ]
+    assert trees[0].included_headers(unit) == ("abi/b.h", "c.h")
+    assert key(trees[0]) != key(trees[1])
