@@ -1,4 +1,5 @@
-"""The reference: an imported program run by NumPy, operator by operator, called like the compiled one."""
+"""The reference: an imported program run by NumPy, operator by operator, called like the compiled
+one."""
 
 from __future__ import annotations
 
@@ -39,10 +40,12 @@ _PYTHON: Mapping[str, type[int] | type[float] | type[bool]] = {
 
 
 class ReferenceProgram:
-    """A program as a callable on NumPy arrays; slow, simple, and what compiled programs are held against.
+    """A program as a callable on NumPy arrays; slow, simple, and what compiled programs are held
+    against.
 
-    State lives in the instance: a new one starts from the saved values. Raises `InputMismatchError` for arguments that the program
-    does not take and `RuntimeCheckError` where an assertion of it fails.
+    State lives in the instance: a new one starts from the saved values. Raises `InputMismatchError`
+    for arguments that the program does not take and `RuntimeCheckError` where an assertion of it
+    fails.
     """
 
     def __init__(self, program: ImportedProgram) -> None:
@@ -58,7 +61,7 @@ class ReferenceProgram:
         }
 
     @staticmethod
-    def of(program: ExportedProgram) -> "ReferenceProgram":
+    def of(program: ExportedProgram) -> ReferenceProgram:
         """The reference of a program as it was read from a file."""
         return ReferenceProgram(import_program(program))
 
@@ -156,7 +159,8 @@ def _read_leaf(leaf: InputLeaf, path: str, value: object, graph: Graph) -> np.nd
 
 
 def bind_symbols(graph: Graph, arrays: Sequence[np.ndarray]) -> Mapping[str, int]:
-    """The values of the graph's symbols for these inputs; `InputMismatchError` where one is out of range."""
+    """The values of the graph's symbols for these inputs; `InputMismatchError` where one is out of
+    range."""
     values: dict[str, int] = {}
     for binding in graph.bindings:
         array = arrays[binding.input_index]
@@ -165,8 +169,8 @@ def bind_symbols(graph: Graph, arrays: Sequence[np.ndarray]) -> Mapping[str, int
         if not symbol.low <= value <= symbol.high:
             high = "" if symbol.high >= shapes.INFINITY else f", at most {symbol.high}"
             raise InputMismatchError(
-                f"{graph.inputs[binding.input_index].name}: expected {symbol} to be at least {symbol.low}{high}, "
-                f"got {value}"
+                f"{graph.inputs[binding.input_index].name}: expected {symbol} to be at least "
+                f"{symbol.low}{high}, got {value}"
             )
         values[symbol.name] = value
     return values

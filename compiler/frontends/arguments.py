@@ -8,7 +8,7 @@ from typing import Any, Protocol, Union
 from ..exported import schema
 from ..exported.schema import Argument, ScalarType
 from ..ir.dtypes import DType
-from ..ir.shapes import Dim, SymExpr
+from ..ir.shapes import SymExpr
 from ..ops.base import Builder, OperatorError, WeakScalar
 from .functionalize import TensorRef
 
@@ -51,8 +51,8 @@ class OperatorName:
     target: str
 
 
-Number = Union[bool, int, float, complex]
-ScalarBinding = Union[Number, SymExpr, Condition, WeakScalar]
+Number = bool | int | float | complex
+ScalarBinding = Number | SymExpr | Condition | WeakScalar
 """What a symbolic int, float or bool of the file is while importing."""
 
 Argued = Union[
@@ -167,9 +167,3 @@ def scalar_kind(scalar: ScalarBinding) -> str:
                 return "bool"
             return "int" if value.dtype.is_integer else "float"
     return "float"
-
-
-__all__ = [
-    "Argued", "Condition", "DTYPES", "Dim", "Names", "OperatorName", "ScalarBinding", "as_operand", "as_value",
-    "decode", "scalar_kind",
-]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...runtime.callspec import parse_treespec
 from ..errors import CompileError, UnsupportedOperatorError
-
 from ..exported.program import ExportedProgram
 from ..exported.symbols import parse_guards
 from ..ir.graph import Graph, Guard, Value
@@ -24,8 +23,8 @@ def import_program(
 ) -> ImportedProgram:
     """The program as a graph of primitives; in-place operators, views and wrappers are gone.
 
-    Raises `UnsupportedOperatorError`, which names every operator that cannot be compiled, and `CompileError` for
-    programs whose signature has no meaning here.
+    Raises `UnsupportedOperatorError`, which names every operator that cannot be compiled, and
+    `CompileError` for programs whose signature has no meaning here.
     """
     load_all()
     context = ImportContext(
@@ -86,7 +85,8 @@ def _mutations(inputs: Inputs) -> list[tuple[Value, Value]]:
 
 
 def _recorded_guards(program: ExportedProgram, scope: Scope, inputs: Inputs) -> list[Guard]:
-    """The conditions on inputs that the exporter wrote down; those about other things than sizes are dropped."""
+    """The conditions on inputs that the exporter wrote down; those about other things than sizes
+    are dropped."""
     entry = program.call_entry
     if entry is None or entry.signature is None:
         return []
@@ -95,7 +95,9 @@ def _recorded_guards(program: ExportedProgram, scope: Scope, inputs: Inputs) -> 
     paths = leaf_paths(tree, signature.forward_arg_names or ())
     table = scope.context.symbols
     table.guard_inputs = {
-        path: inputs.leaf_value(leaf, scope) for path, leaf in paths.items() if leaf < len(inputs.leaves)
+        path: inputs.leaf_value(leaf, scope)
+        for path, leaf in paths.items()
+        if leaf < len(inputs.leaves)
     }
     guards = []
     for guard in parse_guards(program.guards_code).guards:

@@ -1,8 +1,8 @@
 """In-place operators and views as functional ones.
 
-Every tensor of the source program is a `TensorRef`: a storage seen through a chain of view primitives. Writing to a tensor computes
-a new value of its storage through the `inverse` of those views; other tensors over the same storage are read off the new value when they are
-next used.
+Every tensor of the source program is a `TensorRef`: a storage seen through a chain of view
+primitives. Writing to a tensor computes a new value of its storage through the `inverse` of those
+views; other tensors over the same storage are read off the new value when they are next used.
 
     v = x[1]; v.add_(1); use(x)   ->   v' = slice(x) + 1; x' = slice_scatter(x, v'); use(x')
 """
@@ -58,7 +58,7 @@ class TensorRef:
         for view in self.views[:-1]:
             bases.append(b.emit1(view, bases[-1]))
         result = updated
-        for view, base in zip(reversed(self.views), reversed(bases)):
+        for view, base in zip(reversed(self.views), reversed(bases), strict=False):
             result = view.inverse(b, base, result)
         self.storage.value = result
         self.storage.version += 1
@@ -68,7 +68,7 @@ class TensorRef:
         """`value` is what reading it gives at present: it need not be computed again."""
         self._value, self._version = value, self.storage.version
 
-    def viewed(self, views: Sequence[Op], value: Value) -> "TensorRef":
+    def viewed(self, views: Sequence[Op], value: Value) -> TensorRef:
         """Another tensor over the same storage, `views` behind this one, that is `value` now."""
         ref = TensorRef(self.storage, (*self.views, *views))
         ref.remember(value)
@@ -97,7 +97,8 @@ class SymbolNames:
 
 
 class ImportBuilder(Builder):
-    """A builder that knows which tensor of the source program each argument of the current operator is."""
+    """A builder that knows which tensor of the source program each argument of the current operator
+    is."""
 
     def __init__(self, names: SymbolNames) -> None:
         super().__init__()
@@ -144,15 +145,17 @@ class ImportBuilder(Builder):
 def view_strides(
     shape: Sequence[Dim], strides: Sequence[Dim], new_shape: Sequence[Dim]
 ) -> tuple[Dim, ...] | None:
-    """Strides under which memory of this shape and strides has another shape without a copy; None if there are none.
+    """Strides under which memory of this shape and strides has another shape without a copy; None
+    if there are none.
 
-    Symbolic sizes count as different from 1 and from each other unless they are the same expression.
+    Symbolic sizes count as different from 1 and from each other unless they are the same
+    expression.
     """
     if any(size == 0 for size in shape):
         return shapes.contiguous_strides(tuple(new_shape))
     blocks = _dense_blocks(shape, strides)
     result: list[Dim] = []
-    remaining = [size for size in new_shape]
+    remaining = list(new_shape)
     for count, stride in blocks:
         covered: Dim = 1
         step = stride
@@ -179,11 +182,12 @@ def _divides(part: Dim, whole: Dim) -> bool:
 
 
 def _dense_blocks(shape: Sequence[Dim], strides: Sequence[Dim]) -> Iterator[tuple[Dim, Dim]]:
-    """(elements, innermost stride) of the runs of dimensions that lie densely, from the last to the first."""
+    """(elements, innermost stride) of the runs of dimensions that lie densely, from the last to the
+    first."""
     count: Dim = 1
     innermost: Dim = 1
     is_open = False
-    for size, stride in zip(reversed(shape), reversed(strides)):
+    for size, stride in zip(reversed(shape), reversed(strides), strict=False):
         if size == 1:
             continue
         if is_open and stride == innermost * count:

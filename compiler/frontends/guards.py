@@ -14,7 +14,8 @@ Path = tuple["str | int", ...]
 
 
 def guard_of(table: SymbolTable, condition: ExprTree, text: str) -> Guard | None:
-    """The guard of a condition; None where it always holds or is about something that has no `Dim`."""
+    """The guard of a condition; None where it always holds or is about something that has no
+    `Dim`."""
     try:
         expression = table.integer(condition)
     except UnknownExpressionError:
@@ -45,5 +46,5 @@ def _walk(node: TreeNode, path: Path) -> Iterator[Path]:
     if node.kind == "leaf":
         yield path
         return
-    for key, child in zip(node.keys, node.children):
+    for key, child in zip(node.keys, node.children, strict=False):
         yield from _walk(child, (*path, key if isinstance(key, int) else str(key)))

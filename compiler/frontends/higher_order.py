@@ -49,7 +49,11 @@ def _bind_operands(inner: Scope, operands: Sequence[Argued]) -> None:
             case schema.AsTensor(name):
                 assert isinstance(operand, TensorRef), f"{name} is a tensor"
                 inner.rebind_tensor(name, operand)
-            case schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name)):
+            case (
+                schema.AsSymInt(str(name))
+                | schema.AsSymFloat(str(name))
+                | schema.AsSymBool(str(name))
+            ):
                 inner.bind_scalar(name, operand)  # type: ignore[arg-type]
 
 
@@ -83,7 +87,8 @@ def _with_autocast(
 def _wrapped(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
-    """Wrappers of one graph: the graph is among the first arguments, strings and settings are passed over."""
+    """Wrappers of one graph: the graph is among the first arguments, strings and settings are
+    passed over."""
     for position, argument in enumerate(args):
         if isinstance(argument, schema.Graph):
             operands = [arg for arg in _flat(args[position + 1 :]) if not isinstance(arg, str)]
@@ -111,7 +116,9 @@ class Subgraph:
 
     def finish(self, name: str, extra: Sequence[Value]) -> Graph:
         """The graph; `extra` are inputs after the operands."""
-        return Graph(name, (*self.inputs, *extra), tuple(self.outputs), tuple(self.scope.builder.nodes))
+        return Graph(
+            name, (*self.inputs, *extra), tuple(self.outputs), tuple(self.scope.builder.nodes)
+        )
 
 
 def _import_subgraph(
@@ -120,8 +127,9 @@ def _import_subgraph(
 ) -> Subgraph:  # fmt: skip
     """Import a subgraph for these operands.
 
-    Operands in `slices` come without their first dimension. Numbers in `carried` change from one round to the next: they are
-    inputs, and symbols of the subgraph. Other numbers are the surrounding graph's.
+    Operands in `slices` come without their first dimension. Numbers in `carried` change from one
+    round to the next: they are inputs, and symbols of the subgraph. Other numbers are the
+    surrounding graph's.
     """
     assert isinstance(graph, schema.Graph), "control flow holds graphs"
     builder = ImportBuilder(outer.context.names)
@@ -143,7 +151,11 @@ def _import_subgraph(
                 value = Value(builder.unique_name(name), TensorType(DType.INT64, ()))
                 subgraph.inputs.append(value)
                 scope.bind_scalar(name, _carried_symbol(scope, name, value))
-            case schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name)):
+            case (
+                schema.AsSymInt(str(name))
+                | schema.AsSymFloat(str(name))
+                | schema.AsSymBool(str(name))
+            ):
                 if isinstance(operand, WeakScalar):
                     value = Value(builder.unique_name(name), operand.value.type)
                     subgraph.inputs.append(value)
@@ -175,8 +187,11 @@ def _carried_symbol(scope: Scope, name: str, value: Value) -> Dim:
     return expression
 
 
-def _operand_values(scope: Scope, operands: Sequence[Argued], carried: range = range(0)) -> list[Value]:
-    """What is passed to a subgraph: tensors, numbers in `carried`, and numbers that are values already."""
+def _operand_values(
+    scope: Scope, operands: Sequence[Argued], carried: range = range(0)
+) -> list[Value]:
+    """What is passed to a subgraph: tensors, numbers in `carried`, and numbers that are values
+    already."""
     values: list[Value] = []
     for position, operand in enumerate(operands):
         if isinstance(operand, TensorRef):
@@ -188,10 +203,14 @@ def _operand_values(scope: Scope, operands: Sequence[Argued], carried: range = r
     return values
 
 
-def _lifted_constants(scope: Scope, subgraphs: Sequence[Subgraph]) -> tuple[list[Value], list[list[Value]]]:
-    """Constants of subgraphs as constants here: (operands to add, the inputs they are in each subgraph).
+def _lifted_constants(
+    scope: Scope, subgraphs: Sequence[Subgraph]
+) -> tuple[list[Value], list[list[Value]]]:
+    """Constants of subgraphs as constants here: (operands to add, the inputs they are in each
+    subgraph).
 
-    Every subgraph of an operator takes the same operands, so each gets an input for the constants of all.
+    Every subgraph of an operator takes the same operands, so each gets an input for the constants
+    of all.
     """
     operands: list[Value] = []
     inputs: list[list[Value]] = [[] for _ in subgraphs]
@@ -240,7 +259,9 @@ def _while_loop(
     condition = _import_subgraph(scope, condition_graph, operands, import_nodes, carried=carried)
     body = _import_subgraph(scope, body_graph, operands, import_nodes, carried=carried)
     (test,) = condition.outputs
-    condition.outputs = [condition.scope.builder.cast(condition.scope.builder.reshape(test, ()), DType.BOOL)]
+    condition.outputs = [
+        condition.scope.builder.cast(condition.scope.builder.reshape(test, ()), DType.BOOL)
+    ]
     constants, (condition_inputs, body_inputs) = _lifted_constants(scope, (condition, body))
     b = scope.builder
     op = WhileLoop(
@@ -267,9 +288,7 @@ def _length(scope: Scope, scanned: Sequence[Argued]) -> Dim:
     raise OperatorError("a loop over no tensor")
 
 
-def _map(
-    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
-) -> Any:
+def _map(scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node) -> Any:
     graph, scanned_argument, *rest = args
     scanned = _flat([scanned_argument])
     operands = [*scanned, *_flat(rest)]
@@ -297,7 +316,8 @@ def _scan(
 def _associative_scan(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
-    """A scan whose state starts with the first elements: `y[0] = x[0]`, `y[i] = combine(y[i-1], x[i])`."""
+    """A scan whose state starts with the first elements: `y[0] = x[0]`, `y[i] = combine(y[i-1],
+    x[i])`."""
     graph, scanned_argument, *rest = args
     scanned, unchanged = _flat([scanned_argument]), _flat(rest)
     b = scope.builder
@@ -319,7 +339,7 @@ def _associative_scan(
     values = _operand_values(scope, operands)
     results = _scan_loop(scope, body, count, count, _length(scope, following), values)
     stacked: list[Value] = []
-    for start_ref, tail in zip(first, results[count:]):
+    for start_ref, tail in zip(first, results[count:], strict=False):
         assert isinstance(start_ref, TensorRef), "states are tensors"
         start = start_ref.read(b)
         stacked.append(
@@ -340,10 +360,11 @@ def _expects_rank(scope: Scope, graph: schema.Graph) -> int | None:
 
 
 def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: ImportNodes) -> None:
-    """A region under vmap: its nodes, which see one slice each, run for every position of the batch.
+    """A region under vmap: its nodes, which see one slice each, run for every position of the
+    batch.
 
-    `_add_batch_dim(x, in_dim, level)` opens the region for a tensor, `_remove_batch_dim(y, level, size, out_dim)` takes a
-    result out of it.
+    `_add_batch_dim(x, in_dim, level)` opens the region for a tensor, `_remove_batch_dim(y, level,
+    size, out_dim)` takes a result out of it.
     """
     b = scope.builder
     entering = [node for node in region if _is_predispatch(node, "_add_batch_dim")]
@@ -355,9 +376,12 @@ def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: Impor
     rest = tuple(node for node in region if id(node) not in edges)
     graph = schema.Graph(
         (), (), rest, scope.graph.tensor_values, scope.graph.sym_int_values,
-        scope.graph.sym_bool_values, False, scope.graph.custom_obj_values, scope.graph.sym_float_values,
+        scope.graph.sym_bool_values, False, scope.graph.custom_obj_values,
+        scope.graph.sym_float_values,
     )  # fmt: skip
-    inner = Scope(scope.context, ImportBuilder(scope.context.names), graph, scope.autocast, outer=scope)
+    inner = Scope(
+        scope.context, ImportBuilder(scope.context.names), graph, scope.autocast, outer=scope
+    )
     batched: list[Value] = []
     body = Subgraph(inner, [])
     for node in entering:
@@ -386,7 +410,7 @@ def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: Impor
     body.inputs.extend(value for _, value in inner.captured.values())
     length = batched[0].shape[0]
     stacked = _scan_loop(scope, body, 0, len(batched), length, [*batched, *captured])
-    for node, value in zip(leaving, stacked):
+    for node, value in zip(leaving, stacked, strict=False):
         out_dim = _argument(node, 3)
         assert isinstance(out_dim, int), "dimensions are plain integers"
         order = list(range(1, value.rank))

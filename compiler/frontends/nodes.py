@@ -1,8 +1,10 @@
-"""The nodes of a program, one by one: which function builds each, and what becomes of its results."""
+"""The nodes of a program, one by one: which function builds each, and what becomes of its
+results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import kernels
@@ -10,7 +12,7 @@ from ..exported import schema
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Guard, Value
-from ..ir.shapes import Dim, SymExpr, Symbol
+from ..ir.shapes import Dim, Symbol, SymExpr
 from ..ops.base import OperatorError, WeakScalar, find_target, is_aliasing
 from ..ops.symbols import ReadSymbol, check
 from ..ops.view import Reshape
@@ -30,39 +32,54 @@ from .scope import Scope
 from .symbolic_operators import apply_symbolic, find_symbolic_operator
 from .symbols import UnknownExpressionError
 
-_MAY_COPY = frozenset(
-    """reshape reshape_as contiguous flatten unflatten ravel to type_as float double half bfloat16 int long bool
-    expand_as _reshape_alias view_as""".split()
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_MAY_COPY = _names(
+    """
+    reshape reshape_as contiguous flatten unflatten ravel to type_as float double half
+    bfloat16 int long bool expand_as _reshape_alias view_as
+    """
 )
 """Operators whose result shares memory with the argument only where strides and arguments allow."""
 
-_CHANGES_METADATA = frozenset(
-    """detach_ transpose_ t_ squeeze_ unsqueeze_ swapaxes_ swapdims_ as_strided_ movedim_ moveaxis_
-    permute_ view_""".split()
+_CHANGES_METADATA = _names(
+    """
+    detach_ transpose_ t_ squeeze_ unsqueeze_ swapaxes_ swapdims_ as_strided_ movedim_
+    moveaxis_ permute_ view_
+    """
 )
 """In-place operators that change how a tensor sees its memory, not the elements."""
 
-_ASSERTIONS = frozenset(
-    """aten._assert_async.msg aten._assert_async.default aten._functional_assert_async.msg
-    aten.sym_constrain_range.default aten.sym_constrain_range_for_size.default""".split()
+_ASSERTIONS = _names(
+    """
+    aten._assert_async.msg aten._assert_async.default aten._functional_assert_async.msg
+    aten.sym_constrain_range.default aten.sym_constrain_range_for_size.default
+    """
 )
-_IGNORED = frozenset(
-    """aten._assert_tensor_metadata.default aten._linalg_check_errors.default
+_IGNORED = _names(
+    """
+    aten._assert_tensor_metadata.default aten._linalg_check_errors.default
     torch._functorch.predispatch.lazy_load_decompositions torch._C._set_grad_enabled
-    torch._C._functorch._vmap_increment_nesting aten.record_stream.default profiler._record_function_exit""".split()
+    torch._C._functorch._vmap_increment_nesting aten.record_stream.default
+    profiler._record_function_exit
+    """
 )
 
 
 def import_nodes(scope: Scope) -> None:
-    """Add all nodes of the scope's graph to its builder; those that cannot be imported are noted in the context."""
+    """Add all nodes of the scope's graph to its builder; those that cannot be imported are noted in
+    the context."""
     nodes = iter(scope.graph.nodes)
     for node in nodes:
         target = node.target.removeprefix("torch.ops.")
         if target.endswith("._vmap_increment_nesting"):
             region = _vmap_region(nodes)
-            _guarded(scope, node, lambda: import_vmap(scope, region, import_nodes))
+            _guarded(scope, node, partial(import_vmap, scope, region, import_nodes))
         else:
-            _guarded(scope, node, lambda: _import_node(scope, node, target))
+            _guarded(scope, node, partial(_import_node, scope, node, target))
 
 
 def _vmap_region(nodes: Iterator[schema.Node]) -> list[schema.Node]:
@@ -171,7 +188,8 @@ _FUNCTIONAL_FORMS = {
 
 
 def functional_name(target: str) -> str | None:
-    """The functional form of an in-place target: `aten.add_.Tensor` -> `aten.add.Tensor`; None where it is none."""
+    """The functional form of an in-place target: `aten.add_.Tensor` -> `aten.add.Tensor`; None
+    where it is none."""
     if target in _FUNCTIONAL_FORMS:
         return _FUNCTIONAL_FORMS[target]
     namespace, _, rest = target.partition(".")
@@ -214,9 +232,9 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
     elif base_name in _CHANGES_METADATA:
         name, _ = _first_tensor(scope, node)
         _bind_outputs(scope, node, functional, result, named)
-        for argument in node.outputs:
-            if isinstance(argument, schema.AsTensor):
-                scope.rebind_tensor(name, scope.tensor(argument.name))
+        for output in node.outputs:
+            if isinstance(output, schema.AsTensor):
+                scope.rebind_tensor(name, scope.tensor(output.name))
     else:
         _, ref = _first_tensor(scope, node)
         if is_derived:
@@ -248,7 +266,8 @@ def _first_tensor(scope: Scope, node: schema.Node) -> tuple[str, TensorRef]:
 def _bind_outputs(
     scope: Scope, node: schema.Node, target: str, result: Any, named: Mapping[str, Any]
 ) -> None:
-    """Bind an operator's results: to memory of their own, or to the first argument's where it is a view of it."""
+    """Bind an operator's results: to memory of their own, or to the first argument's where it is a
+    view of it."""
     if not is_aliasing(target):
         _bind_results(scope, node.outputs, result)
         return
@@ -268,7 +287,7 @@ def _bind_outputs(
 
     outputs = _output_names(node.outputs)
     if isinstance(result, (tuple, list)):
-        refs: Any = [aliased(item, output) for item, output in zip(result, outputs)]
+        refs: Any = [aliased(item, output) for item, output in zip(result, outputs, strict=False)]
     else:
         refs = aliased(result, outputs[0] if outputs else "")
     _bind_results(scope, node.outputs, refs)
@@ -287,8 +306,11 @@ def _output_names(outputs: Sequence[schema.Argument]) -> list[str]:
     return names
 
 
-def _shares_memory(scope: Scope, name: str, output: str, value: Value, chain: Sequence[Any]) -> bool:
-    """Whether PyTorch gives `output` as a view of `name`, judged by the strides the file has for them."""
+def _shares_memory(
+    scope: Scope, name: str, output: str, value: Value, chain: Sequence[Any]
+) -> bool:
+    """Whether PyTorch gives `output` as a view of `name`, judged by the strides the file has for
+    them."""
     sizes, strides = scope.shape_of(name), scope.strides_of(name)
     new_strides = scope.strides_of(output)
     if sizes is None or strides is None or new_strides is None:
@@ -302,7 +324,7 @@ def _shares_memory(scope: Scope, name: str, output: str, value: Value, chain: Se
     expected = view_strides(old_sizes, old_strides, value.shape)
     if expected is None:
         return False
-    pairs = zip(expected, new_strides, value.shape)
+    pairs = zip(expected, new_strides, value.shape, strict=False)
     return all(new is None or size in (0, 1) or old == new for old, new, size in pairs)
 
 
@@ -312,14 +334,16 @@ def _bind_results(scope: Scope, outputs: Sequence[schema.Argument], result: Any)
         results: Sequence[Any] = list(result)
         names: Sequence[schema.Argument] = [schema.AsTensor(name) for name in outputs[0].names]
         if len(names) != len(results):
-            raise OperatorError(f"castoff built {len(results)} results, the program has {len(names)}")
+            raise OperatorError(
+                f"castoff built {len(results)} results, the program has {len(names)}"
+            )
     elif isinstance(result, (tuple, list)):
         results, names = result, outputs
     else:
         results, names = [result], outputs
     if len(results) < len(names):
         raise OperatorError(f"castoff built {len(results)} results, the program has {len(names)}")
-    for argument, item in zip(names, results):
+    for argument, item in zip(names, results, strict=False):
         _bind_result(scope, argument, item)
 
 
@@ -331,7 +355,7 @@ def _bind_result(scope: Scope, argument: schema.Argument, item: Any) -> None:
             elif item is not None:
                 scope.bind_tensor(name, fresh(scope.builder.tensor(item)))
         case schema.AsTensors(names):
-            for name, value in zip(names, item):
+            for name, value in zip(names, item, strict=False):
                 _bind_result(scope, schema.AsTensor(name), value)
         case (
             schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name))

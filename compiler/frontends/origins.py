@@ -14,7 +14,9 @@ _FOREIGN = re.compile(r"(^|[/\\])(torch|functorch)[/\\]")
 def node_origin(target: str, metadata: Mapping[str, str]) -> Origin:
     """The origin of a node with this metadata."""
     return Origin(
-        _source(metadata.get("stack_trace", "")), _module(metadata.get("nn_module_stack", "")), target
+        _source(metadata.get("stack_trace", "")),
+        _module(metadata.get("nn_module_stack", "")),
+        target,
     )
 
 

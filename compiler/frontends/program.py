@@ -1,14 +1,14 @@
-"""What importing a program gives: the graph, and how its inputs and outputs are called from Python."""
+"""What importing a program gives: the graph, and how its inputs and outputs are called from
+Python."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Union
 
 from ..ir.graph import Graph
 
-ConstantValue = Union[None, bool, int, float, complex, str]
+ConstantValue = None | bool | int | float | complex | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class TensorInput:
 
 @dataclass(frozen=True, slots=True)
 class ScalarInput:
-    """A leaf that is a Python "int", "float" or "bool": input `index` of the graph, as a 0-d int64, float64 or bool."""
+    """A leaf that is a Python "int", "float" or "bool": input `index` of the graph, as a 0-d int64,
+    float64 or bool."""
 
     name: str
     index: int
@@ -30,18 +31,20 @@ class ScalarInput:
 
 @dataclass(frozen=True, slots=True)
 class FixedInput:
-    """A leaf that was specialised at export: only this value is accepted, nothing is passed to the graph."""
+    """A leaf that was specialised at export: only this value is accepted, nothing is passed to the
+    graph."""
 
     name: str
     value: ConstantValue
 
 
-InputLeaf = Union[TensorInput, ScalarInput, FixedInput]
+InputLeaf = TensorInput | ScalarInput | FixedInput
 
 
 @dataclass(frozen=True, slots=True)
 class TensorOutput:
-    """A leaf of the result that is a tensor: output `index` of the graph. Two leaves with one index are one tensor."""
+    """A leaf of the result that is a tensor: output `index` of the graph. Two leaves with one index
+    are one tensor."""
 
     name: str
     index: int
@@ -49,7 +52,8 @@ class TensorOutput:
 
 @dataclass(frozen=True, slots=True)
 class ScalarOutput:
-    """A leaf that is a Python "int", "float" or "bool": output `index` of the graph, which is 0-d."""
+    """A leaf that is a Python "int", "float" or "bool": output `index` of the graph, which is
+    0-d."""
 
     name: str
     index: int
@@ -66,23 +70,25 @@ class FixedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InputAlias:
-    """A leaf that is leaf `leaf` of the call itself, unchanged; output `index` of the graph has its elements too."""
+    """A leaf that is leaf `leaf` of the call itself, unchanged; output `index` of the graph has its
+    elements too."""
 
     name: str
     leaf: int
     index: int
 
 
-OutputLeaf = Union[TensorOutput, ScalarOutput, FixedOutput, InputAlias]
+OutputLeaf = TensorOutput | ScalarOutput | FixedOutput | InputAlias
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportedProgram:
     """A graph with the call spec of the program it came from.
 
-    `inputs` are the leaves of `in_spec` and `outputs` those of `out_spec`, in order; the specs are pytree specs in JSON text as torch
-    writes them ("" where the file has none). `mutated_inputs` are leaves that a call changes in place, `mutated_buffers` the qualified
-    names of the state it changes: the graph lists both in `mutations`.
+    `inputs` are the leaves of `in_spec` and `outputs` those of `out_spec`, in order; the specs are
+    pytree specs in JSON text as torch writes them ("" where the file has none). `mutated_inputs`
+    are leaves that a call changes in place, `mutated_buffers` the qualified names of the state it
+    changes: the graph lists both in `mutations`.
     """
 
     graph: Graph

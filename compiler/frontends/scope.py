@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, field
 
 from ...runtime.errors import CastoffError
@@ -46,14 +45,14 @@ class Scope:
     graph: FileGraph
     autocast: Autocast | None = None
     is_root: bool = False
-    outer: "Scope | None" = None
+    outer: Scope | None = None
     """Where names that this graph does not have are looked up, to be read as further inputs."""
     captured: dict[str, tuple[TensorRef, Value]] = field(default_factory=dict)
     """Tensors of the outer scope, by name: there, and as an input here."""
     _tensors: dict[str, TensorRef] = field(default_factory=dict)
     _scalars: dict[str, ScalarBinding] = field(default_factory=dict)
 
-    def inlined(self, graph: FileGraph, autocast: Autocast | None) -> "Scope":
+    def inlined(self, graph: FileGraph, autocast: Autocast | None) -> Scope:
         """A scope for a subgraph whose nodes become nodes of this one."""
         return Scope(self.context, self.builder, graph, autocast, self.is_root)
 
@@ -91,7 +90,8 @@ class Scope:
                     self.context.symbols.define(symbol, value)
 
     def bind_tensor(self, name: str, ref: TensorRef) -> None:
-        """From here on, `name` is this tensor; its type is held against what the file says of it."""
+        """From here on, `name` is this tensor; its type is held against what the file says of
+        it."""
         value = ref.read(self.builder)
         refined = self.refined(name, value)
         if refined is not value:
@@ -117,7 +117,8 @@ class Scope:
         return None if meta is None else self.context.symbols.shape(meta.strides)
 
     def refined(self, name: str, value: Value) -> Value:
-        """`value`, with the size expressions of the file where they are other expressions of the same sizes.
+        """`value`, with the size expressions of the file where they are other expressions of the
+        same sizes.
 
         Raises `OperatorError` where type and file contradict each other.
         """
@@ -128,7 +129,7 @@ class Scope:
         dtype = DTYPES.get(meta.dtype)
         sizes: list[Dim] = []
         fits = dtype is value.dtype and len(expected) == value.rank
-        for axis, (size, wanted) in enumerate(zip(value.shape, expected)):
+        for axis, (size, wanted) in enumerate(zip(value.shape, expected, strict=False)):
             if wanted is None:
                 self._learn(meta.sizes[axis], size)
             elif shapes.is_equal(size, wanted) is False:
@@ -137,21 +138,24 @@ class Scope:
                 size = wanted
             sizes.append(size)
         if not fits:
-            said = f"{dtype.value if dtype else meta.dtype.name}{[s if s is not None else '?' for s in expected]}"
+            known = ", ".join("?" if size is None else str(size) for size in expected)
+            said = f"{dtype.value if dtype else meta.dtype.name}[{known}]"
             raise OperatorError(f"castoff built {value.type} where the program says {said}")
         if tuple(sizes) == value.shape:
             return value
         return self.builder.emit1(Refine(tuple(sizes)), value)
 
     def _learn(self, size: object, value: Dim) -> None:
-        """A size that only the run decides got its symbol from the operator: the file's name stands for it from now on."""
+        """A size that only the run decides got its symbol from the operator: the file's name stands
+        for it from now on."""
         symbols = self.context.symbols
         symbol = symbols.single_symbol(size)  # type: ignore[arg-type]
         if symbol is not None and not symbols.knows(symbol):
             symbols.define(symbol, value)
 
     def placeholder(self, name: str) -> TensorRef:
-        """A stand-in for a tensor whose operator could not be imported, so that the rest can be looked at."""
+        """A stand-in for a tensor whose operator could not be imported, so that the rest can be
+        looked at."""
         meta = self.graph.tensor_values.get(name)
         if meta is None:
             raise CastoffError(f"the program describes no tensor {name!r}")
@@ -165,5 +169,3 @@ class Scope:
             raise CastoffError(f"tensor {name!r} has the element type {meta.dtype.name}")
         value = Value(self.builder.unique_name(name), TensorType(dtype, sizes))
         return fresh(value)
-
-

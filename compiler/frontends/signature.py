@@ -1,10 +1,10 @@
-"""Inputs and outputs of a program: parameters, buffers and constants, the leaves of a call, and what a call changes."""
+"""Inputs and outputs of a program: parameters, buffers and constants, the leaves of a call, and
+what a call changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Union
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Inputs:
     bindings: tuple[Binding, ...] = ()
     by_storage: dict[_StorageKey, TensorRef] = field(default_factory=dict)
 
-    def leaf_value(self, leaf: int, scope: Scope) -> "tuple[Dim, ...] | Dim | None":
+    def leaf_value(self, leaf: int, scope: Scope) -> tuple[Dim, ...] | Dim | None:
         """What guards can say of a leaf: a tensor's sizes, an integer's value."""
         entry = self.leaves[leaf]
         if isinstance(entry, TensorInput):
@@ -105,7 +105,9 @@ def _leaf_name(argument: schema.Argument, otherwise: str) -> str:
     match argument:
         case schema.AsTensor(name):
             return name
-        case schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name)):
+        case (
+            schema.AsSymInt(str(name)) | schema.AsSymFloat(str(name)) | schema.AsSymBool(str(name))
+        ):
             return name
     return otherwise
 
@@ -188,7 +190,9 @@ def _bind_scalar(scope: Scope, inputs: Inputs, name: str, kind: str) -> None:
         size = scope.graph.sym_int_values[name]
         dim = scope.context.symbols.known_dim(size)
         if dim is None:
-            raise CompileError(f"input {name}: the symbols of {size} are not determined by the inputs")
+            raise CompileError(
+                f"input {name}: the symbols of {size} are not determined by the inputs"
+            )
         binding = dim
     scope.bind_scalar(name, binding)
     inputs.leaves.append(ScalarInput(name, len(inputs.values), kind))
@@ -224,7 +228,8 @@ def _storage_key(data: TensorData) -> _StorageKey:
     if data.array.size == 0:
         return (id(data),)
     return (
-        id(data.storage), data.storage_offset_elements, data.dtype, data.array.shape, data.array.strides,
+        id(data.storage), data.storage_offset_elements, data.dtype, data.array.shape,
+        data.array.strides,
     )  # fmt: skip
 
 
@@ -252,7 +257,9 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
     """Read the outputs, then note what the signature says the program stores."""
     outputs = Outputs()
     stored: list[tuple[TensorRef, Value]] = []
-    for spec, argument in zip(program.graph_signature.output_specs, program.graph.outputs):
+    for spec, argument in zip(
+        program.graph_signature.output_specs, program.graph.outputs, strict=False
+    ):
         match spec:
             case schema.UserOutput(argument):
                 _add_output(scope, inputs, outputs, argument)
@@ -265,7 +272,9 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
                 stored.append((target, scope.tensor(name).read(scope.builder)))
             case schema.UserInputMutation(name, input_name):
                 if input_name not in inputs.placeholders:
-                    raise CompileError(f"the program changes {input_name}, which is no input tensor")
+                    raise CompileError(
+                        f"the program changes {input_name}, which is no input tensor"
+                    )
                 target = inputs.placeholders[input_name]
                 stored.append((target, scope.tensor(name).read(scope.builder)))
             case schema.TokenOutput():
@@ -278,11 +287,9 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
     return outputs
 
 
-def _add_output(
-    scope: Scope, inputs: Inputs, outputs: Outputs, argument: schema.Argument
-) -> None:
+def _add_output(scope: Scope, inputs: Inputs, outputs: Outputs, argument: schema.Argument) -> None:
     name = _leaf_name(argument, f"output_{len(outputs.leaves)}")
-    decoded: Union[object, TensorRef] = decode(argument, scope)
+    decoded: object | TensorRef = decode(argument, scope)
     if isinstance(decoded, TensorRef):
         value = decoded.read(scope.builder)
         index = outputs.add(value, (decoded.storage, decoded.views, value))

@@ -1,7 +1,7 @@
 """Python's own operators on symbolic numbers: `_operator.*`, `math.*`, `torch.sym_*`.
 
-Integers stay expressions of the shape algebra wherever it has the function; what has real numbers in it is computed in the graph
-on 0-d values.
+Integers stay expressions of the shape algebra wherever it has the function; what has real numbers
+in it is computed in the graph on 0-d values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .symbols import UnknownExpressionError, integer_function
 
 @dataclass(frozen=True, slots=True)
 class SymbolicOperator:
-    """One of Python's operators: on numbers, its name in srepr for integers, and how it is built on values."""
+    """One of Python's operators: on numbers, its name in srepr for integers, and how it is built on
+    values."""
 
     python: Callable[..., Any]
     integer: str
@@ -62,6 +63,8 @@ def _select(condition: Any, then: Any, otherwise: Any) -> Any:
     return then if condition else otherwise
 
 
+_SHIFT_LEFT = _primitive("bitwise_left_shift")
+_SHIFT_RIGHT = _primitive("bitwise_right_shift")
 _OPERATORS: Mapping[str, SymbolicOperator] = {
     "_operator.add": SymbolicOperator(operator.add, "Add", _primitive("add")),
     "_operator.sub": SymbolicOperator(operator.sub, "Sub", _primitive("sub")),
@@ -73,8 +76,8 @@ _OPERATORS: Mapping[str, SymbolicOperator] = {
     "_operator.truediv": SymbolicOperator(operator.truediv, "", _primitive("div"), "float"),
     "_operator.mod": SymbolicOperator(operator.mod, "PythonMod", _modulo),
     "_operator.pow": SymbolicOperator(operator.pow, "Pow", _primitive("pow")),
-    "_operator.lshift": SymbolicOperator(operator.lshift, "LShift", _primitive("bitwise_left_shift")),
-    "_operator.rshift": SymbolicOperator(operator.rshift, "RShift", _primitive("bitwise_right_shift")),
+    "_operator.lshift": SymbolicOperator(operator.lshift, "LShift", _SHIFT_LEFT),
+    "_operator.rshift": SymbolicOperator(operator.rshift, "RShift", _SHIFT_RIGHT),
     "_operator.eq": SymbolicOperator(operator.eq, "Eq", _primitive("eq"), "bool"),
     "_operator.ne": SymbolicOperator(operator.ne, "Ne", _primitive("ne"), "bool"),
     "_operator.lt": SymbolicOperator(operator.lt, "StrictLessThan", _primitive("lt"), "bool"),

@@ -1,9 +1,11 @@
-"""Symbolic integers of an exported program as `Dim`s: expressions, ranges, and how inputs decide them.
+"""Symbolic integers of an exported program as `Dim`s: expressions, ranges, and how inputs decide
+them.
 
     Add(FloorDiv(Symbol('s0'), Integer(2)), Integer(1))   ->   s0//2 + 1
 
-Real-valued expressions inside integer ones (`TruncToInt(Mul(Float('1.5'), ToFloat(Symbol('s0'))))`, the size of an
-interpolation) are kept as a fraction of integers, so that they stay exact and known to the shape algebra: `(3*s0)//2`.
+Real-valued expressions inside integer ones (`TruncToInt(Mul(Float('1.5'), ToFloat(Symbol('s0'))))`,
+the size of an interpolation) are kept as a fraction of integers, so that they stay exact and known
+to the shape algebra: `(3*s0)//2`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Fraction:
 class SymbolTable:
     """The symbols of one program; what is learned about them is shared by all its subgraphs.
 
-    A symbol is known once an input or a `ReadSymbol` defines it; `define` may give it any expression.
+    A symbol is known once an input or a `ReadSymbol` defines it; `define` may give it any
+    expression.
     """
 
     def __init__(self, ranges: Mapping[str, RangeConstraint]) -> None:
@@ -81,7 +84,8 @@ class SymbolTable:
         return tree
 
     def dim(self, size: int | SymExpr) -> Dim:
-        """A size of the file; `UnknownExpressionError` where it mentions what is not known (yet)."""
+        """A size of the file; `UnknownExpressionError` where it mentions what is not known
+        (yet)."""
         if isinstance(size, int):
             return size
         return self.integer(self.tree(size.expr_str))
@@ -166,7 +170,10 @@ class SymbolTable:
             if function == "TruncToFloat":
                 return Fraction(_truncated(self._fraction(args[0])))
             return self._fraction(args[0])
-        if function in ("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling") and len(args) == 1:
+        if (
+            function in ("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling")
+            and len(args) == 1
+        ):
             value = self._fraction(args[0])
             if function == "TruncToInt":
                 return Fraction(_truncated(value))
@@ -296,7 +303,8 @@ def _names(tree: ExprTree) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class InputSize:
-    """One integer that a call supplies: size `axis` of a graph input, or the input itself (axis None)."""
+    """One integer that a call supplies: size `axis` of a graph input, or the input itself (axis
+    None)."""
 
     input_index: int
     axis: int | None
@@ -306,8 +314,8 @@ class InputSize:
 def bind_symbols(table: SymbolTable, supplied: Iterable[InputSize]) -> tuple[Binding, ...]:
     """Define every symbol that the inputs determine, and say how.
 
-    Symbols that stand alone come first. One that only occurs in an expression linear in it, as `2*s0 + 1`, is expressed by
-    the size that is there: `s0 = (size - 1)//2`.
+    Symbols that stand alone come first. One that only occurs in an expression linear in it, as
+    `2*s0 + 1`, is expressed by the size that is there: `s0 = (size - 1)//2`.
     """
     waiting = list(supplied)
     bindings: list[Binding] = []

@@ -1,11 +1,12 @@
 """Control flow: operators whose attributes are graphs.
 
-Subgraphs hold no constants and no buffers: what they read comes in as an input. Symbols of the surrounding graph may appear in their
-shapes; those a subgraph defines itself are its own.
+Subgraphs hold no constants and no buffers: what they read comes in as an input. Symbols of the
+surrounding graph may appear in their shapes; those a subgraph defines itself are its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,30 +15,26 @@ from .. import kernels
 from ..ir import shapes
 from ..ir.graph import Graph, TensorType, Value
 from ..ir.shapes import Dim
+from ..ir.verify import same_type
 from ..kernels import Definition
 from .base import Environment, Op, OperatorError
 
 
 def _check_inputs(what: str, graph: Graph, given: tuple[TensorType, ...]) -> None:
     expected = tuple(value.type for value in graph.inputs)
-    fits = len(expected) == len(given) and all(map(_same_type, expected, given))
+    fits = len(expected) == len(given) and all(map(same_type, expected, given))
     if not fits:
-        raise OperatorError(
-            f"{what} takes ({', '.join(map(str, expected))}), got ({', '.join(map(str, given))})"
-        )
+        raise OperatorError(f"{what} takes {_listed(expected)}, got {_listed(given)}")
 
 
-def _same_type(left: TensorType, right: TensorType) -> bool:
-    return (
-        left.dtype is right.dtype
-        and left.rank == right.rank
-        and all(shapes.is_equal(a, b) is not False for a, b in zip(left.shape, right.shape))
-    )
+def _listed(types: Sequence[TensorType]) -> str:
+    return f"({', '.join(map(str, types))})"
 
 
 @dataclass(frozen=True, slots=True)
 class Branch(Op):
-    """The outputs of `then` where the bool input 0 is true, else those of `otherwise`, both of the inputs 1…"""
+    """The outputs of `then` where the bool input 0 is true, else those of `otherwise`, both of the
+    inputs 1…"""
 
     then: Graph
     otherwise: Graph
@@ -47,17 +44,17 @@ class Branch(Op):
             _check_inputs("a branch", graph, inputs[1:])
         results = tuple(value.type for value in self.then.outputs)
         others = tuple(value.type for value in self.otherwise.outputs)
-        if len(results) != len(others) or not all(map(_same_type, results, others)):
-            raise OperatorError(
-                f"one branch gives ({', '.join(map(str, results))}), the other ({', '.join(map(str, others))})"
-            )
+        if len(results) != len(others) or not all(map(same_type, results, others)):
+            raise OperatorError(f"one branch gives {_listed(results)}, the other {_listed(others)}")
         return results
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         graph = self.then if inputs[0] else self.otherwise
         return tuple(env.run(graph, inputs[1:]))
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Branch(self.then, self.otherwise),)
 
     def __str__(self) -> str:
@@ -66,7 +63,8 @@ class Branch(Op):
 
 @dataclass(frozen=True, slots=True)
 class WhileLoop(Op):
-    """`body` on the first `carried` inputs while `condition` gives true; both also read the inputs after them."""
+    """`body` on the first `carried` inputs while `condition` gives true; both also read the inputs
+    after them."""
 
     condition: Graph
     body: Graph
@@ -77,9 +75,9 @@ class WhileLoop(Op):
         _check_inputs("the body of a loop", self.body, inputs)
         state = inputs[: self.carried]
         results = tuple(value.type for value in self.body.outputs)
-        if len(results) != len(state) or not all(map(_same_type, results, state)):
+        if len(results) != len(state) or not all(map(same_type, results, state)):
             raise OperatorError(
-                f"a loop carries ({', '.join(map(str, state))}), its body gives ({', '.join(map(str, results))})"
+                f"a loop carries {_listed(state)}, its body gives {_listed(results)}"
             )
         return state
 
@@ -89,7 +87,9 @@ class WhileLoop(Op):
             state = env.run(self.body, [*state, *unchanged])
         return tuple(state)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.WhileLoop(self.condition, self.body, self.carried),)
 
     def __str__(self) -> str:
@@ -100,8 +100,9 @@ class WhileLoop(Op):
 class ScanLoop(Op):
     """`body` once per position of axis 0 of the `scanned` inputs, in order.
 
-    Inputs: `carried` initial values, `scanned` tensors [length, …], then values that do not change. The body gets carried values,
-    slices and the unchanged, and gives carried values and slices, which are stacked.
+    Inputs: `carried` initial values, `scanned` tensors [length, …], then values that do not change.
+    The body gets carried values, slices and the unchanged, and gives carried values and slices,
+    which are stacked.
     """
 
     body: Graph
@@ -120,9 +121,9 @@ class ScanLoop(Op):
         unchanged = inputs[self.carried + self.scanned :]
         _check_inputs("the body of a scan", self.body, (*state, *slices, *unchanged))
         results = tuple(value.type for value in self.body.outputs)
-        if not all(map(_same_type, results[: self.carried], state)):
+        if not all(map(same_type, results[: self.carried], state)):
             raise OperatorError(
-                f"a scan carries ({', '.join(map(str, state))}), its body gives ({', '.join(map(str, results))})"
+                f"a scan carries {_listed(state)}, its body gives {_listed(results)}"
             )
         stacked = (TensorType(t.dtype, (self.length, *t.shape)) for t in results[self.carried :])
         return (*state, *stacked)
@@ -143,22 +144,14 @@ class ScanLoop(Op):
                 total[position] = item
         return (*state, *stacked)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         loop = kernels.ScanLoop(self.body, self.carried, self.scanned, self.length, self.reverse)
         return (loop,)
 
     def __str__(self) -> str:
         order = ", reverse" if self.reverse else ""
-        return f"ScanLoop[carried={self.carried}, scanned={self.scanned}, length={self.length}{order}]"
-
-
-def subgraphs(op: Op) -> tuple[tuple[str, Graph], ...]:
-    """The graphs among an operator's attributes, with the attributes' names."""
-    match op:
-        case Branch(then, otherwise):
-            return (("then", then), ("otherwise", otherwise))
-        case WhileLoop(condition, body, _):
-            return (("condition", condition), ("body", body))
-        case ScanLoop(body):
-            return (("body", body),)
-    return ()
+        return (
+            f"ScanLoop[carried={self.carried}, scanned={self.scanned}, length={self.length}{order}]"
+        )

@@ -1,7 +1,8 @@
 """Where data becomes a size, and where the program states what must hold.
 
-A symbol is defined by reading a 0-d integer (`Builder.read_symbol`); after that, shapes may mention it. `RuntimeCheck` makes a run
-fail, `Refine` gives a value the shape expression that the rest of the program uses for the same sizes.
+A symbol is defined by reading a 0-d integer (`Builder.read_symbol`); after that, shapes may mention
+it. `RuntimeCheck` makes a run fail, `Refine` gives a value the shape expression that the rest of
+the program uses for the same sizes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class RuntimeCheckError(CastoffError):
 
 @dataclass(frozen=True, slots=True)
 class ReadSymbol(Op):
-    """Defines a symbol as the value of a 0-d int64 input; the run fails where it is outside the symbol's range."""
+    """Defines a symbol as the value of a 0-d int64 input; the run fails where it is outside the
+    symbol's range."""
 
     has_effect: ClassVar[bool] = True
     symbol: shapes.Symbol
@@ -48,7 +50,9 @@ class ReadSymbol(Op):
         env.symbols[symbol.name] = value
         return ()
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.SymbolRead(self.symbol),)
 
     def __str__(self) -> str:
@@ -80,7 +84,9 @@ class RuntimeCheck(Op):
             raise RuntimeCheckError(self.message)
         return ()
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Check(self.message),)
 
     def __str__(self) -> str:
@@ -89,7 +95,8 @@ class RuntimeCheck(Op):
 
 @dataclass(frozen=True, slots=True)
 class Refine(Op):
-    """The input under another expression of the same sizes: `x[n1]` as `x[s0//2]` where the exporter knows them equal."""
+    """The input under another expression of the same sizes: `x[n1]` as `x[s0//2]` where the
+    exporter knows them equal."""
 
     is_view: ClassVar[bool] = True
     shape: Shape
@@ -104,15 +111,20 @@ class Refine(Op):
         expected = env.shape(self.shape)
         if inputs[0].shape != expected:
             raise RuntimeCheckError(
-                f"sizes {list(self.shape)} are {list(expected)}, the value has {list(inputs[0].shape)}"
+                f"sizes {list(self.shape)} are {list(expected)} in this run, "
+                f"the value has {list(inputs[0].shape)}"
             )
         return (inputs[0],)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return view_of(inputs[0], lambda index: index)
 
     def inverse(self, builder: Builder, base: Value, updated: Value) -> Value:
-        return builder.emit1(Refine(base.shape), updated) if base.shape != updated.shape else updated
+        return (
+            builder.emit1(Refine(base.shape), updated) if base.shape != updated.shape else updated
+        )
 
 
 def check(b: Builder, condition: Value, message: str) -> None:

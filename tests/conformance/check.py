@@ -20,10 +20,13 @@ MODES = ("reference", "compiled")
 def check_case(case: Case, mode: str, artefact: Path | None = None) -> str | None:
     """None where the case passes, else what is wrong.
 
-    "reference" runs the imported program by NumPy; "compiled" compiles it (or takes `artefact`, built before) and loads it.
+    "reference" runs the imported program by NumPy; "compiled" compiles it (or takes `artefact`,
+    built before) and loads it.
     """
     try:
-        make = _reference(case.program) if mode == "reference" else _compiled(case.program, artefact)
+        make = (
+            _reference(case.program) if mode == "reference" else _compiled(case.program, artefact)
+        )
         program = make()
     except CastoffError as error:
         if case.expect_error is not None:

@@ -13,8 +13,9 @@ import numpy as np
 def differences(got: Any, want: Any, rtol: float, atol: float, path: str = "out") -> Iterator[str]:
     """What is wrong with `got`, one sentence each; nothing where it is accepted.
 
-    Containers have to be of the same kind with the same keys. Integers and booleans are exact, NaN equals NaN, infinities are
-    equal to themselves, and other numbers may be off by `atol + rtol * |want|`.
+    Containers have to be of the same kind with the same keys. Integers and booleans are exact, NaN
+    equals NaN, infinities are equal to themselves, and other numbers may be off by `atol + rtol *
+    |want|`.
     """
     if isinstance(want, np.ndarray):
         yield from _array_differences(got, want, rtol, atol, path)
@@ -35,7 +36,7 @@ def differences(got: Any, want: Any, rtol: float, atol: float, path: str = "out"
         if type(got) is not type(want) or len(got) != len(want):
             yield f"{path}: expected {_kind(want)} of {len(want)}, got {_described(got)}"
             return
-        for position, (left, right) in enumerate(zip(got, want)):
+        for position, (left, right) in enumerate(zip(got, want, strict=False)):
             yield from differences(left, right, rtol, atol, f"{path}[{position}]")
     elif isinstance(want, (float, complex)) and not isinstance(want, bool):
         if not isinstance(got, (int, float, complex)) or isinstance(got, bool):

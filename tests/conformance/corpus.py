@@ -1,7 +1,8 @@
 """The conformance corpus: where it is, its cases, and how their trees become Python values.
 
-The corpus is read where it lies: a folder with `ops.zip`, `models.zip` and `structure.zip`, or the same unpacked, named by
-`$CASTOFF_CORPUS` or found beside the project. Nothing of it is part of the project.
+The corpus is read where it lies: a folder with `ops.zip`, `models.zip` and `structure.zip`, or the
+same unpacked, named by `$CASTOFF_CORPUS` or found beside the project. Nothing of it is part of the
+project.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ import numpy as np
 from castoff.runtime import callspec
 
 FAMILIES = ("ops", "models", "structure")
-_RAW_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+_RAW_DTYPES = (
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
 
 
 class Point(NamedTuple):
@@ -158,13 +166,13 @@ def decode_tree(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> An
         case "deque":
             return collections.deque(items, node.get("maxlen"))
         case "dict":
-            return dict(zip(node["keys"], items))
+            return dict(zip(node["keys"], items, strict=False))
         case "ordereddict":
-            return collections.OrderedDict(zip(node["keys"], items))
+            return collections.OrderedDict(zip(node["keys"], items, strict=False))
         case "defaultdict":
-            return collections.defaultdict(None, zip(node["keys"], items))
+            return collections.defaultdict(None, zip(node["keys"], items, strict=False))
         case "namedtuple" | "dataclass":
-            return _CONTAINERS[node["name"]](**dict(zip(node["fields"], items)))
+            return _CONTAINERS[node["name"]](**dict(zip(node["fields"], items, strict=False)))
     raise ValueError(f"the corpus has a tree of an unknown kind, {node['kind']!r}")
 
 
@@ -176,7 +184,9 @@ def _decode_tensor(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
     strides = node.get("strides")
     if strides is None or array.size == 0:
         return array
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(array.shape, strides))
+    extent = 1 + sum(
+        (size - 1) * stride for size, stride in zip(array.shape, strides, strict=False)
+    )
     base = np.zeros(extent, array.dtype)
     view = np.lib.stride_tricks.as_strided(base, array.shape, [s * base.itemsize for s in strides])
     view[...] = array

@@ -1,7 +1,9 @@
-"""Runs the conformance corpus: `python -m tests.conformance.run --family ops --mode reference --match 'special.*' -j 2`.
+"""Runs the conformance corpus: `python -m tests.conformance.run --family ops --mode reference
+--match 'special.*' -j 2`.
 
-Prints failures grouped by what they say. `passing/<family>.<mode>.txt` lists the cases that pass; one of them that fails is a
-regression and makes the run fail. `--update` adds what passes now to the list (and takes out what fails, of the cases that ran).
+Prints failures grouped by what they say. `passing/<family>.<mode>.txt` lists the cases that pass;
+one of them that fails is a regression and makes the run fail. `--update` adds what passes now to
+the list (and takes out what fails, of the cases that ran).
 """
 
 from __future__ import annotations
@@ -103,7 +105,8 @@ def run_cases(
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The names that match one of the patterns (shell style, without the family), all where there is none."""
+    """The names that match one of the patterns (shell style, without the family), all where there
+    is none."""
     if not patterns:
         return list(names)
     return [
@@ -169,7 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_report(report, verbose=options.verbose)
         print_missing(report)
         elapsed = time.monotonic() - started
-        print(f"\n{family}, {options.mode}: {len(report.passed)} of {report.total} pass ({elapsed:.0f} s)")
+        print(
+            f"\n{family}, {options.mode}: {len(report.passed)} of {report.total} pass "
+            f"({elapsed:.0f} s)"
+        )
         broken = sorted(listed & report.failed.keys())
         if options.update:
             kept = (listed - report.failed.keys()) | set(report.passed)
