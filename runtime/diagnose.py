@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import DeviceError
 from .manifest import Argument, Constant, Manifest, SymbolSpec, TensorSpec
-from .tensors import as_array, matches
+from .tensors import as_array, is_torch, matches
 
 
 def describe(value: object) -> str:
@@ -19,7 +19,8 @@ def describe(value: object) -> str:
         return str(error)
     if array is not None:
         order = " in foreign byte order" if not array.dtype.isnative else ""
-        return f"{array.dtype.name}[{', '.join(map(str, array.shape))}]{order}"
+        dtype = str(getattr(value, "dtype", "")).removeprefix("torch.") if is_torch(value) else ""
+        return f"{dtype or array.dtype.name}[{', '.join(map(str, array.shape))}]{order}"
     if value is None:
         return "None"
     if isinstance(value, (bool, int, float, complex, str)):

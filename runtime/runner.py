@@ -12,12 +12,13 @@ from . import abi
 from ._abi_cdef import ffi
 from .callspec import CallSpec, flatten_tree
 from .device import check_device
-from .diagnose import describe, equals_constant, find_problems, is_number
+from .diagnose import equals_constant, find_problems, is_number
 from .errors import ArtefactError, DeviceError, InputMismatchError, ProgramError
 from .instance import Instance, last_error
 from .library import CData, open_library
 from .manifest import Manifest, TensorSpec
 from .plan import Key, Plan
+from .results import Target, find_targets
 from .tensors import (
     Array,
     Give,
@@ -172,7 +173,7 @@ class Runner(Instance):
         values, written_back = self._stage_inputs(leaves)
         key = tuple([value.shape if isinstance(value, np.ndarray) else value for value in values])
         plan = self._take_plan(key, values, leaves)
-        targets = self._out_targets(out, plan)
+        targets = self._out_targets(out, plan) if out is not None else []
         self._bind_inputs(plan, values)
         arrays = self._provide_outputs(plan, targets)
         status = self._run(self._handle, plan.call)
@@ -265,20 +266,16 @@ class Runner(Instance):
                 number[0] = value
         plan.clear_data_dependent(self.manifest)
 
-    def _provide_outputs(self, plan: Plan, targets: Mapping[int, Array]) -> list[Array | None]:
+    def _provide_outputs(self, plan: Plan, targets: Sequence[Target]) -> list[Array | None]:
         """Memory for the outputs: the caller's where it can be written directly, else new."""
+        writable = {target.output: target.array for target in targets if target.is_direct}
         arrays: list[Array | None] = [None] * len(plan.outputs)
         provided = iter(plan.arrays)
         for i, read in enumerate(plan.reads):
             if read is not None:
                 continue
             tensor, shape, dtype = next(provided)
-            target = targets.get(i)
-            array = (
-                target
-                if target is not None and target.flags.carray and target.dtype == dtype
-                else None
-            )
+            array = writable.get(i)
             if array is None:
                 array = _empty(shape, dtype)
             tensor.data = _from_buffer(array)
@@ -287,68 +284,33 @@ class Runner(Instance):
 
     # ---- results ----
 
-    def _out_leaves(self, out: object) -> Sequence[object]:
-        if out is None:
-            return [None] * len(self.manifest.results)
-        return flatten_tree(self._spec.out_tree, out, "out")
-
-    def _out_targets(self, out: object, plan: Plan) -> dict[int, Array]:
-        """Output number -> the caller's array that takes it. Raises InputMismatchError."""
-        targets: dict[int, Array] = {}
-        problems = []
-        for result, leaf, path in zip(
-            self.manifest.results, self._out_leaves(out), self._spec.result_paths, strict=True
-        ):
-            if leaf is None or result.kind != "output":
-                continue
-            spec = self.manifest.outputs[result.index]
-            shape = plan.shapes[result.index]
-            array = as_array(leaf) if spec.kind == "tensor" else None
-            if array is None or not matches(array, spec.dtype) or not _fits(array.shape, shape):
-                expected = (
-                    f"{spec.dtype}[{', '.join(map(str, shape))}]"
-                    if spec.kind == "tensor"
-                    else "None"
-                )
-                problems.append(
-                    f"out{path.removeprefix('result')}: expected {expected}, got {describe(leaf)}"
-                )
-            elif not array.flags.writeable:
-                problems.append(
-                    f"out{path.removeprefix('result')}: expected a writable array, "
-                    "got a read-only one"
-                )
-            else:
-                targets[result.index] = as_storage(array, spec.dtype)
-        if problems:
-            raise InputMismatchError("\n".join(problems))
-        return targets
+    def _out_targets(self, out: object, plan: Plan) -> list[Target]:
+        spec = self._spec
+        return find_targets(
+            self.manifest, spec.result_paths, flatten_tree(spec.out_tree, out, "out"), plan.shapes
+        )
 
     def _result_leaves(
         self,
         values: Sequence[object],
         leaves: Sequence[object],
         give: Give,
-        targets: Mapping[int, Array],
+        targets: Sequence[Target],
     ) -> list[object]:
-        given: list[object] = []
-        for spec, value, i in zip(self.manifest.outputs, values, range(len(values)), strict=True):
-            target = targets.get(i)
-            if target is not None and target is not value:
-                if target.shape != value.shape:  # type: ignore[attr-defined]
-                    raise InputMismatchError(
-                        f"out: expected {describe(value)}, got {describe(target)}"
-                    )
-                target[...] = value
-                value = target
-            given.append(give(value, spec.dtype) if isinstance(value, np.ndarray) else value)
-        if self._results_are_outputs:
+        given = [
+            give(value, spec.dtype) if isinstance(value, np.ndarray) else value
+            for spec, value in zip(self.manifest.outputs, values, strict=True)
+        ]
+        if self._results_are_outputs and not targets:
             return given
         sources: Mapping[str, Sequence[object]] = {"output": given, "argument": leaves}
-        return [
+        results = [
             result.value if result.kind == "constant" else sources[result.kind][result.index]
             for result in self.manifest.results
         ]
+        for target in targets:
+            results[target.position] = target.receive(values[target.output])
+        return results
 
     # ---- refusals ----
 
@@ -402,10 +364,3 @@ def _unpickle(path: str, digest: str, device: str, threads: int | None, check: b
             f"{path} is not the artefact that was pickled: expected digest {digest}, got another"
         )
     return runner
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Sizes of -1 are not known yet."""
-    return len(shape) == len(expected) and all(
-        e in (-1, s) for s, e in zip(shape, expected, strict=True)
-    )

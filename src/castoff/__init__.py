@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from .compiler.errors import CompileError as CompileError
     from .compiler.exported.program import ExportedProgram as ExportedProgram
     from .compiler.options import CompileOptions as CompileOptions
-    from .runtime.callspec import register_dataclass as register_dataclass
-    from .runtime.callspec import register_namedtuple as register_namedtuple
-    from .runtime.callspec import register_pytree_node as register_pytree_node
     from .runtime.errors import ArtefactError as ArtefactError
     from .runtime.errors import CastoffError as CastoffError
     from .runtime.errors import InputMismatchError as InputMismatchError
@@ -26,6 +23,9 @@ if TYPE_CHECKING:
     from .runtime.manifest import read_manifest as read_manifest
     from .runtime.runner import Runner as Runner
     from .runtime.runner import aot_load as aot_load
+    from .runtime.treespec import register_dataclass as register_dataclass
+    from .runtime.treespec import register_namedtuple as register_namedtuple
+    from .runtime.treespec import register_pytree_node as register_pytree_node
 
 __version__ = "0.1.0"
 
@@ -48,9 +48,9 @@ _HOMES = {
     "load": ".compiler.api",
     "read_manifest": ".runtime.manifest",
     "register_custom_op": ".compiler.api",
-    "register_dataclass": ".runtime.callspec",
-    "register_namedtuple": ".runtime.callspec",
-    "register_pytree_node": ".runtime.callspec",
+    "register_dataclass": ".runtime.treespec",
+    "register_namedtuple": ".runtime.treespec",
+    "register_pytree_node": ".runtime.treespec",
     "save": ".compiler.api",
 }
 

@@ -117,6 +117,9 @@ def test_torch_tensors_give_torch_tensors(affine: Path) -> None:
     x, y = sample(2)
     result = aot_load(affine)(torch.from_numpy(x), torch.from_numpy(y))
     assert isinstance(result, torch.Tensor)
+    out = torch.empty(2, 4)
+    assert aot_load(affine)(torch.from_numpy(x), y, out=out) is out
+    assert torch.equal(out, result)
     np.testing.assert_array_equal(result.numpy(), expected(x, y))
 
 
@@ -157,6 +160,29 @@ def test_out_of_another_shape_or_dtype_is_refused(affine: Path) -> None:
     read_only.flags.writeable = False
     with pytest.raises(InputMismatchError, match="read-only"):
         run(x, y, out=read_only)
+
+
+def test_out_of_a_tree_takes_what_is_given_and_leaves_the_rest(state: Path) -> None:
+    run = aot_load(state)
+    data, counter, found, again = (
+        np.arange(-1, 3),
+        np.array(0),
+        np.zeros(2, np.int64),
+        np.zeros(2, np.int64),
+    )
+    out = dict.fromkeys(["half", "data", "note"]) | {
+        "counter": counter,
+        "found": found,
+        "again": again,
+    }
+    result = run(data, "relu", k=0, note=None, out=out)
+    assert result["counter"] is counter
+    assert counter == 42
+    assert (result["found"] is found, result["again"] is again) == (True, True)
+    np.testing.assert_array_equal([found, again], [[1, 2], [1, 2]])
+    assert (result["half"], result["note"], result["data"] is data) == (2, 0.5, True)
+    with pytest.raises(InputMismatchError, match=r"out: expected int64\[2\], got int64\[3\]"):
+        run(data, "relu", k=0, note=None, out={**out, "found": np.zeros(3, np.int64)})
 
 
 # ---- refusals ----

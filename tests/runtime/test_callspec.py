@@ -12,15 +12,14 @@ from handmade import LEAF, container, positional, treespec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from castoff.runtime.callspec import (
-    CallSpec,
-    flatten_tree,
+from castoff.runtime.callspec import CallSpec, flatten_tree
+from castoff.runtime.errors import CallSpecError, InputMismatchError
+from castoff.runtime.treespec import (
     parse_treespec,
     register_dataclass,
     register_namedtuple,
     register_pytree_node,
 )
-from castoff.runtime.errors import CallSpecError, InputMismatchError
 
 
 class Point(typing.NamedTuple):
