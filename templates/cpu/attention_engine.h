@@ -114,15 +114,15 @@ static CASTOFF_UNUSED void A(fold)(float *scores, const float *mask, int64_t key
         for (; i < keys; i++) most[0] = castoff_max_f32(castoff_load_f32(scores + i * width + c), most[0]);
         const castoff_vf32 peak = castoff_max_f32(castoff_max_f32(most[0], most[1]), castoff_max_f32(most[2], most[3]));
         const castoff_vf32 base = (castoff_vf32)((castoff_vi32)peak & ~(castoff_vi32)(peak == lowest));
-        const castoff_vf32 shrink = castoff_exp_f32(castoff_load_f32(top + c) - base);
+        const castoff_vf32 shrink = castoff_exp_vf32(castoff_load_f32(top + c) - base);
         for (i = 0; i + 4 <= keys; i += 4)
             CASTOFF_UNROLL for (int u = 0; u < 4; u++) {
-                const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(scores + (i + u) * width + c) - base);
+                const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(scores + (i + u) * width + c) - base);
                 castoff_store_f32(scores + (i + u) * width + c, weight);
                 sum[u] += weight;
             }
         for (; i < keys; i++) {
-            const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(scores + i * width + c) - base);
+            const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(scores + i * width + c) - base);
             castoff_store_f32(scores + i * width + c, weight);
             sum[0] += weight;
         }
@@ -239,11 +239,11 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             for (int i = 0; i < CASTOFF_VF32_LANES; i++) peak = peaks[i] > peak ? peaks[i] : peak;
             const castoff_vf32 base = castoff_splat_f32(peak == -__builtin_inff() ? 0 : peak);
             for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) {
-                const castoff_vf32 weight = castoff_exp_f32(castoff_load_f32(line + i) - base);
+                const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(line + i) - base);
                 castoff_store_f32(line + i, weight);
                 sum += weight;
             }
-            const float shrink = castoff_exp_f32(castoff_splat_f32(top[c]) - base)[0];
+            const float shrink = castoff_exp_vf32(castoff_splat_f32(top[c]) - base)[0];
             top[c] = peak;
             total[c] = total[c] * shrink + castoff_sum_f32(sum);
             for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;

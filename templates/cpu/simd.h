@@ -124,7 +124,7 @@ CASTOFF_INLINE castoff_vf32 castoff_max_f32(castoff_vf32 a, castoff_vf32 b) {
 
 /* e^x for x <= 88 within 2 ulp; 0 below -87.3 (no subnormals); NaN stays. Cody-Waite reduction by ln 2, then a polynomial
  * on [-ln 2 / 2, ln 2 / 2]. */
-CASTOFF_INLINE castoff_vf32 castoff_exp_f32(castoff_vf32 x) {
+CASTOFF_INLINE castoff_vf32 castoff_exp_vf32(castoff_vf32 x) {
     const castoff_vf32 magic = castoff_splat_f32(12582912.0f);
     const castoff_vf32 rounded = castoff_fma_f32(x, castoff_splat_f32(0x1.715476p0f), magic);
     const castoff_vf32 n = rounded - magic;
