@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.callspec import parse_treespec
+from ...runtime.treespec import parse_treespec
 from ..errors import CompileError, UnsupportedOperatorError
 from ..exported.program import ExportedProgram
 from ..exported.symbols import parse_guards

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...runtime.callspec import TreeNode
+from ...runtime.treespec import TreeNode
 from ..exported.symbols import ExprTree
 from ..ir.graph import Guard
 from .symbols import SymbolTable, UnknownExpressionError

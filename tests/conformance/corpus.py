@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from castoff.runtime import callspec
+from castoff.runtime import treespec
 
 FAMILIES = ("ops", "models", "structure")
 _RAW_DTYPES = (
@@ -50,8 +50,8 @@ class Box:
 
 def register_containers() -> None:
     """Make the corpus's own containers known to call specs."""
-    callspec.register_namedtuple(Point, serialized_type_name="corpus.Point")
-    callspec.register_dataclass(Box, serialized_type_name="corpus.Box")
+    treespec.register_namedtuple(Point, serialized_type_name="corpus.Point")
+    treespec.register_dataclass(Box, serialized_type_name="corpus.Box")
 
 
 _CONTAINERS: Mapping[str, type] = {"Point": Point, "Box": Box}

@@ -1,8 +1,8 @@
-"""Higher-order operators: wrappers are inlined, control flow becomes primitives with subgraphs."""
+"""Branches and loops as primitives with subgraphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,96 +14,10 @@ from ..ir.shapes import Dim, Symbol
 from ..ops.base import OperatorError, WeakScalar
 from ..ops.control_flow import Branch, ScanLoop, WhileLoop
 from ..ops.symbols import ReadSymbol
-from .arguments import Argued, OperatorName, as_value, decode
-from .autocast import Autocast
+from .arguments import Argued, as_value
 from .functionalize import ImportBuilder, TensorRef, fresh
+from .inline import HigherOrder, ImportNodes, flat, inline, subgraph_result
 from .scope import Scope
-
-ImportNodes = Callable[[Scope], None]
-HigherOrder = Callable[[Scope, Sequence[Argued], ImportNodes, schema.Node], Any]
-
-
-# --------------------------------------------------------------------------------------- wrappers
-
-
-def _inline(
-    scope: Scope,
-    graph: Argued,
-    operands: Sequence[Argued],
-    import_nodes: ImportNodes,
-    autocast: Autocast | None,
-) -> list[Any]:
-    """The results of a subgraph whose nodes are added in place."""
-    assert isinstance(graph, schema.Graph), "wrappers hold a graph"
-    inner = scope.inlined(graph, autocast)
-    _bind_operands(inner, operands)
-    origin = scope.builder.origin
-    import_nodes(inner)
-    scope.builder.origin = origin
-    return [_result(inner, argument) for argument in graph.outputs]
-
-
-def _bind_operands(inner: Scope, operands: Sequence[Argued]) -> None:
-    for argument, operand in zip(inner.graph.inputs, _flat(operands), strict=True):
-        match argument:
-            case schema.AsTensor(name):
-                assert isinstance(operand, TensorRef), f"{name} is a tensor"
-                inner.rebind_tensor(name, operand)
-            case (
-                schema.AsSymInt(str(name))
-                | schema.AsSymFloat(str(name))
-                | schema.AsSymBool(str(name))
-            ):
-                inner.bind_scalar(name, operand)  # type: ignore[arg-type]
-
-
-def _result(inner: Scope, argument: schema.Argument) -> Any:
-    return decode(argument, inner)
-
-
-def _flat(operands: Sequence[Argued]) -> list[Argued]:
-    flat: list[Argued] = []
-    for operand in operands:
-        flat.extend(_flat(operand) if isinstance(operand, list) else [operand])
-    return flat
-
-
-def _set_grad_enabled(
-    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
-) -> Any:
-    return _inline(scope, args[1], args[2:], import_nodes, scope.autocast)
-
-
-def _with_autocast(
-    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
-) -> Any:
-    device, dtype, enabled, _, graph, *operands = args
-    autocast: Autocast | None = None
-    if enabled and device == "cpu":
-        autocast = Autocast(dtype if isinstance(dtype, DType) else DType.BFLOAT16)
-    return _inline(scope, graph, operands, import_nodes, autocast)
-
-
-def _wrapped(
-    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
-) -> Any:
-    """Wrappers of one graph: the graph is among the first arguments, strings and settings are
-    passed over."""
-    for position, argument in enumerate(args):
-        if isinstance(argument, schema.Graph):
-            operands = [arg for arg in _flat(args[position + 1 :]) if not isinstance(arg, str)]
-            return _inline(scope, argument, operands, import_nodes, scope.autocast)
-    raise OperatorError("a wrapper without a graph")
-
-
-def _auto_functionalized(
-    scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
-) -> Any:
-    name = args[0].target if isinstance(args[0], OperatorName) else str(args[0])
-    raise OperatorError(f"the custom operator {name} changes its arguments")
-
-
-# ----------------------------------------------------------------------------------- control flow
 
 
 @dataclass(slots=True)
@@ -121,7 +35,7 @@ class Subgraph:
         )
 
 
-def _import_subgraph(
+def import_subgraph(
     outer: Scope, graph: Argued, operands: Sequence[Argued], import_nodes: ImportNodes,
     *, slices: range = range(0), carried: range = range(0),
 ) -> Subgraph:  # fmt: skip
@@ -164,7 +78,7 @@ def _import_subgraph(
                     scope.bind_scalar(name, operand)  # type: ignore[arg-type]
     import_nodes(scope)
     for argument in graph.outputs:
-        result = _result(scope, argument)
+        result = subgraph_result(scope, argument)
         subgraph.outputs.append(
             result.read(builder) if isinstance(result, TensorRef) else as_value(result, builder)
         )
@@ -230,17 +144,17 @@ def _cond(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
     predicate, then_graph, else_graph, *rest = args
-    operands = _flat(rest)
+    operands = flat(rest)
     b = scope.builder
     if isinstance(predicate, TensorRef):
         condition = b.cast(b.reshape(predicate.read(b), ()), DType.BOOL)
     elif isinstance(predicate, (bool, int)):
         chosen = then_graph if predicate else else_graph
-        return _inline(scope, chosen, operands, import_nodes, scope.autocast)
+        return inline(scope, chosen, operands, import_nodes, scope.autocast)
     else:
         condition = as_value(predicate, b)  # type: ignore[arg-type]
-    then = _import_subgraph(scope, then_graph, operands, import_nodes)
-    otherwise = _import_subgraph(scope, else_graph, operands, import_nodes)
+    then = import_subgraph(scope, then_graph, operands, import_nodes)
+    otherwise = import_subgraph(scope, else_graph, operands, import_nodes)
     constants, (then_inputs, else_inputs) = _lifted_constants(scope, (then, otherwise))
     op = Branch(
         then.finish(f"{b.name_hint}_then", then_inputs),
@@ -253,11 +167,11 @@ def _while_loop(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
     condition_graph, body_graph, state, *rest = args
-    carried_operands = _flat([state])
-    operands = [*carried_operands, *_flat(rest)]
+    carried_operands = flat([state])
+    operands = [*carried_operands, *flat(rest)]
     carried = range(len(carried_operands))
-    condition = _import_subgraph(scope, condition_graph, operands, import_nodes, carried=carried)
-    body = _import_subgraph(scope, body_graph, operands, import_nodes, carried=carried)
+    condition = import_subgraph(scope, condition_graph, operands, import_nodes, carried=carried)
+    body = import_subgraph(scope, body_graph, operands, import_nodes, carried=carried)
     (test,) = condition.outputs
     condition.outputs = [
         condition.scope.builder.cast(condition.scope.builder.reshape(test, ()), DType.BOOL)
@@ -272,7 +186,7 @@ def _while_loop(
     return list(b.emit(op, *_operand_values(scope, operands, carried), *constants))
 
 
-def _scan_loop(
+def scan_loop(
     scope: Scope, body: Subgraph, carried: int, scanned: int, length: Dim, operands: Sequence[Value]
 ) -> list[Value]:
     constants, (inputs,) = _lifted_constants(scope, (body,))
@@ -290,27 +204,27 @@ def _length(scope: Scope, scanned: Sequence[Argued]) -> Dim:
 
 def _map(scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node) -> Any:
     graph, scanned_argument, *rest = args
-    scanned = _flat([scanned_argument])
-    operands = [*scanned, *_flat(rest)]
+    scanned = flat([scanned_argument])
+    operands = [*scanned, *flat(rest)]
     slices = range(len(scanned))
-    body = _import_subgraph(scope, graph, operands, import_nodes, slices=slices)
+    body = import_subgraph(scope, graph, operands, import_nodes, slices=slices)
     values = _operand_values(scope, operands)
-    return _scan_loop(scope, body, 0, len(scanned), _length(scope, scanned), values)
+    return scan_loop(scope, body, 0, len(scanned), _length(scope, scanned), values)
 
 
 def _scan(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
     graph, state, scanned_argument, *rest = args
-    init, scanned = _flat([state]), _flat([scanned_argument])
-    operands = [*init, *scanned, *_flat(rest)]
+    init, scanned = flat([state]), flat([scanned_argument])
+    operands = [*init, *scanned, *flat(rest)]
     slices = range(len(init), len(init) + len(scanned))
-    body = _import_subgraph(
+    body = import_subgraph(
         scope, graph, operands, import_nodes, slices=slices, carried=range(len(init))
     )
     values = _operand_values(scope, operands, range(len(init)))
     length = _length(scope, scanned)
-    return _scan_loop(scope, body, len(init), len(scanned), length, values)
+    return scan_loop(scope, body, len(init), len(scanned), length, values)
 
 
 def _associative_scan(
@@ -319,7 +233,7 @@ def _associative_scan(
     """A scan whose state starts with the first elements: `y[0] = x[0]`, `y[i] = combine(y[i-1],
     x[i])`."""
     graph, scanned_argument, *rest = args
-    scanned, unchanged = _flat([scanned_argument]), _flat(rest)
+    scanned, unchanged = flat([scanned_argument]), flat(rest)
     b = scope.builder
     tensors = [ref.read(b) for ref in scanned if isinstance(ref, TensorRef)]
     assert isinstance(graph, schema.Graph), "associative_scan holds a graph"
@@ -333,11 +247,11 @@ def _associative_scan(
         following.append(fresh(tail if is_sliced else b.unsqueeze(tail, 1)))
     operands = [*first, *following, *unchanged]
     slices = range(len(first), 2 * len(first))
-    body = _import_subgraph(scope, graph, operands, import_nodes, slices=slices)
+    body = import_subgraph(scope, graph, operands, import_nodes, slices=slices)
     count = len(body.outputs)
     body.outputs = [*body.outputs, *body.outputs]
     values = _operand_values(scope, operands)
-    results = _scan_loop(scope, body, count, count, _length(scope, following), values)
+    results = scan_loop(scope, body, count, count, _length(scope, following), values)
     stacked: list[Value] = []
     for start_ref, tail in zip(first, results[count:], strict=False):
         assert isinstance(start_ref, TensorRef), "states are tensors"
@@ -356,110 +270,12 @@ def _expects_rank(scope: Scope, graph: schema.Graph) -> int | None:
     return None if meta is None else len(meta.sizes)
 
 
-# ------------------------------------------------------------------------------------------- vmap
-
-
-def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: ImportNodes) -> None:
-    """A region under vmap: its nodes, which see one slice each, run for every position of the
-    batch.
-
-    `_add_batch_dim(x, in_dim, level)` opens the region for a tensor, `_remove_batch_dim(y, level,
-    size, out_dim)` takes a result out of it.
-    """
-    b = scope.builder
-    entering = [node for node in region if _is_predispatch(node, "_add_batch_dim")]
-    leaving = [node for node in region if _is_predispatch(node, "_remove_batch_dim")]
-    level = _vmap_level(entering, leaving)
-    entering = [node for node in entering if _argument(node, 2) == level]
-    leaving = [node for node in leaving if _argument(node, 1) == level]
-    edges = {id(node) for node in (*entering, *leaving)}
-    rest = tuple(node for node in region if id(node) not in edges)
-    graph = schema.Graph(
-        (), (), rest, scope.graph.tensor_values, scope.graph.sym_int_values,
-        scope.graph.sym_bool_values, False, scope.graph.custom_obj_values,
-        scope.graph.sym_float_values,
-    )  # fmt: skip
-    inner = Scope(
-        scope.context, ImportBuilder(scope.context.names), graph, scope.autocast, outer=scope
-    )
-    batched: list[Value] = []
-    body = Subgraph(inner, [])
-    for node in entering:
-        x = decode(node.inputs[0].arg, scope)
-        in_dim = _argument(node, 1)
-        assert isinstance(x, TensorRef) and isinstance(in_dim, int), "vmap splits tensors"
-        value = x.read(b)
-        order = [in_dim % value.rank, *(a for a in range(value.rank) if a != in_dim % value.rank)]
-        batched.append(b.permute(value, order))
-        slice_type = TensorType(value.dtype, batched[-1].shape[1:])
-        (output,) = node.outputs
-        assert isinstance(output, schema.AsTensor), "vmap gives tensors"
-        element = Value(inner.builder.unique_name(output.name), slice_type)
-        inner.rebind_tensor(output.name, fresh(element))
-        body.inputs.append(element)
-    origin, hint = b.origin, b.name_hint
-    import_nodes(inner)
-    for node in leaving:
-        result = decode(node.inputs[0].arg, inner)
-        assert isinstance(result, TensorRef), "vmap gives tensors"
-        body.outputs.append(result.read(inner.builder))
-    b.origin, b.name_hint = origin, hint or "vmap"
-    if not batched:
-        raise OperatorError("vmap over no tensor")
-    captured = [source.read(b) for source, _ in inner.captured.values()]
-    body.inputs.extend(value for _, value in inner.captured.values())
-    length = batched[0].shape[0]
-    stacked = _scan_loop(scope, body, 0, len(batched), length, [*batched, *captured])
-    for node, value in zip(leaving, stacked, strict=False):
-        out_dim = _argument(node, 3)
-        assert isinstance(out_dim, int), "dimensions are plain integers"
-        order = list(range(1, value.rank))
-        order.insert(out_dim % value.rank, 0)
-        (output,) = node.outputs
-        assert isinstance(output, schema.AsTensor), "vmap gives tensors"
-        scope.bind_tensor(output.name, fresh(b.permute(value, order)))
-
-
-def _is_predispatch(node: schema.Node, name: str) -> bool:
-    return node.target.endswith(f"_functorch.predispatch.{name}")
-
-
-def _argument(node: schema.Node, position: int) -> object:
-    argument = node.inputs[position].arg
-    return argument.value if isinstance(argument, (schema.AsInt, schema.AsSymInt)) else None
-
-
-def _vmap_level(entering: Sequence[schema.Node], leaving: Sequence[schema.Node]) -> object:
-    """The level of the outermost vmap of a region."""
-    levels = [_argument(node, 2) for node in entering] + [_argument(node, 1) for node in leaving]
-    return min((level for level in levels if isinstance(level, int)), default=1)
-
-
-_HIGHER_ORDER: dict[str, HigherOrder] = {
+CONTROL_FLOW: Mapping[str, HigherOrder] = {
     "cond": _cond,
     "while_loop": _while_loop,
     "map_impl": _map,
     "map": _map,
     "scan": _scan,
     "associative_scan": _associative_scan,
-    "wrap_with_set_grad_enabled": _set_grad_enabled,
-    "wrap_with_autocast": _with_autocast,
-    "run_const_graph": _wrapped,
-    "wrap": _wrapped,
-    "invoke_subgraph": _wrapped,
-    "tag_activation_checkpoint": _wrapped,
-    "wrap_activation_checkpoint": _wrapped,
-    "strict_mode": _wrapped,
-    "hints_wrapper": _wrapped,
-    "auto_functionalized": _auto_functionalized,
-    "auto_functionalized_v2": _auto_functionalized,
 }
-
-
-def find_higher_order(target: str) -> HigherOrder | None:
-    """How a higher-order operator is imported, if it is one that is known."""
-    prefix, _, name = target.rpartition(".")
-    return _HIGHER_ORDER.get(name) if prefix.endswith("higher_order") else None
-
-
-__all__ = ["HigherOrder", "find_higher_order", "import_vmap"]
+"""Higher-order operators that become primitives with subgraphs."""
