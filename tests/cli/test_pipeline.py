@@ -1,0 +1,81 @@
+"""The command line on a real program: compile, run, bench, verify, and stopping at every stage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from castoff.compiler import cli
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
+PROGRAM = str(DIGITS / "digits.pt2")
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> str:
+    output = str(tmp_path_factory.mktemp("cli") / "digits.so")
+    assert cli.main(["compile", PROGRAM, "-o", output, "--no-progress"]) == 0
+    return output
+
+
+def test_run_writes_the_results(
+    artefact: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load(DIGITS / "test_images.npz") as stored:
+        images, logits = stored["images"][:5], stored["logits"][:5]
+    np.save(tmp_path / "x.npy", images)
+    arguments = [f"images=@{tmp_path / 'x.npy'}", "-o", str(tmp_path / "y.npz"), "--json"]
+    assert cli.main(["run", artefact, *arguments]) == 0
+    shown = json.loads(capsys.readouterr().out)["results"]
+    assert [tuple(result["shape"]) for result in shown] == [(5, 10)]
+    with np.load(tmp_path / "y.npz") as results:
+        np.testing.assert_allclose(results[shown[0]["path"]], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_run_refuses_a_wrong_shape_by_name(
+    artefact: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", artefact, "images:2x1x9x8"]) == cli.BAD_CALL
+    assert "args[0]: expected float32[" in capsys.readouterr().err
+
+
+def test_bench_gives_median_and_quartiles(
+    artefact: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", artefact, "images:3x1x8x8", "--seconds", "0.05", "--json"]) == 0
+    timing = json.loads(capsys.readouterr().out)
+    assert 0 < timing["first_quartile_us"] <= timing["median_us"] <= timing["third_quartile_us"]
+
+
+def test_inspect_names_inputs_and_levels(artefact: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["inspect", artefact]) == 0
+    printed = capsys.readouterr().out
+    assert "images: float32[" in printed
+    assert "x86-64" in printed or "generic" in printed
+
+
+def test_verify_holds_the_answers_against_the_reference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["verify", PROGRAM, "--json", "--no-progress"]) == 0
+    assert json.loads(capsys.readouterr().out)["is_equal"] is True
+
+
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [("program", "torch.ops.aten.conv2d.default("), ("ir", "graph "), ("kernel", "LoopKernel")],
+)
+def test_emit_shows_a_stage(stage: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compile", PROGRAM, "--emit", stage, "--no-progress"]) == 0
+    assert text in capsys.readouterr().out
+
+
+def test_emitted_sources_build_the_same_file_by_hand(artefact: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "digits")
+    assert cli.main(["compile", PROGRAM, "--emit", "c", "-o", folder, "--no-progress"]) == 0
+    subprocess.run(["sh", f"{folder}/build.sh", str(tmp_path / "hand.so")], check=True)
+    assert (tmp_path / "hand.so").read_bytes() == Path(artefact).read_bytes()
