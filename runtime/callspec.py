@@ -18,6 +18,8 @@ from .treespec import (
     unknown_container,
 )
 
+__all__ = ["CallSpec", "TreeNode", "flatten_tree", "parse_treespec"]
+
 Flatten = Callable[[tuple[object, ...], Mapping[str, object]], Sequence[object]]
 Unflatten = Callable[[Sequence[object]], object]
 

@@ -130,7 +130,7 @@ class Runner(Instance):
 
     # ---- the call ----
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         out = kwargs.pop("out", None) if kwargs and self._takes_out else None
         leaves = self._flatten(args, kwargs)
         if self._is_plain and out is None:

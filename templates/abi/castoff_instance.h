@@ -20,6 +20,11 @@ typedef struct castoff_constants {
   const void **pointers;
 } castoff_constants;
 
+/* Addresses [begin, end) that a run writes to on behalf of its caller. */
+typedef struct castoff_range {
+  uintptr_t begin, end;
+} castoff_range;
+
 typedef struct castoff_block {
   void *memory;
   size_t size_bytes;
@@ -39,6 +44,7 @@ typedef struct castoff_run_context {
   void **outputs;
   unsigned char *output_owned; /* [i]: the ABI layer allocated output i in this run */
   int64_t **output_shapes;
+  castoff_range *written; /* one per output, then one per input; empty where nothing of the caller's is written */
   castoff_input_view *views;
   int64_t *symbols;
 

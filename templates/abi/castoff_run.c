@@ -19,6 +19,7 @@ static void free_context(castoff_run_context *context) {
   free(context->outputs);
   free(context->output_owned);
   free(context->output_shapes);
+  free(context->written);
   free(context->views);
   free(context->symbols);
   free(context);
@@ -50,10 +51,11 @@ static castoff_run_context *new_context(const castoff_program *program) {
   context->outputs = zeroed(program->n_outputs, sizeof(void *));
   context->output_owned = zeroed(program->n_outputs, 1);
   context->output_shapes = allocate_shapes(program);
+  context->written = zeroed((int64_t)program->n_outputs + program->n_inputs, sizeof(castoff_range));
   context->views = zeroed(program->n_inputs, sizeof(castoff_input_view));
   context->symbols = zeroed(program->n_symbols, sizeof(int64_t));
-  if (context->inputs && context->outputs && context->output_owned && context->output_shapes && context->views &&
-      context->symbols)
+  if (context->inputs && context->outputs && context->output_owned && context->output_shapes && context->written &&
+      context->views && context->symbols)
     return context;
   free_context(context);
   return NULL;
@@ -274,29 +276,37 @@ static castoff_status settle_outputs(castoff_run_context *context, castoff_statu
 
 /* ---- inputs ---- */
 
-static int overlaps(const DLTensor *a, const DLTensor *b) {
-  uintptr_t a_begin, a_end, b_begin, b_end;
-  castoff_extent(a, &a_begin, &a_end);
-  castoff_extent(b, &b_begin, &b_end);
-  return a_begin < b_end && b_begin < a_end;
-}
-
-/* Whether the program may write to memory of this input while it still reads it. */
-static int is_written_elsewhere(const castoff_run_context *context, int input) {
+/* Where the program writes to memory that the caller can also reach through an input. */
+static void note_written(castoff_run_context *context) {
   const castoff_program *program = context->program;
   const castoff_call *call = context->call;
-  for (int i = 0; i < program->n_outputs; i++)
-    if (call->outputs[i]->data && !context->output_owned[i] && overlaps(call->inputs[input], call->outputs[i]))
-      return 1;
-  for (int i = 0; i < program->n_inputs; i++)
-    if (i != input && program->inputs[i].flags & CASTOFF_MUTATED && overlaps(call->inputs[input], call->inputs[i]))
-      return 1;
+  castoff_range *range = context->written;
+  for (int i = 0; i < program->n_outputs; i++, range++) {
+    range->begin = range->end = 0;
+    if (call->outputs[i]->data && !context->output_owned[i])
+      castoff_extent(call->outputs[i], &range->begin, &range->end);
+  }
+  for (int i = 0; i < program->n_inputs; i++, range++) {
+    range->begin = range->end = 0;
+    if (program->inputs[i].flags & CASTOFF_MUTATED) castoff_extent(call->inputs[i], &range->begin, &range->end);
+  }
+}
+
+static int is_written_elsewhere(const castoff_run_context *context, int input) {
+  const castoff_program *program = context->program;
+  uintptr_t begin, end;
+  castoff_extent(context->call->inputs[input], &begin, &end);
+  for (int i = 0; i < program->n_outputs + program->n_inputs; i++) {
+    const castoff_range *range = &context->written[i];
+    if (begin < range->end && range->begin < end && i != program->n_outputs + input) return 1;
+  }
   return 0;
 }
 
 static castoff_status prepare_inputs(castoff_run_context *context) {
   const castoff_program *program = context->program;
   DLTensor *const *inputs = context->call->inputs;
+  note_written(context);
   for (int i = 0; i < program->n_inputs; i++) {
     context->inputs[i] = castoff_tensor_data(inputs[i]);
     if (castoff_is_contiguous(inputs[i]) && castoff_is_aligned(inputs[i]) && !is_written_elsewhere(context, i)) continue;
