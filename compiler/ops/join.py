@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir import shapes
+from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
 from .base import Builder, OperatorError, normalize_axis, target
+from .gathering import AdvancedIndex
+from .search import search
 from .shape import at_least
 
 
@@ -194,6 +197,45 @@ def repeat_interleave(
     shape = (*self.shape[: axis + 1], repeats, *self.shape[axis + 1 :])
     wide = b.expand(b.unsqueeze(self, axis + 1), shape)
     return b.reshape(wide, (*self.shape[:axis], self.shape[axis] * repeats, *self.shape[axis + 1 :]))
+
+
+def _repeated_positions(b: Builder, repeats: Value, output_size: Dim | None) -> Value:
+    """Position i `repeats[i]` times in a row, for all i."""
+    ends: Value = b.call("aten.cumsum.default", b.cast(repeats, DType.INT64), 0)
+    if repeats.shape[0] == 0:
+        return b.full((0,), 0, DType.INT64)
+    total = output_size
+    if total is None:
+        total = b.read_symbol(b.select(ends, 0, repeats.shape[0] - 1), 0)
+    return search(b, ends, b.iota(total), right=True)
+
+
+@target("aten.repeat_interleave.Tensor")
+def repeat_interleave_positions(
+    b: Builder, repeats: Value, *, output_size: Dim | None = None
+) -> Value:
+    """Position i as often as element i of `repeats` says."""
+    return _repeated_positions(b, repeats, output_size)
+
+
+@target("aten.repeat_interleave.self_Tensor")
+def repeat_interleave_tensor(
+    b: Builder,
+    self: Value,
+    repeats: Value,
+    dim: int | None = None,
+    *,
+    output_size: Dim | None = None,
+) -> Value:
+    """Every element along a dimension as often as `repeats` says, in a row."""
+    if dim is None:
+        self, dim = b.call("aten.ravel.default", self), 0
+    axis = normalize_axis(dim, self.rank)
+    x = b.reshape(self, (1,)) if self.rank == 0 else self
+    if repeats.rank == 0 or repeats.shape[0] == 1:
+        repeats = b.expand(b.reshape(repeats, (1,)), (x.shape[axis],))
+    positions = _repeated_positions(b, repeats, output_size)
+    return b.emit1(AdvancedIndex((axis,), axis, False), x, positions)
 
 
 @target("aten.flip.default")

@@ -1,0 +1,103 @@
+"""Matrix products of groups of rows, each with a matrix of its own (mixture of experts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import kernels
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.graph import TensorType, Value
+from ..kernels import Definition
+from .base import Builder, Environment, Op, OperatorError, target
+from .search import search
+
+_SUFFIX = {DType.FLOAT32: "f32", DType.FLOAT64: "f64"}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedMatMul(Op):
+    """Rows [T, K] times the matrix [G, K, N] of their group; `ends` [G] (int64) says where each group stops.
+
+    Rows behind the last group give zeros.
+    """
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        rows, matrices, ends = inputs
+        if rows.dtype is not matrices.dtype or rows.dtype not in _SUFFIX:
+            raise OperatorError(f"grouped product of {rows} and {matrices}")
+        fits = (rows.rank, matrices.rank, ends.rank) == (2, 3, 1)
+        if not fits or shapes.is_equal(rows.shape[1], matrices.shape[1]) is False:
+            raise OperatorError(f"grouped product of {rows} and {matrices} up to {ends}")
+        return (TensorType(rows.dtype, (rows.shape[0], matrices.shape[2])),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        rows, matrices, ends = inputs
+        result = np.zeros((rows.shape[0], matrices.shape[2]), rows.dtype)
+        start = 0
+        for matrix, end in zip(matrices, ends, strict=True):
+            result[start:end] = rows[start:end] @ matrix
+            start = max(start, int(end))
+        return (result,)
+
+    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+        rows, matrices, _ = inputs
+        call = kernels.LibraryCall(
+            f"castoff_grouped_product_{_SUFFIX[rows.dtype]}",
+            ("common/grouped.h",),
+            (
+                kernels.Out(0),
+                *(kernels.In(i) for i in range(3)),
+                kernels.Size(rows.shape[0]),
+                kernels.Size(rows.shape[1]),
+                kernels.Size(matrices.shape[2]),
+                kernels.Size(matrices.shape[0]),
+            ),
+        )
+        return (call,)
+
+
+def grouped_product(b: Builder, rows: Value, matrices: Value, ends: Value) -> Value:
+    """`GroupedMatMul` in the type narrow floats are computed in, rounded back."""
+    dtype = rows.dtype
+    wide = (b.cast(x, dtype.compute) for x in (rows, matrices))
+    return b.cast(b.emit1(GroupedMatMul(), *wide, b.cast(ends, DType.INT64)), dtype)
+
+
+@target("transformers.grouped_mm_fallback.default")
+def grouped_mm_fallback(b: Builder, input: Value, weight: Value, offs: Value) -> Value:
+    """The operator Hugging Face's mixtures of experts export on CPU."""
+    return grouped_product(b, input, weight, offs)
+
+
+@target("aten._grouped_mm.default")
+def grouped_mm(
+    b: Builder,
+    self: Value,
+    mat2: Value,
+    offs: Value | None = None,
+    bias: Value | None = None,
+    out_dtype: DType | None = None,
+) -> Value:
+    """Products of groups: of rows, of columns, of parts of the inner dimension, or of a whole batch."""
+    match self.rank, mat2.rank:
+        case 3, 3:
+            result = b.matmul(self, mat2)
+        case 2, 3 if offs is not None:
+            result = grouped_product(b, self, mat2, offs)
+        case 3, 2 if offs is not None:  # groups of columns are groups of rows of the transpose
+            columns, matrices = b.transpose(mat2, 0, 1), b.transpose(self, 1, 2)
+            result = b.transpose(grouped_product(b, columns, matrices, offs), 0, 1)
+        case 2, 2 if offs is not None:
+            places = b.iota(self.shape[1])
+            owner = search(b, offs, places, right=True)
+            groups = b.reshape(b.iota(offs.shape[0]), (offs.shape[0], 1, 1))
+            zero = b.full((), 0, self.dtype)
+            result = b.matmul(b.where(b.apply("eq", owner, groups), self, zero), mat2)
+        case _:
+            raise OperatorError(f"_grouped_mm of {self} and {mat2} without offsets")
+    if bias is not None:
+        result = b.apply("add", result, b.cast(bias, result.dtype))
+    return result if out_dtype is None else b.cast(result, out_dtype)
