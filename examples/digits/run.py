@@ -27,9 +27,12 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     artefact = folder / "digits.so"
     started = time.perf_counter()
-    castoff.aot_compile(
-        str(HERE / "digits.pt2"), output=str(artefact), options={"progress": sys.stderr.isatty()}
-    )
+    options = {"progress": sys.stderr.isatty()}
+    try:
+        castoff.aot_compile(str(HERE / "digits.pt2"), output=str(artefact), options=options)
+    except castoff.CastoffError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"compiled       {artefact} in {time.perf_counter() - started:.1f} s", flush=True)
     command = [sys.executable, str(HERE / "classify.py"), str(artefact)]
     return subprocess.run(command, check=False).returncode
