@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .compiler.api import aot_compile as aot_compile
-    from .compiler.api import register_custom_op as register_custom_op
     from .compiler.errors import CompileError as CompileError
+    from .compiler.exported.deserialize import load_program
     from .compiler.exported.program import ExportedProgram as ExportedProgram
     from .compiler.options import CompileOptions as CompileOptions
     from .runtime.errors import ArtefactError as ArtefactError
@@ -27,31 +27,28 @@ if TYPE_CHECKING:
     from .runtime.treespec import register_namedtuple as register_namedtuple
     from .runtime.treespec import register_pytree_node as register_pytree_node
 
+    load = load_program
+
 __version__ = "0.1.0"
 
-# Public name -> the module it lives in.
-_HOMES = {
+# Public name -> the module it lives in, and its name there where that is another.
+_HOMES: dict[str, str] = {
     "ArtefactError": ".runtime.errors",
     "CastoffError": ".runtime.errors",
     "CompileError": ".compiler.errors",
     "CompileOptions": ".compiler.options",
-    "Dim": ".compiler.api",
     "ExportedProgram": ".compiler.exported.program",
     "InputMismatchError": ".runtime.errors",
     "Manifest": ".runtime.manifest",
-    "Module": ".compiler.api",
     "ProgramError": ".runtime.errors",
     "Runner": ".runtime.runner",
     "aot_compile": ".compiler.api",
     "aot_load": ".runtime.runner",
-    "export": ".compiler.api",
-    "load": ".compiler.api",
+    "load": ".compiler.exported.deserialize:load_program",
     "read_manifest": ".runtime.manifest",
-    "register_custom_op": ".compiler.api",
     "register_dataclass": ".runtime.treespec",
     "register_namedtuple": ".runtime.treespec",
     "register_pytree_node": ".runtime.treespec",
-    "save": ".compiler.api",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -61,7 +58,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'castoff' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home, __name__), name)
+    module, _, attribute = home.partition(":")
+    value: object = getattr(importlib.import_module(module, __name__), attribute or name)
     globals()[name] = value
     return value
 
