@@ -76,7 +76,7 @@ def div(b: Builder, self: Operand, other: Operand, rounding_mode: str | None = N
     return b.cast(b.apply("trunc", b.apply("div", left, right)), dtype)
 
 
-@target("aten.floor_divide.default", "aten.floor_divide.Scalar")
+@target("aten.floor_divide.default", "aten.floor_divide.Scalar", "aten.floor_divide.Tensor")
 def floor_divide(b: Builder, self: Operand, other: Operand) -> Value:
     return apply_promoted(b, "floor_divide", self, other)
 
@@ -132,7 +132,7 @@ def _fmod(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------- powers
 
 
-@target("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar")
+@target("aten.pow.Tensor_Scalar", "aten.pow.Tensor_Tensor", "aten.pow.Scalar", "aten.pow.Tensor")
 def power(b: Builder, self: Operand, exponent: Operand) -> Value:
     number = plain_number(exponent)
     dtype = b.result_type(self, exponent)
@@ -165,7 +165,8 @@ def _short_power(b: Builder, x: Value, exponent: Number) -> Value | None:
     return None
 
 
-@target("aten.float_power.Tensor_Scalar", "aten.float_power.Tensor_Tensor", "aten.float_power.Scalar")
+@target("aten.float_power.Tensor_Scalar", "aten.float_power.Tensor_Tensor", "aten.float_power.Scalar",
+        "aten.float_power.Tensor")  # fmt: skip
 def float_power(b: Builder, self: Operand, exponent: Operand) -> Value:
     is_complex = b.result_type(self, exponent).is_complex
     dtype = DType.COMPLEX128 if is_complex else DType.FLOAT64
@@ -177,7 +178,7 @@ def float_power(b: Builder, self: Operand, exponent: Operand) -> Value:
     return apply_promoted(b, "pow", self, exponent, dtype=dtype)
 
 
-@target("aten.ldexp.Tensor")
+@target("aten.ldexp.Tensor", "aten.ldexp.default")
 def ldexp(b: Builder, self: Operand, other: Operand) -> Value:
     two = power(b, 2.0, other)
     return mul(b, self, two)
@@ -305,13 +306,12 @@ def clamp(b: Builder, self: Value, min: Operand | None = None, max: Operand | No
     if not bounds:
         raise OperatorError("clamp needs a minimum or a maximum")
     dtype = b.result_type(self, *bounds)
-    if dtype is DType.BOOL:
-        raise OperatorError("clamp of a bool tensor")
+    larger, smaller = ("logical_or", "logical_and") if dtype is DType.BOOL else ("maximum", "minimum")
     result = b.tensor(self, dtype)
     if min is not None:
-        result = b.apply("maximum", result, b.tensor(min, dtype))
+        result = b.apply(larger, result, b.tensor(min, dtype))
     if max is not None:
-        result = b.apply("minimum", result, b.tensor(max, dtype))
+        result = b.apply(smaller, result, b.tensor(max, dtype))
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .base import Builder, OperatorError, target
-from .pointwise import BitCast, CastTo
+from .pointwise import CastTo
 from .view import Reshape, Slice
 
 Ignored = object
@@ -172,21 +172,6 @@ def _is_contiguous(b: Builder, x: Value) -> bool:
             leading = node.inputs[0].shape[:axis]
             return all(size == 1 for size in leading) and _is_contiguous(b, node.inputs[0])
     return False
-
-
-@target("aten.view.dtype", "prims.view_of_dtype.default")
-def view_dtype(b: Builder, self: Value | None = None, dtype: DType = DType.FLOAT32,
-               a: Value | None = None) -> Value:  # fmt: skip
-    """The same bytes as another dtype; between sizes the last dimension grows or shrinks."""
-    x = self if self is not None else a
-    if x is None:
-        raise OperatorError("view of nothing as another dtype")
-    return x if x.dtype is dtype else b.emit1(BitCast(dtype), x)
-
-
-@target("aten.view_copy.dtype")
-def view_copy_dtype(b: Builder, self: Value, dtype: DType) -> Value:
-    return view_dtype(b, self, dtype)
 
 
 @target("aten._saturate_weight_to_fp16.default")

@@ -216,7 +216,7 @@ def _native(
     if not training:
         if running_mean is None or running_var is None:
             raise OperatorError("batch norm in evaluation needs running statistics")
-        nothing = b.full((0,), 0, x.dtype.compute)
+        nothing = b.full((0,), 0, x.dtype if weight is None else weight.dtype)
         output = batch_norm_by_running(b, x, weight, bias, running_mean, running_var, eps)
         return output, nothing, nothing
     result, mean, variance = _in_training(
@@ -226,7 +226,14 @@ def _native(
         b.write(running_mean, mean)
     if running_var is not None and variance is not None:
         b.write(running_var, variance)
-    return result.output, result.mean, result.reciprocal_deviation
+    mean, deviation = _saved(b, x, weight, result)
+    return result.output, mean, deviation
+
+
+def _saved(b: Builder, x: Value, weight: Value | None, result: BatchStatistics) -> tuple[Value, Value]:
+    """The statistics in the dtype PyTorch keeps them in: that of the weights."""
+    dtype = x.dtype if weight is None else weight.dtype
+    return b.cast(result.mean, dtype), b.cast(result.reciprocal_deviation, dtype)
 
 
 @target("aten.batch_norm.default")
@@ -275,7 +282,7 @@ def native_batch_norm_functional(
         b, input, weight, bias, running_mean, running_var, momentum, eps
     )
     assert mean is not None and variance is not None, "both running statistics were given"
-    return result.output, result.mean, result.reciprocal_deviation, mean, variance
+    return result.output, *_saved(b, input, weight, result), mean, variance
 
 
 @target("aten._batch_norm_with_update.default")

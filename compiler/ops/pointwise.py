@@ -204,19 +204,18 @@ class Where(Op):
 
 @dataclass(frozen=True, slots=True)
 class BitCast(Op):
-    """The same bytes as another dtype; where sizes differ the last dimension grows or shrinks."""
+    """The same bits as another dtype of the same size."""
 
     dtype: DType
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        (x,) = inputs
-        return (TensorType(self.dtype, _bitcast_shape(x.shape, x.dtype, self.dtype)),)
+        if inputs[0].dtype.itemsize != self.dtype.itemsize:
+            raise OperatorError(f"{inputs[0]} seen as {self.dtype.value}: sizes differ")
+        return (TensorType(self.dtype, inputs[0].shape),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         x = inputs[0]
-        if x.ndim == 0:
-            return (x.reshape(1).view(self.dtype.numpy).reshape(()),)
-        return (np.ascontiguousarray(x).view(self.dtype.numpy),)
+        return (x.reshape(-1).view(self.dtype.numpy).reshape(x.shape),)
 
     def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
         call = kernels.LibraryCall(
@@ -229,18 +228,6 @@ class BitCast(Op):
             ),
         )
         return (call,)
-
-
-def _bitcast_shape(shape: shapes.Shape, old: DType, new: DType) -> shapes.Shape:
-    """The shape of a tensor whose bytes are read as another dtype."""
-    if old.itemsize == new.itemsize:
-        return shape
-    if not shape:
-        raise OperatorError(f"0-d {old.value} seen as {new.value}: sizes differ")
-    count = shape[-1] * old.itemsize
-    if shapes.is_equal(shapes.mod(count, new.itemsize), 0) is False:
-        raise OperatorError(f"last dimension {shape[-1]} of {old.value} seen as {new.value}")
-    return (*shape[:-1], shapes.floordiv(count, new.itemsize))
 
 
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:

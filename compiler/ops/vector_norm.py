@@ -163,6 +163,8 @@ def pairwise_distance(
     b: Builder, x1: Value, x2: Value, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Value:
     first, second = b.promoted(x1, x2)
+    if not (first.dtype.is_float or first.dtype.is_complex):  # `eps` makes floats of integers
+        first, second = (b.cast(x, DType.FLOAT32) for x in (first, second))
     dtype = first.dtype
     difference = b.apply("sub", b.cast(first, dtype.compute), b.cast(second, dtype.compute))
     difference = b.apply("add", difference, b.full((), eps, difference.dtype))
