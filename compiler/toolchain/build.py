@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +31,7 @@ from .commands import (
 )
 from .compilers import Compiler, find_compiler
 from .diagnostics import failure
+from .header import artefact_header
 from .processes import ChildProcesses, run_all
 
 Weights: TypeAlias = Iterable[tuple[int, bytes | bytearray | memoryview]]
@@ -48,6 +49,7 @@ def build_shared_library(
 ) -> Path:
     """Builds `tree` into the artefact `output`, with `constants` and `manifest` behind its code.
 
+    Its C header goes beside it (`model.h` for `model.so`) where the tree has the ABI layer.
     `output` appears complete or not at all, by a rename in its own folder; equal arguments and an
     equal compiler give equal bytes. The manifest's `compiler`, `program_digest` and
     `weights_digest` are filled in here.
@@ -58,7 +60,14 @@ def build_shared_library(
     observer = Observer(options) if observer is None else observer
     compiler = find_compiler(options.cc)
     target = Path(output).absolute()
-    with _written_aside(target) as aside, _scratch_folder() as folder:
+    header = artefact_header(tree, manifest)
+    with ExitStack() as opened:
+        # the library is renamed into its place after the header: who sees it sees both
+        aside = opened.enter_context(_written_aside(target))
+        if header is not None:
+            header_aside = opened.enter_context(_written_aside(target.with_suffix(".h")))
+            header_aside.write_text(header, encoding="utf-8")
+        folder = opened.enter_context(_scratch_folder())
         _write_files(tree, folder)
         compile_units(tree, folder, compiler, options, observer)
         with observer.stage("link"):
@@ -203,7 +212,7 @@ def _written_aside(target: Path) -> Iterator[Path]:
 def _publish(aside: Path, target: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
-    aside.chmod(0o777 & ~mask)
+    aside.chmod((0o666 if target.suffix == ".h" else 0o777) & ~mask)
     with open(aside, "rb") as file:
         os.fsync(file.fileno())
     os.replace(aside, target)

@@ -74,14 +74,13 @@ def test_two_builds_of_the_sample_give_equal_bytes(artefact: Path, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def classify(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The C example, built against the header and nothing else."""
+def classify(artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The C example, built against the artefact's header and nothing else."""
     compiler = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
     if compiler is None:
         pytest.skip("no C compiler on this machine")
     folder = tmp_path_factory.mktemp("c")
-    header = ROOT / "templates" / "abi" / "castoff.h"
-    shutil.copy(header, folder / "castoff.h")
+    shutil.copy(artefact.with_suffix(".h"), folder / "castoff.h")
     program = str(folder / "classify")
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-I", str(folder)]
     subprocess.run(

@@ -19,7 +19,7 @@ from castoff.compiler.errors import CompilerFailedError, CompilerNotFoundError, 
 from castoff.compiler.observe import Observer
 from castoff.compiler.options import CompileOptions
 from castoff.compiler.toolchain import build_shared_library, write_source_tree
-from castoff.runtime.manifest import Manifest, read_manifest
+from castoff.runtime.manifest import Manifest, SymbolSpec, TensorSpec, read_manifest
 
 WEIGHTS = ((0, b"abc"), (64, b"\x01\x02\x03\x04\x05\x06"))
 
@@ -130,6 +130,22 @@ def test_cache_is_trimmed_to_its_limit(
     options = replace(options, cache_limit_bytes=0)
     build_shared_library(tree, tmp_path / "m.so", options=options, manifest=manifest)
     assert not list((tmp_path / "cache").rglob("objects/*/*"))
+
+
+def test_header_goes_beside_and_says_what_the_program_takes(
+    tree: SourceTree, options: CompileOptions, manifest: Manifest, tmp_path: Path
+) -> None:
+    tree = replace(tree, headers={**tree.headers, "abi/castoff.h": "#define DECLARED 1\n"})
+    manifest = replace(
+        manifest,
+        inputs=(TensorSpec("x*/", "args[0]", "float32", ("batch", 3), mutated=True),),
+        symbols=(SymbolSpec("batch", 2, None),),
+    )
+    build_shared_library(tree, tmp_path / "m.so", options=options, manifest=manifest)
+    text = (tmp_path / "m.h").read_text()
+    assert "0: x* / (args[0]) float32[batch, 3], written to" in text
+    assert "batch: 2 to any" in text
+    assert text.endswith(" */\n#define DECLARED 1\n")
 
 
 def test_progress_counts_the_units(
