@@ -39,7 +39,17 @@ def leaf_paths(tree: TreeNode, forward_arg_names: Sequence[str]) -> Mapping[Path
             result[path] = len(result)
     for path in _walk(kwargs, ()):
         result[path] = len(result)
-    return result
+    return {**_variadic_paths(result), **result}
+
+
+def _variadic_paths(paths: Mapping[Path, int]) -> Mapping[Path, int]:
+    """`*xs` gives arguments called `xs_0`, `xs_1`; guards call them `xs[0]`, `xs[1]`."""
+    found: dict[Path, int] = {}
+    for (name, *rest), leaf in paths.items():
+        base, _, position = str(name).rpartition("_")
+        if base and position.isdecimal():
+            found[(base, int(position), *rest)] = leaf
+    return found
 
 
 def _walk(node: TreeNode, path: Path) -> Iterator[Path]:

@@ -1,0 +1,546 @@
+"""Importing what real PyTorch exported: mutation, aliasing, state, symbols, control flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from castoff.runtime.errors import CastoffError  # noqa: E402
+
+from .programs import Dim, check, imported, nn  # noqa: E402
+
+
+def floats(*shape: int) -> Any:
+    """Distinct numbers of both signs."""
+    count = 1
+    for size in shape:
+        count *= size
+    return (torch.arange(count, dtype=torch.float32) * 0.37 - 1.5).reshape(shape)
+
+
+# ------------------------------------------------------------------------------ in-place and views
+
+
+def inplace_on_views_of_views(x: Any) -> Any:
+    y = x.clone()
+    v = y.view(2, 3, 4)[:, 1:].transpose(0, 2)
+    v[1].mul_(2)
+    y.view(-1)[5:9] += 1
+    w = y.unsqueeze(0).expand(3, 6, 4)
+    return y, v, w.sum(0), v.reshape(-1)
+
+
+def reshape_that_copies(x: Any) -> Any:
+    y = x.clone().t()
+    z = y.reshape(-1)
+    z.add_(10)
+    v = y.contiguous()
+    v.zero_()
+    u = y.t().contiguous()
+    u.mul_(3)
+    return y, z, v, u
+
+
+def to_and_clone(x: Any) -> Any:
+    y = x.clone()
+    same = y.to(torch.float32)
+    same.add_(1)
+    other = y.to(torch.float64)
+    other.add_(1)
+    copied = y.to(torch.float32, copy=True)
+    copied.add_(5)
+    return y, same, other, copied
+
+
+def chunks_and_unbind(x: Any) -> Any:
+    y = x.clone()
+    a, b = y.chunk(2, dim=1)
+    a.add_(b)
+    rows = y.unbind(0)
+    rows[1].copy_(rows[0])
+    p, q = y.split([1, 3], dim=1)
+    q.fill_(7)
+    return y, a, b, p, rows[2]
+
+
+def diagonal_and_as_strided(x: Any) -> Any:
+    y = x.clone()
+    torch.diagonal(y).zero_()
+    y.as_strided((2, 2), (5, 1), 1).add_(100)
+    y[::2, 1::2] = -1
+    return y
+
+
+def metadata_in_place(x: Any) -> Any:
+    y = x.clone()
+    z = y * 1
+    z.unsqueeze_(0)
+    z.transpose_(1, 2)
+    z.add_(1)
+    return y, z, z.squeeze_(0).t_()
+
+
+def dtype_of_self_wins(x: Any) -> Any:
+    y = x.clone()
+    i = torch.ones(4, dtype=torch.int64)
+    i.add_(2)
+    y.add_(i.view(4)[:, None].t())
+    y.clamp_(min=-1).neg_().sigmoid_()
+    y.div_(3).pow_(2)
+    i.mul_(3)
+    return y, i
+
+
+def index_assignments(x: Any) -> Any:
+    y = x.clone()
+    y[:, torch.tensor([0, 2])] = 5.0
+    y[torch.tensor([1])] += 1
+    y.masked_fill_(y > 4, -3)
+    y[1, 2] = 9
+    y.index_fill_(0, torch.tensor([0]), 0.5)
+    y.scatter_(1, torch.zeros(6, 1, dtype=torch.int64), 2.0)
+    return y
+
+
+def mutated_arguments(x: Any, y: Any) -> Any:
+    x.add_(1)
+    y[0].copy_(x[1])
+    return x * 2, y
+
+
+def returned_input_views(x: Any) -> Any:
+    return x, x.view(-1), x[1], x
+
+
+def swapped_storage(x: Any) -> Any:
+    a = x + 1
+    b = a.detach()
+    b.mul_(2)
+    c = a.view(x.shape)
+    a.add_(c)
+    return a, b, c
+
+
+def complex_parts(x: Any) -> Any:
+    z = torch.complex(x, x + 1)
+    r = torch.view_as_real(z)
+    r[..., 0] = 3
+    z.real.add_(1)
+    z.imag.mul_(2)
+    return z, r
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        inplace_on_views_of_views,
+        reshape_that_copies,
+        to_and_clone,
+        chunks_and_unbind,
+        diagonal_and_as_strided,
+        metadata_in_place,
+        dtype_of_self_wins,
+        index_assignments,
+        returned_input_views,
+        swapped_storage,
+        complex_parts,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_in_place_operators_and_views_become_functional(function: Any, core: bool) -> None:
+    check(function, (floats(6, 4),), (floats(6, 4) * 2,), core=core)
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+def test_mutated_inputs_hold_the_new_values(core: bool) -> None:
+    check(
+        mutated_arguments, (floats(3, 2), floats(3, 2)), (floats(3, 2) * 3, floats(3, 2)), core=core
+    )
+
+
+# ------------------------------------------------------------------------------------------- state
+
+
+class Counter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("history", torch.zeros(4, 2), persistent=False)
+        self.weight = nn.Parameter(torch.ones(2))
+        self.tied = self.weight
+
+    def forward(self, x: Any) -> Any:
+        self.history.copy_(torch.roll(self.history, 1, 0))
+        self.history[0] = x * self.weight
+        self.n += 1
+        return self.history.sum(0) + self.tied, self.n
+
+
+class Replaced(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        old = self.state
+        self.state = self.state * 0.5 + x
+        return old + self.state
+
+
+class SharedBuffers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("a", torch.zeros(3))
+        self.register_buffer("b", self.a)
+
+    def forward(self, x: Any) -> Any:
+        self.a.add_(x)
+        return self.b * 2
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x: Any) -> Any:
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+@pytest.mark.parametrize("make", [Counter, Replaced], ids=lambda m: m.__name__)
+def test_buffers_keep_state_between_calls(make: Any, core: bool) -> None:
+    size = 2 if make is Counter else 3
+    check(make(), *[(floats(size) + i,) for i in range(3)], core=core)
+
+
+def test_buffers_that_are_one_tensor_change_together() -> None:
+    check(SharedBuffers(), *[(floats(3) + i,) for i in range(3)])
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+def test_batch_norm_in_training_updates_its_statistics(core: bool) -> None:
+    check(Normed().train(), *[(floats(5, 4) * i,) for i in range(1, 4)], core=core)
+
+
+# ----------------------------------------------------------------------------------------- symbols
+
+
+def test_derived_dimensions_are_solved() -> None:
+    half = Dim("half", min=1, max=40)
+
+    def function(x: Any) -> Any:
+        return x.view(-1, 2).sum(1), x.shape[0] // 2
+
+    check(function, (floats(8),), (floats(6),), (floats(20),), dynamic_shapes=(({0: 2 * half},),))
+
+
+def test_a_derived_dimension_refuses_what_it_cannot_be() -> None:
+    half = Dim("half", min=1, max=40)
+    reference = imported(
+        lambda x: x.view(-1, 2) * 2, (floats(8),), dynamic_shapes=(({0: 2 * half},),)
+    )
+    with pytest.raises(CastoffError):
+        reference(floats(7).numpy())
+
+
+def test_batch_of_one_runs() -> None:
+    batch = Dim("batch")
+    check(
+        lambda x: torch.cat([x, x * 2], 0).softmax(-1) + x.shape[0],
+        (floats(4, 3),),
+        (floats(1, 3),),
+        (floats(9, 3),),
+        dynamic_shapes=(({0: batch},),),
+    )
+
+
+def test_symbolic_numbers_take_part_in_arithmetic() -> None:
+    def function(x: Any) -> Any:
+        n = x.shape[0]
+        scale = (n * 1.5) / (n + 1)
+        return x * scale, n % 3, x.new_full((n // 2 + 1,), n * 0.25)
+
+    check(
+        function,
+        (floats(6, 2),),
+        (floats(9, 2),),
+        (floats(5, 2),),
+        dynamic_shapes=(({0: Dim("n", min=3)},),),
+    )
+
+
+def test_integers_and_floats_as_inputs() -> None:
+    def function(x: Any, n: int, s: float) -> Any:
+        return x[:, :n] * s, n + 1, torch.arange(n)
+
+    check(
+        function,
+        (floats(3, 16), 4, 0.5),
+        (floats(3, 16), 9, 0.5),
+        dynamic_shapes=((None, Dim.DYNAMIC, None),),
+    )
+
+
+def test_sizes_that_the_data_decides() -> None:
+    def function(x: Any) -> Any:
+        picked = x[x > 0]
+        rows = torch.nonzero(x)
+        return picked * 2, rows.shape[0], rows, torch.zeros(picked.shape[0] * 2)
+
+    check(function, (floats(3, 4),), (-floats(3, 4),), (floats(3, 4) - 100,))
+
+
+def test_items_become_symbols() -> None:
+    def function(x: Any, n: Any) -> Any:
+        count = n.item()
+        torch._check(count >= 1)
+        torch._check(count <= 5)
+        return x[:count] * 2, torch.full((count,), 3), x * n.float().item()
+
+    check(function, (floats(6), torch.tensor(3)), (floats(6), torch.tensor(5)))
+    reference = imported(function, (floats(6), torch.tensor(3)))
+    with pytest.raises(CastoffError):
+        reference(floats(6).numpy(), torch.tensor(0).numpy())
+
+
+# ------------------------------------------------------------------------------------ control flow
+
+
+def test_cond_takes_the_right_branch() -> None:
+    weight = floats(3)
+
+    def function(x: Any) -> Any:
+        return torch.cond(
+            x.sum() > 0,
+            lambda x: (x.sin() + weight, x.sum()),
+            lambda x: (x.cos() * 2, x.mean()),
+            (x,),
+        )
+
+    check(function, (floats(3) + 5,), (floats(3) - 5,))
+
+
+def test_cond_on_a_size() -> None:
+    def function(x: Any) -> Any:
+        return torch.cond(x.shape[0] > 4, lambda x: x + 1, lambda x: x - 1, (x,))
+
+    check(function, (floats(6),), (floats(3),), dynamic_shapes=(({0: Dim("n")},),))
+
+
+def test_while_loops() -> None:
+    from torch._higher_order_ops.while_loop import while_loop
+
+    def function(x: Any, n: Any) -> Any:
+        return while_loop(lambda i, y: i < n, lambda i, y: (i + 1, y * 1.5 + x), (n * 0, x.clone()))
+
+    check(function, (floats(3), torch.tensor(4)), (floats(3), torch.tensor(0)))
+
+
+def test_scans_and_maps() -> None:
+    from torch._higher_order_ops.map import map as torch_map
+    from torch._higher_order_ops.scan import scan
+
+    def function(xs: Any, y: Any) -> Any:
+        carried, stacked = scan(lambda c, x: (c * 0.5 + x, (c + x).sin()), y, xs)
+        mapped = torch_map(lambda x, y: x * y + x.sum(), xs, y)
+        return carried, stacked, mapped
+
+    check(function, (floats(5, 3), floats(3)))
+
+
+def test_reversed_scan_of_trees() -> None:
+    from torch._higher_order_ops.scan import scan
+
+    def combine(carry: Any, x: Any) -> Any:
+        total = carry["s"] + x["a"] * x["b"]
+        return {"s": total}, (total * 2, x["a"] + 1)
+
+    def function(a: Any, b: Any) -> Any:
+        return scan(combine, {"s": torch.zeros(3)}, {"a": a, "b": b}, reverse=True)
+
+    check(function, (floats(4, 3), floats(4, 3) + 1))
+
+
+def test_associative_scans() -> None:
+    from torch._higher_order_ops.associative_scan import associative_scan
+
+    def function(x: Any) -> Any:
+        return associative_scan(lambda a, b: a * b + a, x, dim=1, combine_mode="generic")
+
+    check(function, (floats(3, 7) * 0.3,), rtol=1e-4)
+
+
+def test_vmaps() -> None:
+    def function(x: Any, y: Any) -> Any:
+        inner = torch.vmap(lambda a: a.softmax(0) + a.sum())(x)
+        crossed = torch.vmap(lambda a, b: a @ b, in_dims=(None, 1), out_dims=1)(x, y)
+        nested = torch.vmap(lambda a: torch.vmap(lambda b: a * b.max())(y))(x)
+        return inner, crossed, nested
+
+    check(function, (floats(3, 4), floats(4, 2)))
+
+
+def test_autocast_and_no_grad_regions_are_inlined() -> None:
+    def function(x: Any, w: Any) -> Any:
+        with torch.no_grad():
+            y = x * 2
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            z = (y @ w).float()
+        return z + 1
+
+    check(function, (floats(2, 3), floats(3, 2)), rtol=2e-2)
+
+
+# --------------------------------------------------------------------------------- inputs, outputs
+
+
+def test_constants_among_inputs_and_outputs() -> None:
+    def function(x: Any, options: Any, none: Any) -> Any:
+        return {"y": x + options["shift"], "none": none, "name": 3, "flag": True}
+
+    check(function, (floats(2), {"shift": 2, "mode": "fast"}, None))
+
+
+def test_constants_are_checked() -> None:
+    reference = imported(lambda x, n: x * n, (floats(2), 2))
+    with pytest.raises(CastoffError):
+        reference(floats(2).numpy(), 3)
+
+
+def test_lifted_constants() -> None:
+    table = torch.tensor([3.0, 1.0, 2.0])
+
+    def function(x: Any) -> Any:
+        t = torch.tensor([1, 2, 0])
+        t[0] = 2
+        return x[t] + table, t
+
+    check(function, (floats(3),), (floats(3) * 2,))
+
+
+def test_weights_that_are_views() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            base = floats(6, 4)
+            self.a = nn.Parameter(base.t())
+            self.register_buffer("b", base[2:5])
+            self.register_buffer("c", base[0].expand(3, 4))
+            self.register_buffer("d", torch.zeros(0, 2))
+
+        def forward(self, x: Any) -> Any:
+            return x @ self.a + self.b.sum() * self.c[0, 0] + self.d.sum()
+
+    check(Views(), (floats(2, 4),))
+
+
+def test_unsupported_operators_are_all_listed() -> None:
+    @torch.library.custom_op("castofftest::one", mutates_args=())
+    def one(x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+    @torch.library.custom_op("castofftest::two", mutates_args=())
+    def two(x: torch.Tensor) -> torch.Tensor:
+        return x + 2
+
+    one.register_fake(torch.empty_like)
+    two.register_fake(torch.empty_like)
+    with pytest.raises(CastoffError) as caught:
+        imported(lambda x: one(x).sin() + two(x), (floats(3),))
+    message = str(caught.value)
+    assert "castofftest.one.default" in message and "castofftest.two.default" in message
+    assert "programs.py" in message and "in forward" in message
+
+
+def unfold_and_flip(x: Any) -> Any:
+    y = x.clone()
+    windows = y.unfold(0, 2, 2)
+    windows[0, 1].fill_(4)
+    y.movedim(0, 1)[2].sub_(y[:, 0])
+    z = y.narrow(0, 1, 3)
+    z[z > 2] = 0
+    y[..., -1] = torch.arange(6)
+    return y, windows, z
+
+
+def writes_with_where_and_lists(x: Any) -> Any:
+    y = x.clone()
+    parts = [y[i] for i in range(3)]
+    for part in parts:
+        part.mul_(2)
+    y[1:4:2].add_(y[0:3:2])
+    torch.sub(y, 1, out=y) if False else None
+    y[[0, 2], [1, 3]] = torch.tensor([8.0, 9.0])
+    y.t()[1].copy_(torch.arange(6))
+    return y, parts
+
+
+def flatten_of_a_view(x: Any) -> Any:
+    y = x.clone()
+    y[1:3].flatten().add_(5)
+    y[:, 1:3].flatten().add_(50)
+    y.view(2, 12).ravel()[0] = -7
+    return y
+
+
+def squeeze_and_expand(x: Any) -> Any:
+    y = x.clone()[None]
+    y.squeeze(0)[0].add_(1)
+    y.expand(2, -1, -1)[0, 1]
+    y.select(0, 0).diagonal(1).mul_(-1)
+    return y, y.view_as(y)[0, 0], y.swapaxes(1, 2)
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+@pytest.mark.parametrize(
+    "function",
+    [unfold_and_flip, writes_with_where_and_lists, flatten_of_a_view, squeeze_and_expand],
+    ids=lambda function: function.__name__,
+)
+def test_more_writes_through_views(function: Any, core: bool) -> None:
+    check(function, (floats(6, 4),), core=core)
+
+
+def test_writes_inside_dynamic_shapes() -> None:
+    def function(x: Any) -> Any:
+        y = x.clone()
+        y[1:, ::2] = 0
+        y[: x.shape[0] // 2].add_(1)
+        y.view(-1)[-1] = 5
+        return y, y.reshape(-1, 2)
+
+    check(
+        function, (floats(6, 4),), (floats(4, 4),), (floats(9, 4),),
+        dynamic_shapes=(({0: Dim.AUTO},),),
+    )  # fmt: skip
+
+
+def test_modules_with_dynamic_dimensions() -> None:
+    batch, length = Dim("batch"), Dim("length", min=4)
+    module = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    check(
+        module, (torch.randn(2, 5, 8),), (torch.randn(1, 9, 8),), (torch.randn(3, 4, 8),),
+        dynamic_shapes={"src": {0: batch, 1: length}}, rtol=1e-4,
+    )  # fmt: skip
+
+
+def test_lstm_with_a_dynamic_length() -> None:
+    check(nn.LSTM(3, 4, 2, batch_first=True).eval(), (torch.randn(2, 5, 3),), rtol=1e-4)
+
+
+def test_convolutions_over_dynamic_images() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
+        nn.MaxPool2d(2), nn.Flatten(2),
+    ).eval()  # fmt: skip
+    height = Dim("height", min=8, max=64)
+    check(
+        module, *[(torch.randn(2, 3, size, 16),) for size in (16, 11, 32)],
+        dynamic_shapes=({2: height},), rtol=1e-4,
+    )  # fmt: skip
