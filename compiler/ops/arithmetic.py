@@ -100,7 +100,7 @@ def _trunc_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     safe = _integer_safe(x, y)
     quotient = np.floor_divide(x, safe)
     negative = (np.remainder(x, safe) != 0) & ((x < 0) != (safe < 0))
-    return np.where(y == 0, 0, quotient + negative).astype(x.dtype)
+    return np.asarray(np.where(y == 0, 0, quotient + negative), x.dtype)
 
 
 def _floor_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def _floor_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     floored = np.floor(quotient)
     floored = np.where(quotient - floored > 0.5, floored + 1, floored)
     zero = np.copysign(np.zeros_like(quotient), x / y)
-    return np.where(y == 0, x / y, np.where(quotient != 0, floored, zero)).astype(x.dtype)
+    return np.asarray(np.where(y == 0, x / y, np.where(quotient != 0, floored, zero)), x.dtype)
 
 
 def _remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def _remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _fmod(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "iu":
         return np.where(y == 0, 0, np.fmod(x, _integer_safe(x, y))).astype(x.dtype)
-    return np.fmod(x, y)
+    return np.asarray(np.fmod(x, y))
 
 
 # ---------------------------------------------------------------------------------------- powers
@@ -201,12 +201,18 @@ _PROMOTED = {
 _OVERLOADS = {"copysign": ("Tensor", "Scalar")}
 
 
+def _extreme(b: Builder, name: str, left: Operand, right: Operand) -> Value:
+    if b.result_type(left, right) is DType.BOOL:
+        name = "logical_or" if "max" in name else "logical_and"
+    return apply_promoted(b, name, left, right)
+
+
 def _register_promoted(name: str, floating: bool) -> None:
     targets = [f"aten.{name}.{overload}" for overload in _OVERLOADS.get(name, ("default",))]
 
     def build(b: Builder, self: Operand, other: Operand) -> Value:
-        if name in ("maximum", "minimum", "fmax", "fmin") and b.result_type(self, other) is DType.BOOL:
-            return apply_promoted(b, "logical_or" if "max" in name else "logical_and", self, other)
+        if name in ("maximum", "minimum", "fmax", "fmin"):
+            return _extreme(b, name, self, other)
         return apply_promoted(b, name, self, other, floating=floating)
 
     target(*targets)(build)
@@ -256,12 +262,12 @@ def heaviside(b: Builder, self: Operand, values: Operand) -> Value:
 
 @target("aten.max.other")
 def max_other(b: Builder, self: Operand, other: Operand) -> Value:
-    return b.call("aten.maximum.default", self, other)
+    return _extreme(b, "maximum", self, other)
 
 
 @target("aten.min.other")
 def min_other(b: Builder, self: Operand, other: Operand) -> Value:
-    return b.call("aten.minimum.default", self, other)
+    return _extreme(b, "minimum", self, other)
 
 
 @target("aten.addcmul.default")
@@ -306,7 +312,9 @@ def clamp(b: Builder, self: Value, min: Operand | None = None, max: Operand | No
     if not bounds:
         raise OperatorError("clamp needs a minimum or a maximum")
     dtype = b.result_type(self, *bounds)
-    larger, smaller = ("logical_or", "logical_and") if dtype is DType.BOOL else ("maximum", "minimum")
+    larger, smaller = (
+        ("logical_or", "logical_and") if dtype is DType.BOOL else ("maximum", "minimum")
+    )
     result = b.tensor(self, dtype)
     if min is not None:
         result = b.apply(larger, result, b.tensor(min, dtype))
@@ -335,7 +343,9 @@ def nan_to_num(
 ) -> Value:
     dtype = self.dtype
     if dtype.is_complex:
-        parts = [nan_to_num(b, b.apply(part, self), nan, posinf, neginf) for part in ("real", "imag")]
+        parts = [
+            nan_to_num(b, b.apply(part, self), nan, posinf, neginf) for part in ("real", "imag")
+        ]
         return b.apply("complex", *parts)
     if not dtype.is_float:
         return self
@@ -351,7 +361,7 @@ def largest_finite(dtype: DType) -> float:
     """The largest finite number of a float dtype."""
     import ml_dtypes
 
-    return float(ml_dtypes.finfo(dtype.numpy).max)
+    return float(ml_dtypes.finfo(dtype.numpy).max)  # type: ignore[no-untyped-call]
 
 
 def _register_rows() -> None:
@@ -367,9 +377,11 @@ def _register_rows() -> None:
     register_pointwise("copysign", np.copysign)
     register_pointwise("logaddexp", _logaddexp, cost=20)
     register_pointwise("logaddexp2", np.logaddexp2, cost=20)
+
+
 def _logaddexp(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if not np.iscomplexobj(x):
-        return np.logaddexp(x, y)
+        return np.asarray(np.logaddexp(x, y))
     larger = np.where(x.real >= y.real, x, y)
     smaller = np.where(x.real >= y.real, y, x)
     same = np.isinf(larger.real) & (larger == smaller)

@@ -25,7 +25,9 @@ class Labels:
     """The weight of each label's class, 0 where ignored."""
 
 
-def _labels(b: Builder, target: Value, weight: Value | None, ignore_index: Dim, dtype: DType) -> Labels:
+def _labels(
+    b: Builder, target: Value, weight: Value | None, ignore_index: Dim, dtype: DType
+) -> Labels:
     label = b.cast(target, DType.INT64)
     used = b.apply("ne", label, b.dim(ignore_index))
     safe = b.where(used, label, b.full((), 0, DType.INT64))
@@ -104,7 +106,9 @@ def cross_entropy_loss(
         loss, _ = _likelihood(b, scores, target, weight, reduction, ignore_index)
         if label_smoothing:
             smooth = _smoothing(b, scores, target, weight, reduction, ignore_index)
-            spread = b.apply("div", number(b, label_smoothing, loss), b.dim(self.shape[axis], loss.dtype))
+            spread = b.apply(
+                "div", number(b, label_smoothing, loss), b.dim(self.shape[axis], loss.dtype)
+            )
             kept = b.apply("mul", loss, number(b, 1 - label_smoothing, loss))
             loss = b.apply("add", kept, b.apply("mul", smooth, spread))
     return b.cast(loss, self.dtype)
@@ -116,7 +120,9 @@ def _against_probabilities(
     axis = class_axis(scores)
     wanted = b.cast(target, scores.dtype)
     if smoothing:
-        spread = b.apply("div", number(b, smoothing, wanted), b.dim(scores.shape[axis], wanted.dtype))
+        spread = b.apply(
+            "div", number(b, smoothing, wanted), b.dim(scores.shape[axis], wanted.dtype)
+        )
         wanted = b.apply("add", b.apply("mul", wanted, number(b, 1 - smoothing, wanted)), spread)
     product = b.apply("mul", scores, wanted)
     if weight is not None:
@@ -129,7 +135,12 @@ def _against_probabilities(
 
 
 def _smoothing(
-    b: Builder, scores: Value, target: Value, weight: Value | None, reduction: int, ignore_index: Dim
+    b: Builder,
+    scores: Value,
+    target: Value,
+    weight: Value | None,
+    reduction: int,
+    ignore_index: Dim,
 ) -> Value:
     """The loss against a uniform distribution over classes."""
     labels = _labels(b, target, weight, ignore_index, scores.dtype)

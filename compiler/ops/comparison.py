@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .base import Builder, Operand, OperatorError, target
-from .pointwise import apply_promoted, broadcast, register_pointwise
+from .pointwise import broadcast, register_pointwise
 
 _COMPARISONS = {
     "eq": ("eq",),
@@ -184,8 +184,4 @@ def masked_fill(b: Builder, self: Value, mask: Value, value: Operand) -> Value:
     return b.expand(filled, broadcast("masked_fill", self.type, mask.type))
 
 
-def _signbit(x: np.ndarray) -> np.ndarray:
-    return np.signbit(x)
-
-
-register_pointwise("signbit", _signbit, "bool")
+register_pointwise("signbit", np.signbit, "bool")

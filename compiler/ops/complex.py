@@ -33,7 +33,9 @@ class RealPart(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (inputs[0].imag if self.is_imaginary else inputs[0].real,)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         name = "imag" if self.is_imaginary else "real"
         dtype = outputs[0].dtype.compute
@@ -57,7 +59,9 @@ class Conjugate(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.conj(inputs[0]),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         return (kernels.Pointwise(lambda i: kernels.apply("conj", kernels.load(x, i))),)
 
@@ -80,7 +84,9 @@ class ViewAsReal(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.stack([inputs[0].real, inputs[0].imag], axis=-1),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         dtype = outputs[0].dtype.compute
 
@@ -113,7 +119,9 @@ class ViewAsComplex(Op):
         x = inputs[0]
         return (_make_complex(x[..., 0], x[..., 1]),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         dtype = outputs[0].dtype
 

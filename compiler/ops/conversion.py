@@ -107,9 +107,16 @@ for _name, _dtype in _NAMED_CASTS.items():
 
 @target("aten._autocast_to_reduced_precision.default")
 def autocast_to_reduced_precision(
-    b: Builder, self: Value, cuda_enabled: bool, cpu_enabled: bool, cuda_dtype: DType, cpu_dtype: DType
+    b: Builder,
+    self: Value,
+    cuda_enabled: bool,
+    cpu_enabled: bool,
+    cuda_dtype: DType,
+    cpu_dtype: DType,
 ) -> Value:
-    return converted(b, self, cpu_dtype if cpu_enabled and self.dtype is DType.FLOAT32 else None, False)
+    return converted(
+        b, self, cpu_dtype if cpu_enabled and self.dtype is DType.FLOAT32 else None, False
+    )
 
 
 @target("aten._autocast_to_full_precision.default")
@@ -186,4 +193,3 @@ def shape_as_tensor(b: Builder, self: Value) -> Value:
     if not self.rank:
         return b.full((0,), 0, DType.INT64)
     return b.concatenate([b.reshape(b.dim(size), (1,)) for size in self.shape], 0)
-

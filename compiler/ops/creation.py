@@ -31,7 +31,9 @@ class Full(Op):
         value = kernels.literal(self.value, self.dtype).value
         return (np.full(env.shape(self.shape), value).astype(self.dtype.numpy),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         element = kernels.literal(self.value, self.dtype)
         if self.dtype.compute is not self.dtype:  # as a narrow float holds it
             rounded = np.array(element.value).astype(self.dtype.numpy)
@@ -54,7 +56,9 @@ class DimValue(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.array(env.size(self.expression), np.int64),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Pointwise(lambda index: kernels.index_value(self.expression)),)
 
 
@@ -70,7 +74,9 @@ class Iota(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.arange(env.size(self.length), dtype=np.int64),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Pointwise(lambda index: kernels.index_value(index[0])),)
 
 

@@ -164,11 +164,17 @@ def frexp(b: Builder, self: Value) -> tuple[Value, Value]:
     return b.apply("frexp_mantissa", self), b.apply("frexp_exponent", self)
 
 
+def _sign(x: np.ndarray) -> np.ndarray:
+    """0 for NaN, as PyTorch has it."""
+    return np.subtract(x > 0, x < 0, dtype=np.int8).astype(x.dtype)
+
+
 def _sgn(x: np.ndarray) -> np.ndarray:
     if not np.iscomplexobj(x):
-        return np.sign(x)
+        return _sign(x)
     size = np.abs(x)
-    return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+    unit = x / np.where(size == 0, np.ones_like(size), size)
+    return np.where(size == 0, np.zeros_like(x), unit)
 
 
 def _sinc(x: np.ndarray) -> np.ndarray:
@@ -223,7 +229,7 @@ _ROWS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
     "erf": (elementwise(math.erf), 16),
     "erfc": (elementwise(math.erfc), 20),
     "erfinv": (elementwise(erfinv), 24),
-    "sign": (np.sign, 2),
+    "sign": (_sign, 2),
     "sgn": (_sgn, 4),
 }
 for _row, (_reference, _cost) in _ROWS.items():

@@ -31,7 +31,11 @@ def gradient(
     axes = [normalize_axis(d, self.rank) for d in dims]
     if spacing is None:
         spacing = 1
-    spacings = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing] * len(axes)
+    spacings: list[Spacing] = (
+        [spacing] * len(axes)
+        if isinstance(spacing, (bool, int, float, complex, Value))
+        else [*spacing]
+    )
     if len(spacings) != len(axes):
         raise OperatorError(f"gradient along {len(axes)} dimensions with {len(spacings)} spacings")
     return [_along(b, self, axis, step, edge_order) for axis, step in zip(axes, spacings)]
@@ -53,7 +57,8 @@ def _along(b: Builder, x: Value, axis: int, spacing: Spacing, edge_order: int) -
         return _with_coordinates(b, x, axis, spacing, edge_order)
 
     def scaled(value: Value, divisor: Number) -> Value:
-        return b.call("aten.div.Tensor", value, divisor)
+        result: Value = b.call("aten.div.Tensor", value, divisor)
+        return result
 
     inner = scaled(b.apply("sub", part(2, 0), part(0, 2)), 2 * spacing)
     if edge_order == 1:

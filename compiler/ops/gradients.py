@@ -15,9 +15,7 @@ from .loss import MEAN, NONE
 from .pointwise import compute_operands
 
 
-def _chained(
-    b: Builder, gradient: Value, x: Value, derivative: Callable[[Value], Value]
-) -> Value:
+def _chained(b: Builder, gradient: Value, x: Value, derivative: Callable[[Value], Value]) -> Value:
     """gradient * derivative(x), in float32 for narrow floats."""
     dtype, (wide, point) = compute_operands(b, gradient, x)
     return b.cast(b.apply("mul", wide, derivative(point)), dtype)
@@ -69,13 +67,13 @@ def elu_backward(
 
 
 @target("aten.gelu_backward.default")
-def gelu_backward(
-    b: Builder, grad_output: Value, self: Value, approximate: str = "none"
-) -> Value:
+def gelu_backward(b: Builder, grad_output: Value, self: Value, approximate: str = "none") -> Value:
     def exact(x: Value) -> Value:
         area = b.call("aten.special_ndtr.default", x)
         half_square = b.apply("mul", b.apply("mul", x, x), number(b, -0.5, x))
-        density = b.apply("mul", b.apply("exp", half_square), number(b, 1 / math.sqrt(2 * math.pi), x))
+        density = b.apply(
+            "mul", b.apply("exp", half_square), number(b, 1 / math.sqrt(2 * math.pi), x)
+        )
         return b.apply("add", area, b.apply("mul", x, density))
 
     def by_tanh(x: Value) -> Value:
@@ -195,9 +193,7 @@ def prelu_backward(
 
 
 @target("aten.logit_backward.default")
-def logit_backward(
-    b: Builder, grad_output: Value, self: Value, eps: float | None = None
-) -> Value:
+def logit_backward(b: Builder, grad_output: Value, self: Value, eps: float | None = None) -> Value:
     dtype, (gradient, x) = compute_operands(b, grad_output, self)
     slope = b.apply("div", gradient, b.apply("mul", x, _one_minus(b, x)))
     low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)

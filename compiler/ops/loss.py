@@ -240,7 +240,9 @@ def multi_margin_loss(
     elif p != 1:
         raise OperatorError(f"multi_margin_loss: expected p 1 or 2, got {p}")
     if weight is not None:
-        chosen = b.call("aten.index_select.default", b.cast(weight, inner), 0, b.reshape(label, (rows,)))
+        chosen = b.call(
+            "aten.index_select.default", b.cast(weight, inner), 0, b.reshape(label, (rows,))
+        )
         slack = b.apply("mul", slack, b.reshape(chosen, (rows, 1)))
     others = b.apply("ne", b.reshape(b.iota(classes), (1, classes)), label)
     slack = b.where(others, slack, number(b, 0, slack))
@@ -251,9 +253,7 @@ def multi_margin_loss(
 
 
 @target("aten.multilabel_margin_loss.default")
-def multilabel_margin_loss(
-    b: Builder, self: Value, target: Value, reduction: int = MEAN
-) -> Value:
+def multilabel_margin_loss(b: Builder, self: Value, target: Value, reduction: int = MEAN) -> Value:
     return multilabel_margin_loss_forward(b, self, target, reduction)[0]
 
 

@@ -230,7 +230,9 @@ def _native(
     return result.output, mean, deviation
 
 
-def _saved(b: Builder, x: Value, weight: Value | None, result: BatchStatistics) -> tuple[Value, Value]:
+def _saved(
+    b: Builder, x: Value, weight: Value | None, result: BatchStatistics
+) -> tuple[Value, Value]:
     """The statistics in the dtype PyTorch keeps them in: that of the weights."""
     dtype = x.dtype if weight is None else weight.dtype
     return b.cast(result.mean, dtype), b.cast(result.reciprocal_deviation, dtype)

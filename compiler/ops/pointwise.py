@@ -35,7 +35,9 @@ class Row:
 TABLE: dict[str, Row] = {}
 
 
-def register_pointwise(name: str, reference: Callable[..., Any], result: str = "same", cost: int = 1) -> None:
+def register_pointwise(
+    name: str, reference: Callable[..., Any], result: str = "same", cost: int = 1
+) -> None:
     """Add a primitive; called by the family modules when they are imported."""
     assert name not in TABLE, f"two pointwise primitives called {name}"
     TABLE[name] = Row(reference, result, cost)
@@ -66,7 +68,9 @@ class PointwiseOp(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (TABLE[self.name].reference(*(widen(x) for x in inputs)),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         dtype = outputs[0].dtype.compute
 
         def body(index: kernels.Index) -> kernels.Scalar:
@@ -177,7 +181,9 @@ class CastTo(Op):
             x = x.astype(np.int64) if self.dtype is not DType.UINT64 else x
         return (x.astype(self.dtype.numpy),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Pointwise(lambda i: kernels.cast(kernels.load(inputs[0], i), self.dtype)),)
 
 
@@ -194,7 +200,9 @@ class Where(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.where(*inputs),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (
             kernels.Pointwise(
                 lambda i: kernels.where(*(kernels.load_broadcast(x, i) for x in inputs))
@@ -217,7 +225,9 @@ class BitCast(Op):
         x = inputs[0]
         return (x.reshape(-1).view(self.dtype.numpy).reshape(x.shape),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         call = kernels.LibraryCall(
             "castoff_copy_bytes",
             ("common/copy.h",),

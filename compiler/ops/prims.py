@@ -97,7 +97,13 @@ def _register_reduction(name: str, kind: str) -> None:
         return result if output_dtype is None else b.cast(result, output_dtype)
 
 
-for _name, _kind in {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "xor_sum": "xor"}.items():
+for _name, _kind in {
+    "sum": "sum",
+    "prod": "prod",
+    "amax": "max",
+    "amin": "min",
+    "xor_sum": "xor",
+}.items():
     _register_reduction(_name, _kind)
 
 
@@ -207,5 +213,7 @@ def uniform(
     b: Builder, shape: Sequence[Dim], low: float, high: float, dtype: DType,
     device: Ignored = None, stride: Ignored = None, generator: Ignored = None,
 ) -> Value:  # fmt: skip
-    result: Value = b.call("aten.uniform.default", b.full(shape, 0, dtype), to=high, **{"from": low})
+    result: Value = b.call(
+        "aten.uniform.default", b.full(shape, 0, dtype), to=high, **{"from": low}
+    )
     return result

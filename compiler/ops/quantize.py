@@ -29,7 +29,13 @@ def _clamped(b: Builder, x: Value, low: Operand, high: Operand, dtype: DType) ->
 
 
 def _quantized(
-    b: Builder, x: Value, inverse: Value, zero_point: Value, low: Operand, high: Operand, dtype: DType
+    b: Builder,
+    x: Value,
+    inverse: Value,
+    zero_point: Value,
+    low: Operand,
+    high: Operand,
+    dtype: DType,
 ) -> Value:
     """clamp(round(x * inverse) + zero_point)."""
     level = b.apply("round", b.apply("mul", x, b.cast(inverse, x.dtype)))

@@ -41,7 +41,9 @@ class RandomBits(Op):
         index = np.arange(math.prod(shape), dtype=np.uint64)
         return (_philox(self.seed, self.stream, index).reshape(shape),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         def body(index: kernels.Index) -> kernels.Scalar:
             position = kernels.index_value(shapes.flatten_index(index, self.shape))
             seed, stream = (kernels.literal(x, DType.UINT64) for x in (self.seed, self.stream))
@@ -248,7 +250,9 @@ def geometric(b: Builder, self: Value, p: float, generator: Ignored = None) -> V
     return b.cast(b.apply("maximum", trials, number(b, 1, trials)), self.dtype)
 
 
-@target("aten.bernoulli.default", "aten.bernoulli.p", "aten.bernoulli.Tensor", "aten.bernoulli.float")
+@target(
+    "aten.bernoulli.default", "aten.bernoulli.p", "aten.bernoulli.Tensor", "aten.bernoulli.float"
+)
 def bernoulli(
     b: Builder, self: Value, p: Operand | None = None, generator: Ignored = None
 ) -> Value:

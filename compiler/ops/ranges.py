@@ -52,9 +52,14 @@ def _range_length(start: Operand, end: Operand, step: Operand) -> Dim:
         return _symbolic_length(start, end, step)
     if isinstance(step, shapes.SymExpr):
         return _symbolic_length(start, end, step)
-    if step == 0 or (end - start) * step < 0:  # type: ignore[operator]  # numbers by now
+    assert not isinstance(start, (Value, WeakScalar, complex)), "refused above"
+    assert not isinstance(end, (Value, WeakScalar, complex)), "refused above"
+    assert not isinstance(step, (Value, WeakScalar, complex)), "refused above"
+    if step == 0 or (end - start) * step < 0:
         raise OperatorError(f"arange from {start} to {end} in steps of {step}")
-    return math.ceil((end - start) / step)  # type: ignore[operator]
+    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
+        return -((start - end) // step)
+    return math.ceil((end - start) / step)
 
 
 def _symbolic_length(start: Operand, end: Operand, step: Operand) -> Dim:
@@ -100,8 +105,14 @@ def linspace(
     # Integers are spaced in double precision and truncated.
     inner = result.compute if result.is_float or result.is_complex else DType.FLOAT64
     integers = not (result.is_float or result.is_complex)
-    first, last = (b.tensor(x, inner) for x in ((_whole(start), _whole(end)) if integers else (start, end)))
-    intervals = b.dim(steps - 1, inner) if isinstance(steps, shapes.SymExpr) else b.full((), steps - 1, inner)
+    first, last = (
+        b.tensor(x, inner) for x in ((_whole(start), _whole(end)) if integers else (start, end))
+    )
+    intervals = (
+        b.dim(steps - 1, inner)
+        if isinstance(steps, shapes.SymExpr)
+        else b.full((), steps - 1, inner)
+    )
     step = b.apply("div", b.apply("sub", last, first), intervals)
     position = b.iota(steps)
     forward = b.apply("add", first, b.apply("mul", step, b.cast(position, inner)))
@@ -161,7 +172,9 @@ def _powers(b: Builder, x: Value, count: Dim, increasing: bool) -> Value:
     # Products, as the running product of PyTorch gives, rather than pow: exact for small whole numbers.
     powers = b.apply("pow", base, b.cast(exponent, dtype))
     one = b.full((), 1, dtype)
-    return b.expand(b.where(b.apply("eq", exponent, b.full((), 0, DType.INT64)), one, powers), shape)
+    return b.expand(
+        b.where(b.apply("eq", exponent, b.full((), 0, DType.INT64)), one, powers), shape
+    )
 
 
 @target("prims.iota.default")

@@ -44,7 +44,9 @@ class Reduce(Op):
             return (function(x, axis=self.axes, dtype=x.dtype),)
         return (function(x, axis=self.axes),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (reduction(self.kind, inputs[0], self.axes),)
 
 
@@ -65,7 +67,9 @@ class ArgReduce(Op):
         function = np.argmax if self.kind == "argmax" else np.argmin
         return (function(rows, axis=-1),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (reduction(self.kind, inputs[0], self.axes),)
 
 

@@ -60,7 +60,9 @@ class Scan(Op):
             result[k] = rows[0] if k == 0 else _log_add(result[k - 1], rows[k])
         return (np.moveaxis(result, 0, self.axis).astype(x.dtype),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         function = f"castoff_scan_{self.kind}_{_SUFFIX[x.dtype]}"
         arguments = (kernels.Out(0), kernels.In(0), *_sizes(x, self.axis))
@@ -69,7 +71,7 @@ class Scan(Op):
 
 def _log_add(total: np.ndarray, x: np.ndarray) -> np.ndarray:
     if not np.iscomplexobj(x):
-        return np.logaddexp(total, x)
+        return np.asarray(np.logaddexp(total, x))
     low = np.where(total.real < x.real, total, x)
     high = np.where(total.real < x.real, x, total)
     return np.where(np.isneginf(low.real), high, high + np.log(1 + np.exp(low - high)))
@@ -102,7 +104,9 @@ class ScanExtreme(Op):
             positions[k] = np.where(taken, k, positions[k - 1])
         return np.moveaxis(values, 0, self.axis), np.moveaxis(positions, 0, self.axis)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         function = f"castoff_scan_{self.kind}_{_SUFFIX[x.dtype]}"
         arguments = (kernels.Out(0), kernels.Out(1), kernels.In(0), *_sizes(x, self.axis))
@@ -193,16 +197,17 @@ def _panels(b: Builder, y: Value, x: Value | None, dx: Number, dim: int) -> tupl
 
 
 def _halved(b: Builder, x: Value) -> Value:
-    return b.call("aten.div.Tensor", x, 2.0)
+    result: Value = b.call("aten.div.Tensor", x, 2.0)
+    return result
 
 
 @target("aten.trapezoid.x", "aten.trapezoid.dx", "aten.trapz.x", "aten.trapz.dx")
-def trapezoid(
-    b: Builder, y: Value, x: Value | None = None, dx: Number = 1, dim: int = -1
-) -> Value:
+def trapezoid(b: Builder, y: Value, x: Value | None = None, dx: Number = 1, dim: int = -1) -> Value:
     axis = normalize_axis(dim, y.rank)
     if y.shape[axis] == 0:
-        return b.full(y.shape[:axis] + y.shape[axis + 1 :], 0, b.promoted(y, floating=True)[0].dtype)
+        return b.full(
+            y.shape[:axis] + y.shape[axis + 1 :], 0, b.promoted(y, floating=True)[0].dtype
+        )
     areas, axis = _panels(b, y, x, dx, dim)
     return _halved(b, b.reduce("sum", areas, (axis,)))
 

@@ -59,7 +59,9 @@ def _register_unary(primitive: str, names: tuple[str, ...]) -> None:
     def of_x(b: Builder, x: Value) -> Value:  # the younger schemas call the operand x
         return apply_floating(b, primitive, x)
 
-    target(*(f"aten.{name}.default" for name in names))(of_x if primitive in _OPERAND_X else of_self)
+    target(*(f"aten.{name}.default" for name in names))(
+        of_x if primitive in _OPERAND_X else of_self
+    )
 
 
 def _register_binary(primitive: str, names: tuple[str, ...]) -> None:

@@ -219,7 +219,7 @@ def _register_variance(name: str, is_deviation: bool, with_mean: bool) -> None:
     ) -> Value | tuple[Value, Value]:  # fmt: skip
         # `dim` and `unbiased` change places between the overloads, which pass them by name.
         if isinstance(dim, bool):
-            dim, unbiased = None, dim
+            unbiased, dim = dim, None
         taken = (1 if unbiased else 0) if correction is None else correction
         axes = normalize_axes(dim, self.rank)
         x = b.cast(self, self.dtype.compute)

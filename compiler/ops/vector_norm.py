@@ -18,7 +18,8 @@ Axes = Sequence[int] | int | None
 
 def magnitude(b: Builder, x: Value) -> Value:
     """|x|, real; a bool or unsigned tensor is its own."""
-    return b.call("aten.abs.default", x)
+    result: Value = b.call("aten.abs.default", x)
+    return result
 
 
 def power_sum(b: Builder, size: Value, order: float, axes: Sequence[int], keepdim: bool) -> Value:
@@ -34,7 +35,9 @@ def power_sum(b: Builder, size: Value, order: float, axes: Sequence[int], keepdi
     return b.reduce("sum", raised, axes, keepdim)
 
 
-def norm_of(b: Builder, x: Value, order: float, axes: Sequence[int], keepdim: bool = False) -> Value:
+def norm_of(
+    b: Builder, x: Value, order: float, axes: Sequence[int], keepdim: bool = False
+) -> Value:
     """The norm over axes of a tensor of a type that arithmetic is done in."""
     size = magnitude(b, x)
     if math.isinf(order):
@@ -173,7 +176,9 @@ def pairwise_distance(
 
 
 @target("aten.cdist.default", "aten._cdist_forward.default")
-def cdist(b: Builder, x1: Value, x2: Value, p: float = 2.0, compute_mode: int | None = None) -> Value:
+def cdist(
+    b: Builder, x1: Value, x2: Value, p: float = 2.0, compute_mode: int | None = None
+) -> Value:
     """Distances between every row of x1 [..., P, M] and every row of x2 [..., R, M]: [..., P, R]."""
     batch = shapes.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
     first, second = b.promoted(x1, x2)
