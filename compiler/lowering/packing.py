@@ -21,7 +21,8 @@ def panels_size(k: int, n: int) -> int:
 def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
     """Panels of the last two axes of `b` `[..., k, n]`: `[..., ceil(n / 16), k, 16]`.
 
-    Columns past n in the last panel are zero. The dtype is kept; bfloat16 may come as ml_dtypes.bfloat16 or as its bits in uint16.
+    Columns past n in the last panel are zero. The dtype is kept; bfloat16 may
+    come as ml_dtypes.bfloat16 or as its bits in uint16.
     """
     if b.ndim < 2:
         raise ValueError(f"expected an operand with at least 2 axes [k, n], got shape {b.shape}")

@@ -15,7 +15,8 @@
  *         batch_rank, batch_axes leading axes: {size, stride of a, of b (of panels with b_packed: k * round_up(n, 16)
  *                                for the next matrix), of c}; stride 0 repeats an operand
  *         c, c_row               plain output; element (i, j) at c[i * c_row + j]; unused with an epilogue
- *         bias_row, bias_col     NULL, or m or n values added before relu; the same for the whole batch
+ *         bias_row, bias_col     NULL, or m or n values that the sums start from; at most one of the two; the same for the
+ *                                whole batch
  *         relu                   0 or 1 (NaN passes)
  *         epilogue, epilogue_context   NULL, or called instead of the store, bias and relu
  *     void castoff_gemm_T_run(const castoff_gemm_T_args *, castoff_pool *, void *scratch)

@@ -40,7 +40,8 @@ typedef struct {
     int32_t add; /* to what is in c; whole vectors of columns, no bias, relu or epilogue */
 } G(sink);
 
-/* What one call of a register tile computes: out[mr, width] = relu(a b + bias), or out += a b. */
+/* What one call of a register tile computes: out[mr, width] = relu(start + a b). The sums start from the vectors at
+ * start + i * start_row + j * start_col, or from start_rows[i]; either may be NULL. */
 typedef struct {
     int64_t k;
     const E *a;
@@ -49,8 +50,9 @@ typedef struct {
     int64_t b_step, b_panel;
     E *out;
     int64_t out_row;
-    const E *bias_row, *bias_col;
-    int32_t relu, add;
+    const E *start, *start_rows;
+    int64_t start_row, start_col;
+    int32_t relu;
 } G(tile);
 
 CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors) {
@@ -58,8 +60,13 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
     const E *a[(CASTOFF_MR + 2) / 3];
     const int64_t a_row = t->a_row, a_col = t->a_col, b_step = t->b_step, b_panel = t->b_panel;
     const S *b = t->b;
-    CASTOFF_UNROLL for (int i = 0; i < mr; i++)
-        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = SPLAT(0);
+    if (t->start)
+        CASTOFF_UNROLL for (int i = 0; i < mr; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+                acc[i][j] = LOAD_E(t->start + i * t->start_row + j * t->start_col);
+    else
+        CASTOFF_UNROLL for (int i = 0; i < mr; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = SPLAT(t->start_rows ? t->start_rows[i] : 0);
     CASTOFF_UNROLL for (int i = 0; i < mr; i += 3) a[i / 3] = t->a + i * a_row;
     CASTOFF_NO_UNROLL for (int64_t k = t->k; k > 0; k--) {
         V column[8];
@@ -72,19 +79,6 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
         CASTOFF_UNROLL for (int i = 0; i < mr; i += 3) a[i / 3] += a_col;
         b += b_step;
     }
-    if (t->add)
-        CASTOFF_UNROLL for (int i = 0; i < mr; i++)
-            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] += LOAD_E(t->out + i * t->out_row + j * LANES);
-    if (t->bias_col)
-        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
-            const V bias = LOAD_E(t->bias_col + j * LANES);
-            CASTOFF_UNROLL for (int i = 0; i < mr; i++) acc[i][j] += bias;
-        }
-    if (t->bias_row)
-        CASTOFF_UNROLL for (int i = 0; i < mr; i++) {
-            const V bias = SPLAT(t->bias_row[i]);
-            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] += bias;
-        }
     if (t->relu)
         CASTOFF_UNROLL for (int i = 0; i < mr; i++)
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = RELU(acc[i][j]);
@@ -95,15 +89,15 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
 #define CASE(mr, vectors) case mr: G(kernel)(t, mr, vectors); break;
 CASTOFF_NOINLINE void G(tile1)(const G(tile) *t, int mr) {
     switch (mr) {
-        CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1) CASE(5, 1) CASE(6, 1)
+        CASE(1, 1) CASE(2, 1) CASE(4, 1) CASE(6, 1)
 #if CASTOFF_MR > 6
-        CASE(7, 1) CASE(8, 1) CASE(9, 1) CASE(10, 1) CASE(11, 1) CASE(12, 1) CASE(13, 1) CASE(14, 1)
+        CASE(8, 1) CASE(14, 1)
 #endif
     }
 }
 CASTOFF_NOINLINE void G(tile2)(const G(tile) *t, int mr) {
     switch (mr) {
-        CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
+        CASE(1, 2) CASE(2, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
 #if CASTOFF_MR > 6
         CASE(7, 2) CASE(8, 2) CASE(9, 2) CASE(10, 2) CASE(11, 2) CASE(12, 2) CASE(13, 2) CASE(14, 2)
 #endif
@@ -126,6 +120,33 @@ CASTOFF_NOINLINE void G(tile8)(const G(tile) *t, int mr) {
     }
 }
 #undef CASE
+
+/* A tile of any height: the heights that have no kernel of their own are made of those that have. */
+CASTOFF_INLINE void G(run_tile)(const G(tile) *given, int64_t height, int64_t vectors) {
+    /* Bit h: there is a kernel of h rows, one and two vectors wide. */
+    const unsigned one = CASTOFF_MR > 6 ? 0x4156 : 0x56, two = CASTOFF_MR > 6 ? 0x7ff6 : 0x76;
+    if (vectors == 8) {
+        G(tile8)(given, (int)height);
+    } else if (vectors == 4) {
+        G(tile4)(given, (int)height);
+    } else if (vectors == 2 && (two >> height & 1)) {
+        G(tile2)(given, (int)height);
+    } else {
+        G(tile) t = *given;
+        for (int64_t rows; height > 0; height -= rows) {
+            rows = height;
+            while (!((vectors == 2 ? two : one) >> rows & 1)) rows--;
+            if (vectors == 2)
+                G(tile2)(&t, (int)rows);
+            else
+                G(tile1)(&t, (int)rows);
+            t.a += rows * t.a_row;
+            t.out += rows * t.out_row;
+            if (t.start) t.start += rows * t.start_row;
+            if (t.start_rows) t.start_rows += rows;
+        }
+    }
+}
 
 /* A finished tile that does not lie in C yet: through the epilogue, or bias, relu and a copy. */
 static CASTOFF_UNUSED void G(emit)(const G(sink) *sink, const E *tile, int64_t stride, int64_t row0, int64_t col0,
@@ -160,11 +181,14 @@ typedef struct {
 } G(block);
 
 static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) {
-    E buffer[CASTOFF_TILE_ELEMENTS] __attribute__((aligned(64)));
+    E buffer[CASTOFF_TILE_ELEMENTS] __attribute__((aligned(64))), bias[8 * LANES];
+    G(sink) finished = *sink;
+    finished.bias_row = finished.bias_col = 0;
+    finished.relu = 0;
     const castoff_tiles tiles = castoff_cut_rows(g->rows, g->a_layout);
     const int64_t tallest = tiles.height + (tiles.taller > 0);
     const int64_t widest = tallest <= CASTOFF_MR8 ? 8 : tallest <= CASTOFF_MR4 ? 4 : 2;
-    G(tile) t = {.k = g->k, .b_step = g->b_step, .b_panel = g->b_panel};
+    G(tile) t = {.k = g->k, .b_step = g->b_step, .b_panel = g->b_panel, .start_col = LANES};
     for (int64_t col = 0; col < g->cols;) {
         const int64_t left = castoff_ceil_div(g->cols - col, LANES);
         int64_t vectors = widest;
@@ -174,6 +198,13 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
         t.b = g->b + col / CASTOFF_PANEL * g->b_panel + col % CASTOFF_PANEL;
         t.out = buffer;
         t.out_row = width;
+        t.relu = sink->relu;
+        t.start = sink->bias_col ? sink->bias_col + g->col0 + col : 0;
+        t.start_row = 0;
+        if (sink->bias_col && !in_place) {
+            memcpy(bias, t.start, (size_t)cols * sizeof(E));
+            t.start = bias;
+        }
         for (int64_t i = 0, row = 0; row < g->rows; i++) {
             const int64_t mr = castoff_min_i64(tiles.height + (i < tiles.taller), g->rows - row);
             if (g->a_layout == CASTOFF_ROWS_STRIDED) {
@@ -192,21 +223,14 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
             if (in_place) {
                 t.out = sink->c + (g->row0 + row) * sink->c_row + g->col0 + col;
                 t.out_row = sink->c_row;
-                t.bias_row = sink->bias_row ? sink->bias_row + g->row0 + row : 0;
-                t.bias_col = sink->bias_col ? sink->bias_col + g->col0 + col : 0;
-                t.relu = sink->relu;
-                t.add = sink->add;
-            } else {
-                t.bias_row = t.bias_col = 0;
-                t.relu = 0;
+                if (sink->add) {
+                    t.start = t.out;
+                    t.start_row = t.out_row;
+                }
             }
-            switch (vectors) {
-                case 8: G(tile8)(&t, (int)mr); break;
-                case 4: G(tile4)(&t, (int)mr); break;
-                case 2: G(tile2)(&t, (int)mr); break;
-                default: G(tile1)(&t, (int)mr); break;
-            }
-            if (!in_place) G(emit)(sink, buffer, width, g->row0 + row, g->col0 + col, mr, cols);
+            t.start_rows = sink->bias_row ? sink->bias_row + g->row0 + row : 0;
+            G(run_tile)(&t, mr, vectors);
+            if (!in_place) G(emit)(&finished, buffer, width, g->row0 + row, g->col0 + col, mr, cols);
             row += mr;
         }
         col += width;

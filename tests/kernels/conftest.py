@@ -44,7 +44,7 @@ def kernels(
     out = tmp_path_factory.mktemp("kernels") / f"{level}.so"
     width = ["-mprefer-vector-width=512"] if level == "x86-64-v4" else []
     sanitize = os.environ.get("CASTOFF_TEST_SANITIZE", "").split()
-    command = [compiler, "-std=c11", "-O3", f"-march={level}", *width, *sanitize]
+    command = [compiler, "-std=c11", "-O2", f"-march={level}", *width, *sanitize]
     command += ["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     command += [f"-I{ROOT / 'templates' / folder}" for folder in ("cpu", "abi")]
     subprocess.run([*command, here / "driver.c", here / "pool.c", "-o", out, "-lm"], check=True)

@@ -1,7 +1,7 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
 #include "attention.h"
-#include "conv.h"
-#include "gemm.h"
+#include "conv_any.h"
+#include "gemm_exact.h"
 
 struct castoff_pool {
     int threads;
@@ -67,3 +67,51 @@ void test_conv_transposed_f32(const castoff_conv_f32_args *args, int threads, vo
 ATTENTION(f32)
 ATTENTION(bf16)
 ATTENTION(f16)
+
+#define EXACT(T)                                                                                                      \
+    int64_t test_gemm_##T##_scratch(int64_t batch, int64_t m, int64_t n, int64_t k, int packed, int threads) {       \
+        return castoff_gemm_##T##_scratch(batch, m, n, k, packed, threads);                                          \
+    }                                                                                                                 \
+    void test_gemm_##T(const castoff_gemm_##T##_args *args, int threads, void *scratch) {                            \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_gemm_##T##_run(args, &pool, scratch);                                                                \
+    }                                                                                                                 \
+    CONV(T)
+#define CONV(T)                                                                                                       \
+    void test_conv_##T(const castoff_conv_##T##_args *args, int threads) {                                           \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_conv_##T##_run(args, &pool);                                                                         \
+    }                                                                                                                 \
+    void test_conv_transposed_##T(const castoff_conv_##T##_args *args, int threads) {                                \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_conv_transposed_##T##_run(args, &pool);                                                              \
+    }
+EXACT(i8)
+EXACT(u8)
+EXACT(i16)
+EXACT(u16)
+EXACT(i32)
+EXACT(u32)
+EXACT(i64)
+EXACT(u64)
+EXACT(c64)
+EXACT(c128)
+CONV(f64)
+
+#define HALF(T)                                                                                                       \
+    int64_t test_conv_##T##_scratch(const castoff_conv_##T##_args *args, int threads) {                              \
+        return castoff_conv_##T##_scratch(args, threads);                                                            \
+    }                                                                                                                 \
+    int64_t test_conv_transposed_##T##_scratch(const castoff_conv_##T##_args *args, int threads) {                   \
+        return castoff_conv_transposed_##T##_scratch(args, threads);                                                 \
+    }                                                                                                                 \
+    void test_conv_##T(const castoff_conv_##T##_args *args, int threads, void *scratch) {                            \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_conv_##T##_run(args, &pool, scratch);                                                                \
+    }                                                                                                                 \
+    void test_conv_transposed_##T(const castoff_conv_##T##_args *args, int threads, void *scratch) {                 \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_conv_transposed_##T##_run(args, &pool, scratch);                                                     \
+    }
+HALF(bf16)
+HALF(f16)

@@ -101,6 +101,7 @@ CASES = {
     "1d-depthwise": Case(1, 8, 8, (100,), (4,), padding=3, groups=8),
     "3d": Case(1, 4, 6, (5, 6, 7), (3, 2, 3), padding=1),
     "3d-stride": Case(2, 3, 5, (7, 8, 9), (2, 3, 1), stride=2, padding=1),
+    "3d-kernel-2": Case(2, 3, 5, (3, 4, 5), (2, 3, 2), stride=2, padding=1),
     "3d-depthwise": Case(1, 3, 3, (5, 6, 20), (3, 3, 3), padding=1, groups=3),
     "long-sum": Case(1, 520, 40, (4, 5), (3, 3), padding=1),
     "column": Case(1, 8, 8, (40, 1), (3, 1), padding=0),
