@@ -183,28 +183,3 @@ def iota(
     device: Ignored = None, requires_grad: bool = False,
 ) -> Value:  # fmt: skip
     return _spaced(b, start, step, length, dtype)
-
-
-@target("aten.fft_fftfreq.default")
-def fftfreq(
-    b: Builder, n: int, d: float = 1.0, dtype: DType | None = None, layout: Ignored = None,
-    device: Ignored = None, pin_memory: Ignored = None,
-) -> Value:  # fmt: skip
-    position = b.iota(n)
-    wrapped = b.apply("sub", position, b.full((), n, DType.INT64))
-    below = b.apply("lt", position, b.full((), (n + 1) // 2, DType.INT64))
-    return _frequencies(b, b.where(below, position, wrapped), n, d, dtype)
-
-
-@target("aten.fft_rfftfreq.default")
-def rfftfreq(
-    b: Builder, n: int, d: float = 1.0, dtype: DType | None = None, layout: Ignored = None,
-    device: Ignored = None, pin_memory: Ignored = None,
-) -> Value:  # fmt: skip
-    return _frequencies(b, b.iota(n // 2 + 1), n, d, dtype)
-
-
-def _frequencies(b: Builder, cycles: Value, n: int, d: float, dtype: DType | None) -> Value:
-    result = dtype or DType.FLOAT32
-    scale = b.full((), 1.0 / (n * d), result.compute)
-    return b.cast(b.apply("mul", b.cast(cycles, result.compute), scale), result)
