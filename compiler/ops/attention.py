@@ -18,10 +18,12 @@ from .pointwise import widen
 
 @dataclass(frozen=True, slots=True)
 class Attention(Op):
-    """softmax(scale * q k^T + mask) v. q [B…, Hq, L, E], k [B…, Hk, S, E], v [B…, Hk, S, V]; Hk divides Hq.
+    """softmax(scale * q k^T + mask) v. q [B…, Hq, L, E], k [B…, Hk, S, E], v [B…, Hk, S, V]; Hk
+    divides Hq.
 
-    An optional fourth input is a mask that broadcasts to [B…, Hq, L, S]: bool (true takes part) or of the dtype of q (added). `is_causal`
-    lets row i see columns 0 to i. A row that sees nothing gives zeros.
+    An optional fourth input is a mask that broadcasts to [B…, Hq, L, S]: bool (true takes part) or
+    of the dtype of q (added). `is_causal` lets row i see columns 0 to i. A row that sees nothing
+    gives zeros.
     """
 
     scale: float
@@ -53,7 +55,9 @@ class Attention(Op):
         weights = weights / np.where(total == 0, 1, total)
         return (np.matmul(weights.astype(q.dtype), v),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.Attention(self.scale, self.is_causal, len(inputs) == 4),)
 
 
@@ -278,7 +282,9 @@ def flash_attention(
     *,
     scale: float | None = None,
 ) -> tuple[object, ...]:
-    """(attention, logsumexp, None, None, L, S, seed, offset, debug mask); the last three are not used."""
+    """(attention, logsumexp, None, None, L, S, seed, offset, debug mask); the last three are not
+    used.
+    """
     _refuse_dropout(dropout_p)
     result, logsumexp = _with_logsumexp(b, query, key, value, None, is_causal, scale)
     zero = b.full((), 0, DType.INT64)

@@ -26,7 +26,14 @@ def diagonal(b: Builder, self: Value, offset: int = 0, dim1: int = 0, dim2: int 
 
 
 @target("aten.linalg_diagonal.default", alias=True)
-def linalg_diagonal(b: Builder, A: Value, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Value:  # noqa: N803
+def linalg_diagonal(
+    b: Builder,
+    A: Value,  # noqa: N803
+    *,
+    offset: int = 0,
+    dim1: int = -2,
+    dim2: int = -1,
+) -> Value:
     """As `diagonal`, of the last two dimensions by default."""
     return diagonal(b, A, offset, dim1, dim2)
 
@@ -104,9 +111,7 @@ def tril(b: Builder, self: Value, diagonal: Dim = 0) -> Value:
     return triangle(b, self, diagonal, upper=False)
 
 
-def _triangle_indices(
-    row: int, col: int, offset: int, *, upper: bool
-) -> list[list[int]]:
+def _triangle_indices(row: int, col: int, offset: int, *, upper: bool) -> list[list[int]]:
     cells = [
         (i, j)
         for i in range(row)

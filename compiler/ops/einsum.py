@@ -59,9 +59,14 @@ def _parse(
     for text, rank in zip(texts, ranks, strict=True):
         letters = len(text.replace("...", ""))
         if letters > rank or ("..." not in text and letters != rank):
-            raise OperatorError(f"einsum {equation!r}: {text!r} names {letters} of {rank} dimensions")
+            raise OperatorError(
+                f"einsum {equation!r}: {text!r} names {letters} of {rank} dimensions"
+            )
         hidden = max(hidden, rank - letters)
-    operands = [_labels(text, rank - len(text.replace("...", ""))) for text, rank in zip(texts, ranks)]
+    operands = [
+        _labels(text, rank - len(text.replace("...", "")))
+        for text, rank in zip(texts, ranks, strict=False)
+    ]
     if arrow:
         return operands, _labels(right, hidden)
     letters_used = [label for labels in operands for label in labels if label[0] != "."]

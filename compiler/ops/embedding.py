@@ -30,7 +30,8 @@ def embedding_bag_with_sizes(
 ) -> tuple[Value, Value, Value, Value]:
     """(bags, bag of each index, sizes of the bags, position of each maximum).
 
-    A bag is what `indices` holds from its offset up to the next; `padding_idx` is left out where it is not negative.
+    A bag is what `indices` holds from its offset up to the next; `padding_idx` is left out where it
+    is not negative.
     """
     if indices.rank != 1 or offsets.rank != 1:
         raise OperatorError(f"embedding_bag with indices {indices} and offsets {offsets}")
@@ -126,7 +127,9 @@ def embedding_bag_with_padding(
 
 @target("aten.one_hot.default")
 def one_hot(b: Builder, self: Value, num_classes: int = -1) -> Value:
-    """1 at the class of each element, 0 elsewhere; the largest element decides how many classes there are."""
+    """1 at the class of each element, 0 elsewhere; the largest element decides how many classes
+    there are.
+    """
     classes: shapes.Dim = num_classes
     if num_classes == -1:
         top = b.reduce("max", self, tuple(range(self.rank)))
@@ -148,7 +151,9 @@ def segment_reduce(
     unsafe: bool = False,
     initial: float | None = None,
 ) -> Value:
-    """sum, mean, max, min or prod of runs of `data` along an axis; the runs are given by their lengths or ends."""
+    """sum, mean, max, min or prod of runs of `data` along an axis; the runs are given by their
+    lengths or ends.
+    """
     if lengths is None and offsets is None:
         raise OperatorError("segment_reduce needs lengths or offsets")
     if lengths is not None:

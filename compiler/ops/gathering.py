@@ -19,10 +19,11 @@ from .view import replace_axis
 
 @dataclass(frozen=True, slots=True)
 class AdvancedIndex(Op):
-    """Input 0 at positions that the other inputs give for its dimensions `axes` (one each, ascending).
+    """Input 0 at positions that the other inputs give for its dimensions `axes` (one each,
+    ascending).
 
-    The indices broadcast; their dimensions stand at `position` among the dimensions of input 0 that stay.
-    Negative indices count from the end where `wrap`; what is outside makes the run fail.
+    The indices broadcast; their dimensions stand at `position` among the dimensions of input 0 that
+    stay. Negative indices count from the end where `wrap`; what is outside makes the run fail.
     """
 
     axes: tuple[int, ...]
@@ -56,7 +57,9 @@ class AdvancedIndex(Op):
                 raise OperatorError(f"index out of range for a dimension of size {x.shape[axis]}")
         return tuple(index.astype(np.int64) for index in indices)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         x, *indices = inputs
 
         def body(index: Index) -> kernels.Scalar:
@@ -93,7 +96,9 @@ class IndexPut(Op):
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         base, values, *indices = inputs
         (shown,) = AdvancedIndex(self.axes, self.position, self.wrap).infer(base, *indices)
-        mismatch = any(shapes.is_equal(m, n) is False for m, n in zip(shown.shape, values.shape))
+        mismatch = any(
+            shapes.is_equal(m, n) is False for m, n in zip(shown.shape, values.shape, strict=False)
+        )
         if values.dtype is not base.dtype or values.rank != shown.rank or mismatch:
             raise OperatorError(f"{values} put into {shown} of {base}")
         return (base,)
@@ -104,7 +109,9 @@ class IndexPut(Op):
         (flat,) = reader.reference(env, np.arange(base.size).reshape(base.shape), *indices)
         return (combine_at(base, flat, values, self.combine),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, values, *indices = inputs
         reader = AdvancedIndex(self.axes, self.position, self.wrap)
         return (
@@ -137,7 +144,9 @@ class GatherAxis(Op):
         x, index = inputs
         return (x[axis_positions(x, index, self.axis)],)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         x, index = inputs
 
         def body(i: Index) -> kernels.Scalar:
@@ -148,17 +157,18 @@ class GatherAxis(Op):
 
 
 def axis_positions(x: np.ndarray, index: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
-    """The NumPy index of the elements that `index` names along `axis`, after a check of the range."""
-    if index.size and not (0 <= index.min() and index.max() < x.shape[axis]):
+    """The NumPy index of the elements that `index` names along `axis`, checked."""
+    if index.size and not (index.min() >= 0 and index.max() < x.shape[axis]):
         raise OperatorError(f"index out of range for a dimension of size {x.shape[axis]}")
-    grid = list(np.indices(index.shape, sparse=True))
+    grid: list[np.ndarray] = list(np.indices(index.shape, sparse=True))
     grid[axis] = index.astype(np.int64)
     return tuple(grid)
 
 
 @dataclass(frozen=True, slots=True)
 class ScatterAxis(Op):
-    """Input 0 with base[…, index[…, i, …], …] combined with src[…, i, …], for the whole of input 1 (the index).
+    """Input 0 with base[…, index[…, i, …], …] combined with src[…, i, …], for the whole of input 1
+    (the index).
 
     Input 2, the source, may be larger than the index. combine: as in `kernels.Scatter`.
     """
@@ -183,7 +193,9 @@ class ScatterAxis(Op):
         values = source[tuple(slice(n) for n in index.shape)]
         return (combine_at(base, flat, values, self.combine),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, index, source = inputs
 
         def target(i: Index) -> Index:
@@ -211,7 +223,8 @@ def combine_at(base: np.ndarray, flat: np.ndarray, values: np.ndarray, combine: 
             result[position] = value
     else:
         _UFUNCS[combine].at(result, positions, updates)
-    return result.reshape(base.shape).astype(base.dtype)
+    combined: np.ndarray = result.reshape(base.shape).astype(base.dtype)
+    return combined
 
 
 _UFUNCS: dict[str, np.ufunc] = {
@@ -221,17 +234,22 @@ _UFUNCS: dict[str, np.ufunc] = {
 
 @dataclass(frozen=True, slots=True)
 class MaskedPut(Op):
-    """Input 0 where the mask (input 1) is false; where it is true, the element of input 3 that input 2 names.
+    """Input 0 where the mask (input 1) is false; where it is true, the element of input 3 that
+    input 2 names.
 
-    The mask stands for the dimensions of input 0 from `axis` on; mask and positions have one shape, and
-    input 3 has one dimension in their place.
+    The mask stands for the dimensions of input 0 from `axis` on; mask and positions have one shape,
+    and input 3 has one dimension in their place.
     """
 
     axis: int
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         base, mask, position, source = inputs
-        if mask.dtype is not DType.BOOL or base.dtype is not source.dtype or mask.rank != position.rank:
+        if (
+            mask.dtype is not DType.BOOL
+            or base.dtype is not source.dtype
+            or mask.rank != position.rank
+        ):
             raise OperatorError(f"{source} put into {base} where {mask}")
         return (base,)
 
@@ -244,7 +262,9 @@ class MaskedPut(Op):
         result[mask] = np.moveaxis(source, self.axis, 0)[places]
         return (np.moveaxis(result, range(mask.ndim), range(self.axis, self.axis + mask.ndim)),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, mask, position, source = inputs
 
         def body(index: Index) -> kernels.Scalar:
@@ -262,7 +282,8 @@ class MaskedPut(Op):
 class Nonzero(Op):
     """The indices of the true elements of a bool tensor in row-major order, as `count` rows.
 
-    `count` is the number of true elements, or any other number: the result is then cut, or filled up with rows of `fill`.
+    `count` is the number of true elements, or any other number: the result is then cut, or filled
+    up with rows of `fill`.
     """
 
     count: shapes.Dim
@@ -280,7 +301,9 @@ class Nonzero(Op):
         result[: len(rows)] = rows
         return (result,)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         call = kernels.LibraryCall(
             "castoff_nonzero",
             ("common/selection.h",),

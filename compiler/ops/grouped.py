@@ -19,7 +19,8 @@ _SUFFIX = {DType.FLOAT32: "f32", DType.FLOAT64: "f64"}
 
 @dataclass(frozen=True, slots=True)
 class GroupedMatMul(Op):
-    """Rows [T, K] times the matrix [G, K, N] of their group; `ends` [G] (int64) says where each group stops.
+    """Rows [T, K] times the matrix [G, K, N] of their group; `ends` [G] (int64) says where each
+    group stops.
 
     Rows behind the last group give zeros.
     """
@@ -42,7 +43,9 @@ class GroupedMatMul(Op):
             start = max(start, int(end))
         return (result,)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         rows, matrices, _ = inputs
         call = kernels.LibraryCall(
             f"castoff_grouped_product_{_SUFFIX[rows.dtype]}",
@@ -81,7 +84,9 @@ def grouped_mm(
     bias: Value | None = None,
     out_dtype: DType | None = None,
 ) -> Value:
-    """Products of groups: of rows, of columns, of parts of the inner dimension, or of a whole batch."""
+    """Products of groups: of rows, of columns, of parts of the inner dimension, or of a whole
+    batch.
+    """
     match self.rank, mat2.rank:
         case 3, 3:
             result = b.matmul(self, mat2)

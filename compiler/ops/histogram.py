@@ -25,7 +25,9 @@ def _histogram(
         place = b.apply("sub", found, b.full((), 1, DType.INT64))
         last = b.apply("eq", x, b.select(edge, 0, size))
         place = b.where(last, b.dim(size - 1), place)
-        fits = b.apply("logical_and", b.apply("ge", place, b.dim(0)), b.apply("lt", place, b.dim(size)))
+        fits = b.apply(
+            "logical_and", b.apply("ge", place, b.dim(0)), b.apply("lt", place, b.dim(size))
+        )
         inside = fits if inside is None else b.apply("logical_and", inside, fits)
         places.append(b.apply("minimum", b.apply("maximum", place, b.dim(0)), b.dim(size - 1)))
     assert inside is not None, "a histogram has a dimension"
@@ -60,7 +62,7 @@ def _even_edges(b: Builder, x: Value, bins: int, limits: tuple[float, float] | N
         same, half = b.apply("eq", low, high), b.full((), 0.5, dtype)
         low = b.where(same, b.apply("sub", low, half), low)
         high = b.where(same, b.apply("add", high, half), high)
-    # As torch.linspace does it: from the lower end in the first half, from the upper one in the second.
+    # As torch.linspace does it: from the lower end in the first half, then from the upper one.
     step = b.apply("div", b.apply("sub", high, low), b.full((), bins, dtype))
     place = b.iota(bins + 1)
     forward = b.apply("add", low, b.apply("mul", step, b.cast(place, dtype)))
@@ -100,9 +102,7 @@ def histogram_with_edges(
 
 
 @target("aten.histc.default")
-def histc(
-    b: Builder, self: Value, bins: int = 100, min: Operand = 0, max: Operand = 0
-) -> Value:
+def histc(b: Builder, self: Value, bins: int = 100, min: Operand = 0, max: Operand = 0) -> Value:
     """Counts in bins of equal width; outside of the range nothing is counted."""
     x = b.cast(_flat(b, self), self.dtype if self.dtype.is_float else DType.FLOAT64)
     low, high = b.tensor(min, x.dtype), b.tensor(max, x.dtype)

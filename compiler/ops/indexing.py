@@ -15,7 +15,7 @@ from .gathering import AdvancedIndex, GatherAxis, IndexPut, Nonzero
 
 
 def is_mask(index: Value) -> bool:
-    """Whether an index picks elements by truth rather than by position (bytes are masks as well)."""
+    """Whether an index picks elements by truth rather than by position (bytes do too)."""
     return index.dtype in (DType.BOOL, DType.UINT8)
 
 
@@ -37,7 +37,9 @@ def true_indices(b: Builder, mask: Value) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class IndexPlan:
-    """Index tensors by the dimension they index, and where their own dimensions stand in the result."""
+    """Index tensors by the dimension they index, and where their own dimensions stand in the
+    result.
+    """
 
     axes: tuple[int, ...]
     position: int
@@ -78,9 +80,7 @@ def index(b: Builder, self: Value, indices: Sequence[Value | None]) -> Value:
     return b.emit1(AdvancedIndex(plan.axes, plan.position), self, *plan.indices)
 
 
-def clamped_indices(
-    b: Builder, x: Value, indices: Sequence[Value | None]
-) -> list[Value | None]:
+def clamped_indices(b: Builder, x: Value, indices: Sequence[Value | None]) -> list[Value | None]:
     """Indices forced into the range of their dimensions."""
     result: list[Value | None] = []
     for axis, index in enumerate(indices):
@@ -98,12 +98,14 @@ def clamped_indices(
 def unsafe_masked_index(
     b: Builder, self: Value, mask: Value, indices: Sequence[Value | None], fill: Number
 ) -> Value:
-    """Advanced indexing where the mask holds, `fill` elsewhere; indices there may be out of range."""
+    """Advanced indexing where the mask holds; `fill` elsewhere, where indices may be anything."""
     if shapes.element_count(self.shape) == 0:
         plan = plan_index(b, self, indices)
-        shape = AdvancedIndex(plan.axes, plan.position).infer(
-            self.type, *(value.type for value in plan.indices)
-        )[0].shape
+        shape = (
+            AdvancedIndex(plan.axes, plan.position)
+            .infer(self.type, *(value.type for value in plan.indices))[0]
+            .shape
+        )
         return b.full(shape, fill, self.dtype)
     found = index(b, self, clamped_indices(b, self, indices))
     return b.where(b.cast(mask, DType.BOOL), found, b.full((), fill, self.dtype))
@@ -139,7 +141,9 @@ def embedding(
 def embedding_renorm(
     b: Builder, self: Value, indices: Value, max_norm: float, norm_type: float
 ) -> Value:
-    """A table whose rows, where the indices name them, are scaled down to a norm of at most `max_norm`."""
+    """A table whose rows, where the indices name them, are scaled down to a norm of at most
+    `max_norm`.
+    """
     norms = b.call("aten.linalg_vector_norm.default", self, norm_type, (1,), True)
     limit = b.full((), max_norm, norms.dtype)
     factors = b.apply("div", limit, b.apply("add", norms, b.full((), 1e-7, norms.dtype)))
@@ -161,9 +165,7 @@ def take(b: Builder, self: Value, index: Value) -> Value:
 
 
 @target("aten.gather.default")
-def gather(
-    b: Builder, self: Value, dim: int, index: Value, *, sparse_grad: bool = False
-) -> Value:
+def gather(b: Builder, self: Value, dim: int, index: Value, *, sparse_grad: bool = False) -> Value:
     """Elements whose position along a dimension is read from `index`."""
     if shapes.element_count(index.shape) == 0:
         return b.full(index.shape, 0, self.dtype)
@@ -175,7 +177,7 @@ def gather(
 
 @target("aten.take_along_dim.default")
 def take_along_dim(b: Builder, self: Value, indices: Value, dim: int | None = None) -> Value:
-    """As `gather`, where negative positions count from the end and the other dimensions broadcast."""
+    """As `gather`, with negative positions and broadcasting of the other dimensions."""
     if dim is None:
         flat = b.call("aten.ravel.default", self)
         return take(b, flat, b.call("aten.ravel.default", indices))
@@ -211,7 +213,9 @@ def nonzero(b: Builder, self: Value) -> Value:
 
 
 @target("aten.nonzero_numpy.default", "aten.where.default")
-def nonzero_numpy(b: Builder, self: Value | None = None, condition: Value | None = None) -> list[Value]:
+def nonzero_numpy(
+    b: Builder, self: Value | None = None, condition: Value | None = None
+) -> list[Value]:
     """The indices of the elements that are not zero, one vector for each dimension."""
     x = self if self is not None else condition
     assert x is not None, "the schema has a tensor"

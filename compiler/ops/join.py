@@ -196,7 +196,9 @@ def repeat_interleave(
     axis = normalize_axis(dim, self.rank)
     shape = (*self.shape[: axis + 1], repeats, *self.shape[axis + 1 :])
     wide = b.expand(b.unsqueeze(self, axis + 1), shape)
-    return b.reshape(wide, (*self.shape[:axis], self.shape[axis] * repeats, *self.shape[axis + 1 :]))
+    return b.reshape(
+        wide, (*self.shape[:axis], self.shape[axis] * repeats, *self.shape[axis + 1 :])
+    )
 
 
 def _repeated_positions(b: Builder, repeats: Value, output_size: Dim | None) -> Value:

@@ -17,7 +17,9 @@ from .pointwise import widen
 
 @dataclass(frozen=True, slots=True)
 class MatMul(Op):
-    """left [..., M, K] times right [..., K, N] with broadcast batch dimensions; one dtype, float32 accumulation for narrow floats."""
+    """left [..., M, K] times right [..., K, N] with broadcast batch dimensions; one dtype, float32
+    accumulation for narrow floats.
+    """
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         left, right = inputs
@@ -39,7 +41,9 @@ class MatMul(Op):
             return (np.matmul(left.astype(np.int64), right.astype(np.int64)) != 0,)
         return (np.matmul(left, right),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         return (kernels.MatrixProduct(),)
 
 

@@ -117,16 +117,20 @@ def pad_circular(b: Builder, self: Value, pad: Sequence[Dim]) -> Value:
 
 
 @target(
-    "aten.reflection_pad1d.default", "aten.reflection_pad2d.default", "aten.reflection_pad3d.default",
-)  # fmt: skip
+    "aten.reflection_pad1d.default",
+    "aten.reflection_pad2d.default",
+    "aten.reflection_pad3d.default",
+)
 def reflection_pad(b: Builder, self: Value, padding: Sequence[Dim]) -> Value:
     """Padding with the mirror image, the edge itself left out."""
     return _pad_edges(b, self, padding, "reflect")
 
 
 @target(
-    "aten.replication_pad1d.default", "aten.replication_pad2d.default", "aten.replication_pad3d.default",
-)  # fmt: skip
+    "aten.replication_pad1d.default",
+    "aten.replication_pad2d.default",
+    "aten.replication_pad3d.default",
+)
 def replication_pad(b: Builder, self: Value, padding: Sequence[Dim]) -> Value:
     """Padding with the elements at the edge."""
     return _pad_edges(b, self, padding, "replicate")

@@ -216,5 +216,3 @@ def identity(b: Builder, size: Dim, dtype: DType) -> Value:
     """The identity matrix."""
     places = b.iota(size)
     return b.cast(b.apply("eq", b.unsqueeze(places, 1), places), dtype)
-
-

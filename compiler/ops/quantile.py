@@ -21,10 +21,12 @@ def _quantile(
     interpolation: str,
     ignores_nan: bool,
 ) -> Value:
-    """Quantiles `q` (0-d or a vector, which becomes the first dimension) along `dim` or of all elements."""
+    """Quantiles `q` (0-d or a vector, which becomes the first dimension) along `dim` or of all
+    elements.
+    """
     if interpolation not in _INTERPOLATIONS or q.rank > 1 or q.dtype is not x.dtype:
         raise OperatorError(f"quantile {q} of {x} by {interpolation!r}")
-    kept_shape = (1,) * x.rank
+    kept_shape: shapes.Shape = (1,) * x.rank
     if dim is None:
         rows = b.reshape(x, (shapes.element_count(x.shape),))
     else:
@@ -73,7 +75,9 @@ def _of_rows(
         return low
     high = b.emit1(GatherAxis(last), ordered, b.cast(b.apply("ceil", rank), DType.INT64))
     half = b.full((), 0.5, dtype)
-    weight = b.expand(half, rank.shape) if interpolation == "midpoint" else b.apply("sub", rank, below)
+    weight = (
+        b.expand(half, rank.shape) if interpolation == "midpoint" else b.apply("sub", rank, below)
+    )
     span = b.apply("sub", high, low)
     from_low = b.apply("add", low, b.apply("mul", weight, span))
     rest = b.apply("sub", b.full((), 1, dtype), weight)

@@ -1,4 +1,6 @@
-"""Recurrent layers: one primitive per layer and direction, after one product that projects all inputs at once."""
+"""Recurrent layers: one primitive per layer and direction, after one product that projects all
+inputs at once.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ _GATES = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
 class RecurrentLayer(Op):
     """A layer over time in one direction. kind: "lstm", "gru", "tanh" or "relu".
 
-    Inputs: projected inputs with biases [T, B, G*H], h0 [B, P], transposed recurrent weight [P, G*H]; then c0 [B, H] (lstm) or the
-    recurrent bias [3*H] (gru), and for an lstm with projection the transposed projection [H, P].
-    Outputs: y [T, B, P], last h [B, P] and, for lstm, last c [B, H]. Gates stand as PyTorch orders them: i f g o; r z n.
+    Inputs: projected inputs with biases [T, B, G*H], h0 [B, P], transposed recurrent weight [P,
+    G*H]; then c0 [B, H] (lstm) or the recurrent bias [3*H] (gru), and for an lstm with projection
+    the transposed projection [H, P]. Outputs: y [T, B, P], last h [B, P] and, for lstm, last c [B,
+    H]. Gates stand as PyTorch orders them: i f g o; r z n.
     """
 
     kind: str
@@ -74,7 +77,9 @@ class RecurrentLayer(Op):
         h = _sigmoid(leave) * np.tanh(c)
         return (h @ inputs[4] if len(inputs) == 5 else h), c
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         projected, h0, _ = inputs[:3]
         time, batch, width = projected.shape
         suffix = "f32" if projected.dtype is DType.FLOAT32 else "f64"
@@ -145,13 +150,16 @@ def _split_parameters(
 ) -> list[_Parameters]:
     per_layer = 2 + (2 if has_biases else 0) + (1 if is_projected else 0)
     if len(params) % per_layer:
-        raise OperatorError(f"recurrent layer with {len(params)} weights, {per_layer} for each layer")
+        raise OperatorError(
+            f"recurrent layer with {len(params)} weights, {per_layer} for each layer"
+        )
     result = []
     for start in range(0, len(params), per_layer):
         weights = params[start : start + per_layer]
-        biases = (weights[2], weights[3]) if has_biases else (None, None)
+        input_bias, recurrent_bias = weights[2:4] if has_biases else (None, None)
         projection = weights[-1] if is_projected else None
-        result.append(_Parameters(weights[0], weights[1], *biases, projection))
+        parameters = _Parameters(weights[0], weights[1], input_bias, recurrent_bias, projection)
+        result.append(parameters)
     return result
 
 
@@ -263,7 +271,9 @@ def mkldnn_rnn_layer(
     batch_first: bool,
     train: bool,
 ) -> tuple[Value, Value, Value, Value]:
-    """One layer and direction, as decompositions on CPU leave it: (outputs, last h, last c, workspace)."""
+    """One layer and direction, as decompositions on CPU leave it: (outputs, last h, last c,
+    workspace).
+    """
     kind = _MKLDNN_KINDS[mode]
     biases = (weight2, weight3) if has_biases else (None, None)
     size = hx_.shape[-1]

@@ -17,7 +17,9 @@ from .pointwise import BitCast
 
 @dataclass(frozen=True, slots=True)
 class Reinterpret(Op):
-    """The same bytes as another dtype; where sizes of elements differ, the last dimension grows or shrinks."""
+    """The same bytes as another dtype; where sizes of elements differ, the last dimension grows or
+    shrinks.
+    """
 
     dtype: DType
 
@@ -30,13 +32,17 @@ class Reinterpret(Op):
             return (TensorType(self.dtype, (*x.shape[:-1], x.shape[-1] * (old // new))),)
         last = x.shape[-1]
         if isinstance(last, int) and last % (new // old):
-            raise OperatorError(f"{x} seen as {self.dtype.value}: the last dimension does not divide")
+            raise OperatorError(
+                f"{x} seen as {self.dtype.value}: the last dimension does not divide"
+            )
         return (TensorType(self.dtype, (*x.shape[:-1], shapes.floordiv(last, new // old))),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.ascontiguousarray(inputs[0]).view(self.dtype.numpy),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         size_bytes = shapes.element_count(inputs[0].shape) * inputs[0].dtype.itemsize
         arguments = (kernels.Out(0), kernels.In(0), kernels.Size(size_bytes))
         return (kernels.LibraryCall("castoff_copy_bytes", ("common/copy.h",), arguments),)

@@ -66,7 +66,9 @@ def index_put_impl(
 def _put_by_mask(
     b: Builder, x: Value, axis: int, mask: Value, values: Value, accumulate: bool
 ) -> Value | None:
-    """The result without counting what the mask holds, so that every shape is known; None if it has to be."""
+    """The result without counting what the mask holds, so that every shape is known; None if it has
+    to be.
+    """
     suffix = x.rank - axis - mask.rank
     if values.rank <= suffix:
         chosen = values
@@ -231,7 +233,9 @@ def _reduced(
     include_self: bool,
     put_values: _PutValues,
 ) -> Value:
-    """`base` with values combined into it; where it is not included, only what is not written stays of it."""
+    """`base` with values combined into it; where it is not included, only what is not written stays
+    of it.
+    """
     if reduce not in _COMBINE:
         raise OperatorError(f"scatter with reduction {reduce!r}")
     combine = _COMBINE[reduce]

@@ -18,9 +18,11 @@ from .gathering import GatherAxis, IndexPut
 
 @dataclass(frozen=True, slots=True)
 class SearchSorted(Op):
-    """How many elements of a sorted sequence stand before each value: those less, or with `right` also those equal.
+    """How many elements of a sorted sequence stand before each value: those less, or with `right`
+    also those equal.
 
-    The sequences are the last dimension of input 0, one for all values or one for each row of input 1. A NaN stands behind everything.
+    The sequences are the last dimension of input 0, one for all values or one for each row of input
+    1. A NaN stands behind everything.
     """
 
     right: bool
@@ -43,14 +45,18 @@ class SearchSorted(Op):
         count = int(np.prod(sequence.shape[:-1]))
         rows = sequence.reshape(count, sequence.shape[-1])
         wanted = values.reshape(count, values.shape[-1])
-        found = [self._search(row, row_values) for row, row_values in zip(rows, wanted, strict=True)]
+        found = [
+            self._search(row, row_values) for row, row_values in zip(rows, wanted, strict=True)
+        ]
         return (np.array(found, np.int64).reshape(values.shape),)
 
     def _search(self, row: np.ndarray, values: np.ndarray) -> np.ndarray:
         found = np.searchsorted(row, values, "right" if self.right else "left")
         return np.where(values != values, len(row), found)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         sequence, values = inputs
         rows = shapes.element_count(values.shape[:-1]) if sequence.rank > 1 else 1
         per_row = values.shape[-1] if sequence.rank > 1 else shapes.element_count(values.shape)

@@ -176,8 +176,8 @@ def _adjoint(b: Builder, self: Value) -> Value:
     return b.transpose(self, -2, -1)
 
 
-# Of a real tensor the adjoint is a view; of a complex one PyTorch keeps the conjugation lazy, which only a
-# write through the result would show.
+# Of a real tensor the adjoint is a view; of a complex one PyTorch keeps the conjugation lazy, which
+# only a write through the result would show.
 @target("aten.mH.default", "aten.mH.a", "aten.adjoint.default", alias=True)
 def adjoint(b: Builder, self: Value) -> Value:
     """Conjugate transpose of the last two dimensions."""

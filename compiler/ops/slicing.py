@@ -112,7 +112,9 @@ def narrow(b: Builder, self: Value, dim: int, start: Dim, length: Dim) -> Value:
     size = self.shape[axis]
     first = counted_from_front(start, size)
     if shapes.is_less(size, first + length) is True or shapes.is_less(length, 0) is True:
-        raise OperatorError(f"narrow to {length} elements from {start} of dimension {dim} of {self}")
+        raise OperatorError(
+            f"narrow to {length} elements from {start} of dimension {dim} of {self}"
+        )
     return b.slice(self, axis, shapes.maximum(shapes.minimum(first, size - length), 0), length)
 
 
@@ -169,9 +171,7 @@ def split_with_sizes(
 
 
 @target("aten.split.sizes", alias=True)
-def split_by_sizes(
-    b: Builder, self: Value, split_size: Sequence[Dim], dim: int = 0
-) -> list[Value]:
+def split_by_sizes(b: Builder, self: Value, split_size: Sequence[Dim], dim: int = 0) -> list[Value]:
     """Pieces of given sizes along a dimension."""
     return split_with_sizes(b, self, split_size, dim)
 
@@ -283,7 +283,7 @@ def unbind(b: Builder, self: Value, dim: int = 0) -> list[Value]:
 @target("aten.unfold.default", alias=True)
 @target("aten.unfold_copy.default")
 def unfold(b: Builder, self: Value, dimension: int, size: int, step: int) -> Value:
-    """Windows of `size` elements along a dimension, `step` apart; they become the last dimension."""
+    """Windows of `size` elements along a dimension, `step` apart, as the last dimension."""
     if self.rank == 0:
         self = b.reshape(self, (1,))
         return b.reshape(unfold(b, self, 0, size, step), (size,))

@@ -26,7 +26,8 @@ _SUFFIX = {
 
 @dataclass(frozen=True, slots=True)
 class AxisOrder(Op):
-    """Base of the primitives that order elements along `axis`: they give values and int64 positions.
+    """Base of the primitives that order elements along `axis`: they give values and int64
+    positions.
 
     A NaN is larger than every number; of equal elements the first one comes first.
     """
@@ -49,7 +50,9 @@ class AxisOrder(Op):
         """What the C function takes between the sizes and the scratch memory."""
         return ()
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         length = x.shape[self.axis]
         call = kernels.LibraryCall(

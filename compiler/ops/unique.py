@@ -36,7 +36,9 @@ class SortRows(Op):
             return (np.arange(x.shape[0]),)
         return (np.lexsort(tuple(x[:, column] for column in reversed(range(x.shape[1])))),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         rows, columns = x.shape
         call = kernels.LibraryCall(
@@ -63,7 +65,7 @@ class _Distinct:
 
 
 def _distinct_rows(b: Builder, rows: Value, order: Value | None) -> _Distinct:
-    """Groups of equal neighbours among rows [n, m], taken in an order (as they stand without one)."""
+    """Groups of equal neighbours among rows [n, m], taken in an order if there is one."""
     count = rows.shape[0]
     pick = AdvancedIndex((0,), 0, False)
     ordered = rows if order is None else b.emit1(pick, rows, order)
@@ -93,7 +95,9 @@ def _nothing(b: Builder) -> Value:
 def _of_elements(
     b: Builder, x: Value, with_inverse: bool, with_counts: bool, *, consecutive: bool
 ) -> tuple[Value, Value, Value]:
-    """(distinct elements, group of each element, sizes of groups) of the elements in row-major order."""
+    """(distinct elements, group of each element, sizes of groups) of the elements in row-major
+    order.
+    """
     count = shapes.element_count(x.shape)
     flat = b.reshape(x, (count,))
     if count == 0:

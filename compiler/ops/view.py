@@ -1,7 +1,7 @@
 """Primitives that rearrange elements: views, concatenation, padding.
 
-Views cost nothing: what they do to indices is folded into whoever reads them. Each knows its `inverse`, from which the importer
-makes writes through views functional.
+Views cost nothing: what they do to indices is folded into whoever reads them. Each knows its
+`inverse`, from which the importer makes writes through views functional.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Reshape(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (inputs[0].reshape(env.shape(self.shape)),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
         return view_of(x, lambda index: reshaped_index(index, self.shape, x.shape))
 
@@ -53,9 +55,11 @@ class Reshape(Op):
 def reshaped_index(index: Index, shape: Shape, target: Shape) -> Index:
     """The index in `target` of the element with this index in `shape`, both in row-major order.
 
-    Dimensions that the two shapes share are matched up from both ends first, so that only what really changes goes through
-    division: (b, h, w) -> (b, h*w) touches nothing of b.
+    Dimensions that the two shapes share are matched up from both ends first, so that only what
+    really changes goes through division: (b, h, w) -> (b, h*w) touches nothing of b.
     """
+    if 0 in target:
+        return (0,) * len(target)  # nothing will be read
     front: list[Dim] = []
     index, shape, target = tuple(index), tuple(shape), tuple(target)
     while shape and target and (shape[0] == target[0] or shape[0] == 1 or target[0] == 1):
@@ -97,7 +101,9 @@ class Permute(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (inputs[0].transpose(self.order),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         back = self._inverse_order()
         return view_of(inputs[0], lambda index: tuple(index[axis] for axis in back))
 
@@ -119,7 +125,8 @@ class Expand(Op):
         (x,) = inputs
         tail = self.shape[len(self.shape) - x.rank :]
         if len(self.shape) < x.rank or any(
-            old != 1 and shapes.is_equal(old, new) is False for old, new in zip(x.shape, tail)
+            old != 1 and shapes.is_equal(old, new) is False
+            for old, new in zip(x.shape, tail, strict=False)
         ):
             raise OperatorError(f"{x} does not broadcast to {list(self.shape)}")
         return (TensorType(x.dtype, self.shape),)
@@ -127,10 +134,10 @@ class Expand(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.broadcast_to(inputs[0], env.shape(self.shape)),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
-        return (
-            kernels.Pointwise(lambda i: kernels.load_broadcast(inputs[0], i), is_view=True),
-        )
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
+        return (kernels.Pointwise(lambda i: kernels.load_broadcast(inputs[0], i), is_view=True),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +166,18 @@ class Slice(Op):
         picked[self.axis] = slice(start, start + length * self.step, self.step)
         return (inputs[0][tuple(picked)],)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         def position(index: Index) -> Index:
             return replace_axis(index, self.axis, self.start + index[self.axis] * self.step)
 
         return view_of(inputs[0], position)
 
     def inverse(self, builder: Builder, base: Value, updated: Value) -> Value:
-        return builder.emit1(SliceScatter(self.axis, self.start, self.length, self.step), base, updated)
+        return builder.emit1(
+            SliceScatter(self.axis, self.start, self.length, self.step), base, updated
+        )
 
 
 def replace_axis(items: tuple[Dim, ...], axis: int, item: Dim) -> tuple[Dim, ...]:
@@ -186,7 +197,9 @@ class SliceScatter(Op):
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         base, updated = inputs
         expected = replace_axis(base.shape, self.axis, self.length)
-        mismatch = any(shapes.is_equal(a, b) is False for a, b in zip(expected, updated.shape))
+        mismatch = any(
+            shapes.is_equal(a, b) is False for a, b in zip(expected, updated.shape, strict=False)
+        )
         if base.dtype is not updated.dtype or updated.rank != base.rank or mismatch:
             raise OperatorError(f"{updated} written into {list(expected)} of {base}")
         return (base,)
@@ -200,7 +213,9 @@ class SliceScatter(Op):
         result[tuple(picked)] = updated
         return (result,)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, updated = inputs
 
         def body(index: Index) -> kernels.Scalar:
@@ -210,7 +225,9 @@ class SliceScatter(Op):
                 aligned = kernels.compare("eq", shapes.mod(offset, self.step), 0)
                 inside = kernels.all_of([inside, aligned])
             position = replace_axis(index, self.axis, shapes.floordiv(offset, self.step))
-            return kernels.masked(inside, kernels.load(updated, position), kernels.load(base, index))
+            return kernels.masked(
+                inside, kernels.load(updated, position), kernels.load(base, index)
+            )
 
         return (kernels.Pointwise(body),)
 
@@ -228,7 +245,9 @@ class Flip(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.flip(inputs[0], self.axes),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         sizes = inputs[0].shape
 
         def position(index: Index) -> Index:
@@ -244,7 +263,9 @@ class Flip(Op):
 
 @dataclass(frozen=True, slots=True)
 class AsStrided(Op):
-    """Element `index` is the one at `offset + sum(index * strides)` of the input in row-major order."""
+    """Element `index` is the one at `offset + sum(index * strides)` of the input in row-major
+    order.
+    """
 
     is_view: ClassVar[bool] = True
     shape: Shape
@@ -263,7 +284,9 @@ class AsStrided(Op):
             position += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
         return (flat[position],)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
 
         def position(index: Index) -> Index:
@@ -297,7 +320,9 @@ class AsStridedScatter(Op):
         result[position.reshape(-1)] = updated.reshape(-1)
         return (result.reshape(base.shape),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, updated = inputs
 
         def position(index: Index) -> Index:
@@ -326,7 +351,11 @@ class Concatenate(Op):
         first = inputs[0]
         total: Dim = 0
         for x in inputs:
-            others = zip(replace_axis(x.shape, self.axis, 0), replace_axis(first.shape, self.axis, 0))
+            others = zip(
+                replace_axis(x.shape, self.axis, 0),
+                replace_axis(first.shape, self.axis, 0),
+                strict=False,
+            )
             if (
                 x.dtype is not first.dtype
                 or x.rank != first.rank
@@ -339,7 +368,9 @@ class Concatenate(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.concatenate(inputs, self.axis),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         ends: list[Dim] = [0]
         for x in inputs:
             ends.append(ends[-1] + x.shape[self.axis])
@@ -347,7 +378,7 @@ class Concatenate(Op):
         def body(index: Index) -> kernels.Scalar:
             i = index[self.axis]
             element: kernels.Scalar | None = None
-            for x, start in zip(reversed(inputs), reversed(ends[:-1])):
+            for x, start in zip(reversed(inputs), reversed(ends[:-1]), strict=False):
                 if x.shape[self.axis] == 0:
                     continue
                 here = kernels.load(x, replace_axis(index, self.axis, i - start))
@@ -381,18 +412,27 @@ class Pad(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
         counts = [(env.size(before), env.size(after)) for before, after in self.padding]
-        cropped = x[tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(counts, x.shape))]
+        cropped = x[
+            tuple(
+                slice(max(-b, 0), n - max(-a, 0))
+                for (b, a), n in zip(counts, x.shape, strict=False)
+            )
+        ]
         widths = [(max(b, 0), max(a, 0)) for b, a in counts]
         return (np.pad(cropped, widths, constant_values=np.asarray(self.value).astype(x.dtype)),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         (x,) = inputs
 
         def body(index: Index) -> kernels.Scalar:
-            position = tuple(i - before for i, (before, _) in zip(index, self.padding))
+            position = tuple(
+                i - before for i, (before, _) in zip(index, self.padding, strict=False)
+            )
             inside = [
                 kernels.in_range(i, size)
-                for i, size, pad in zip(position, x.shape, self.padding)
+                for i, size, pad in zip(position, x.shape, self.padding, strict=False)
                 if pad != (0, 0)
             ]
             filler = kernels.literal(self.value, x.dtype)

@@ -37,13 +37,17 @@ class Unfold(Op):
         (x,) = inputs
         if self.size == 0:
             count = x.shape[self.axis] // self.step + 1
-            return (np.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :], 0), x.dtype),)
+            return (
+                np.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :], 0), x.dtype),
+            )
         windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.axis)
         picked = [slice(None)] * windows.ndim
         picked[self.axis] = slice(None, None, self.step)
         return (windows[tuple(picked)],)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         def position(index: Index) -> Index:
             *front, inner = index
             return replace_axis(tuple(front), self.axis, front[self.axis] * self.step + inner)
@@ -73,7 +77,9 @@ class UnfoldScatter(Op):
         result[positions.reshape(-1)] = updated.reshape(-1)
         return (result.reshape(base.shape),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, updated = inputs
 
         def position(index: Index) -> Index:
@@ -114,7 +120,9 @@ class Diagonal(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.diagonal(inputs[0], self.offset, -2, -1),)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         def position(index: Index) -> Index:
             *front, i = index
             return (*front, i + max(-self.offset, 0), i + max(self.offset, 0))
@@ -134,7 +142,10 @@ class DiagonalScatter(Op):
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         base, updated = inputs
         (diagonal,) = Diagonal(self.offset).infer(base)
-        mismatch = any(shapes.is_equal(a, b) is False for a, b in zip(diagonal.shape, updated.shape))
+        mismatch = any(
+            shapes.is_equal(a, b) is False
+            for a, b in zip(diagonal.shape, updated.shape, strict=False)
+        )
         if diagonal.rank != updated.rank or mismatch or base.dtype is not updated.dtype:
             raise OperatorError(f"{updated} written into diagonal {self.offset} of {base}")
         return (base,)
@@ -146,7 +157,9 @@ class DiagonalScatter(Op):
         result[..., i + max(-self.offset, 0), i + max(self.offset, 0)] = updated
         return (result,)
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         base, updated = inputs
 
         def body(index: Index) -> kernels.Scalar:
