@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import copy
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ... import __version__
 from ...runtime.manifest import Manifest
-from ...runtime.runner import aot_load
+from ...runtime.runner import Runner, aot_load
+from ..api import aot_compile
+from ..codegen.generate import generate
 from ..exported import ExportedProgram, TensorData, load_program
+from ..frontends.exported import import_program
+from ..frontends.program import ImportedProgram, TensorOutput
+from ..lowering.lower import lower
+from ..observe import Observer
 from ..options import CompileOptions
+from ..passes.pipeline import optimize
+from ..toolchain import build_shared_library
+from ..verify import ReferenceProgram
 from .tensors import call_arguments, parse_values, result_arrays, with_arbitrary
 
 # (relative, of the largest magnitude in the result) by the width of an element in bytes
@@ -36,6 +47,8 @@ class Report:
     """What the comparison found."""
 
     results: tuple[Compared, ...]
+    first_difference: str = ""
+    """Where results differ: the first node whose own values part, with the user's source line."""
 
     @property
     def is_equal(self) -> bool:
@@ -44,14 +57,19 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON-able records."""
-        return {"is_equal": self.is_equal, "results": [asdict(item) for item in self.results]}
+        return {
+            "is_equal": self.is_equal,
+            "results": [asdict(item) for item in self.results],
+            "first_difference": self.first_difference,
+        }
 
     def __str__(self) -> str:
-        return "\n".join(
+        lines = [
             f"{'equal ' if item.is_equal else 'DIFFER'}  {item.path}: largest difference "
             f"{item.largest_difference:.3g} (tolerance {item.tolerance:.3g}){item.note}"
             for item in self.results
-        )
+        ]
+        return "\n".join([*lines, self.first_difference] if self.first_difference else lines)
 
 
 def verify(program: str, arguments: Sequence[str], options: CompileOptions) -> Report:
@@ -60,9 +78,6 @@ def verify(program: str, arguments: Sequence[str], options: CompileOptions) -> R
 
     Inputs are `arguments`; without any, those stored in the program, else arbitrary ones.
     """
-    from ..api import aot_compile
-    from ..verify import ReferenceProgram
-
     exported = load_program(program)
     reference = ReferenceProgram.of(exported)
     with tempfile.TemporaryDirectory(prefix="castoff-verify-") as folder:
@@ -70,11 +85,78 @@ def verify(program: str, arguments: Sequence[str], options: CompileOptions) -> R
             aot_compile(program, options=options, output=str(Path(folder) / "verified.so"))
         )
         args, kwargs = _inputs(exported, arguments, compiled.manifest)
-        expected = reference(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-        got = compiled(*args, **kwargs)
-        wanted = result_arrays(expected, compiled.manifest)
-        found = result_arrays(got, compiled.manifest)
-        return Report(tuple(compare(path, found[path], wanted[path]) for path in wanted))
+        results = _compare_call(compiled, reference, args, kwargs)
+        report = Report(results)
+        if report.is_equal:
+            return report
+        return Report(results, first_difference(exported, options, args, kwargs, folder))
+
+
+def _compare_call(
+    compiled: Runner,
+    reference: ReferenceProgram,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> tuple[Compared, ...]:
+    """One call of both, with their own copies of the inputs, which programs may change."""
+    expected = reference.run(copy.deepcopy(args), copy.deepcopy(dict(kwargs)))
+    got = compiled(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs)))
+    wanted = result_arrays(expected, compiled.manifest)
+    found = result_arrays(got, compiled.manifest)
+    return tuple(compare(path, found[path], wanted[path]) for path in wanted)
+
+
+def first_difference(
+    exported: ExportedProgram,
+    options: CompileOptions,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    folder: str,
+) -> str:
+    """Compiles the program once more with every value an output, and names the first node that
+    parts.
+
+    What was fused may then be computed apart; where no node parts, the sentence says so.
+    """
+    probe = probe_program(exported)
+    observer = Observer(options)
+    lowered = lower(probe.graph)
+    generated = generate(probe, lowered, options, "probe", __version__)
+    path = build_shared_library(
+        generated.tree,
+        Path(folder) / "probe.so",
+        options=options,
+        manifest=generated.manifest,
+        constants=generated.weights,
+        observer=observer,
+    )
+    compared = _compare_call(aot_load(path), ReferenceProgram(probe), args, kwargs)
+    nodes = [node for node in probe.graph.nodes for _ in node.outputs]
+    for node, item in zip(nodes, compared, strict=True):
+        if not item.is_equal:
+            return (
+                f"first value that parts: {node}\n    {node.origin} ({item.largest_difference:.3g})"
+            )
+    return "no value parts when every one of them is an output: the difference comes with fusion"
+
+
+def probe_program(exported: ExportedProgram) -> ImportedProgram:
+    """The program with the outputs of all its nodes, in order, as its results."""
+    imported = import_program(exported)
+    graph = optimize(imported.graph, Observer(CompileOptions()))
+    values = tuple(value for node in graph.nodes for value in node.outputs)
+    leaf: dict[str, object] = {"type": None, "context": None, "children_spec": []}
+    root: dict[str, object] = {
+        "type": "builtins.tuple",
+        "context": "null",
+        "children_spec": [leaf] * len(values),
+    }
+    return replace(
+        imported,
+        graph=replace(graph, outputs=values),
+        out_spec=json.dumps([1, root]),
+        outputs=tuple(TensorOutput(value.name, index) for index, value in enumerate(values)),
+    )
 
 
 def _inputs(

@@ -65,6 +65,24 @@ def test_verify_holds_the_answers_against_the_reference(
     assert json.loads(capsys.readouterr().out)["is_equal"] is True
 
 
+def test_verify_names_the_first_node_that_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from castoff.compiler.ops.pointwise import PointwiseOp
+
+    original = PointwiseOp.reference
+
+    def wrong(self: PointwiseOp, env: object, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        results = original(self, env, *arrays)  # type: ignore[arg-type]
+        return tuple(result + 1 for result in results) if str(self) == "maximum" else results
+
+    monkeypatch.setattr(PointwiseOp, "reference", wrong)
+    assert cli.main(["verify", PROGRAM, "--no-progress"]) == cli.NO
+    printed = capsys.readouterr().out
+    assert "first value that parts: %relu" in printed
+    assert "aten.relu.default at train.py:" in printed
+
+
 @pytest.mark.parametrize(
     ("stage", "text"),
     [("program", "torch.ops.aten.conv2d.default("), ("ir", "graph "), ("kernel", "LoopKernel")],
