@@ -60,7 +60,8 @@ def mul(b: Builder, self: Operand, other: Operand) -> Value:
 
 @target(
     "aten.div.Tensor", "aten.div.Scalar", "aten.div.Tensor_mode", "aten.div.Scalar_mode",
-    "aten.divide.Tensor", "aten.divide.Scalar", "aten.divide.Tensor_mode", "aten.divide.Scalar_mode",
+    "aten.divide.Tensor", "aten.divide.Scalar", "aten.divide.Tensor_mode",
+    "aten.divide.Scalar_mode",
     "aten.true_divide.Tensor", "aten.true_divide.Scalar",
 )  # fmt: skip
 def div(b: Builder, self: Operand, other: Operand, rounding_mode: str | None = None) -> Value:
@@ -120,7 +121,8 @@ def _remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "iu":
         return np.where(y == 0, 0, np.remainder(x, _integer_safe(x, y))).astype(x.dtype)
     rest = np.fmod(x, y)
-    return np.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest).astype(x.dtype)
+    wraps = (rest != 0) & ((rest < 0) != (y < 0))
+    return np.asarray(np.where(wraps, rest + y, rest), x.dtype)
 
 
 def _fmod(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -165,7 +167,8 @@ def _short_power(b: Builder, x: Value, exponent: Number) -> Value | None:
     return None
 
 
-@target("aten.float_power.Tensor_Scalar", "aten.float_power.Tensor_Tensor", "aten.float_power.Scalar",
+@target("aten.float_power.Tensor_Scalar", "aten.float_power.Tensor_Tensor",
+        "aten.float_power.Scalar",
         "aten.float_power.Tensor")  # fmt: skip
 def float_power(b: Builder, self: Operand, exponent: Operand) -> Value:
     is_complex = b.result_type(self, exponent).is_complex
@@ -229,14 +232,16 @@ def arctan2(b: Builder, self: Operand, other: Operand) -> Value:
 
 @target(
     "aten.xlogy.Tensor", "aten.xlogy.Scalar_Other", "aten.xlogy.Scalar_Self",
-    "aten.special_xlogy.default", "aten.special_xlogy.other_scalar", "aten.special_xlogy.self_scalar",
+    "aten.special_xlogy.default", "aten.special_xlogy.other_scalar",
+    "aten.special_xlogy.self_scalar",
 )  # fmt: skip
 def xlogy(b: Builder, self: Operand, other: Operand) -> Value:
     return _times_log(b, "log", self, other)
 
 
 @target(
-    "aten.special_xlog1py.default", "aten.special_xlog1py.other_scalar", "aten.special_xlog1py.self_scalar",
+    "aten.special_xlog1py.default", "aten.special_xlog1py.other_scalar",
+    "aten.special_xlog1py.self_scalar",
 )  # fmt: skip
 def xlog1py(b: Builder, self: Operand, other: Operand) -> Value:
     return _times_log(b, "log1p", self, other)

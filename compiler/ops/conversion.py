@@ -11,7 +11,7 @@ from .pointwise import CastTo
 from .view import Reshape, Slice
 
 Ignored = object
-"""Where a tensor lies (device, layout, pinning) and in what order (memory format) is not our caller's business."""
+"""Where a tensor lies (device, layout, pinning) and in what order is decided by the compiler."""
 
 
 def converted(b: Builder, x: Value, dtype: DType | None, copy: bool) -> Value:

@@ -38,7 +38,9 @@ def gradient(
     )
     if len(spacings) != len(axes):
         raise OperatorError(f"gradient along {len(axes)} dimensions with {len(spacings)} spacings")
-    return [_along(b, self, axis, step, edge_order) for axis, step in zip(axes, spacings)]
+    return [
+        _along(b, self, axis, step, edge_order) for axis, step in zip(axes, spacings, strict=True)
+    ]
 
 
 def _along(b: Builder, x: Value, axis: int, spacing: Spacing, edge_order: int) -> Value:

@@ -1,4 +1,4 @@
-"""Losses of one number per element or per pair: squared, absolute, entropies, margins, embeddings."""
+"""Losses of numbers and pairs: squared, absolute, entropies, margins, embeddings."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def multi_margin_loss(
     b: Builder, self: Value, target: Value, p: Number = 1, margin: Number = 1,
     weight: Value | None = None, reduction: int = MEAN,
 ) -> Value:  # fmt: skip
-    """For each sample the mean over classes of max(0, margin - x[target] + x[class])**p, the target left out."""
+    """The mean over classes of max(0, margin - x[target] + x[class])**p, the target left out."""
     inner = self.dtype.compute
     classes = self.shape[-1] if self.rank else 1
     rows = self.shape[0] if self.rank > 1 else 1

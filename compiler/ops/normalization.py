@@ -43,7 +43,7 @@ def affine(b: Builder, x: Value, weight: Value | None, bias: Value | None) -> Va
 
 def _trailing_axes(x: Value, normalized_shape: Sequence[Dim]) -> tuple[int, ...]:
     first = x.rank - len(normalized_shape)
-    pairs = zip(x.shape[max(first, 0) :], normalized_shape)
+    pairs = zip(x.shape[max(first, 0) :], normalized_shape, strict=False)
     if first < 0 or any(shapes.is_equal(a, n) is False for a, n in pairs):
         raise OperatorError(f"normalisation over {list(normalized_shape)} of {x}")
     return tuple(range(first, x.rank))
@@ -108,7 +108,7 @@ def channel_affine(b: Builder, x: Value, weight: Value | None, bias: Value | Non
 
 @target("aten.native_group_norm.default")
 def native_group_norm(
-    b: Builder, input: Value, weight: Value | None, bias: Value | None, N: Dim, C: Dim, HxW: Dim,
+    b: Builder, input: Value, weight: Value | None, bias: Value | None, N: Dim, C: Dim, HxW: Dim,  # noqa: N803
     group: int, eps: float,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
     """(result, mean [N, group], 1 / deviation [N, group])."""
@@ -144,7 +144,7 @@ def batch_norm_by_running(
     b: Builder, x: Value, weight: Value | None, bias: Value | None, mean: Value, variance: Value,
     eps: float,
 ) -> Value:  # fmt: skip
-    """x * scale + shift with one scale and shift for each channel, both constants where the weights are."""
+    """x * scale + shift for each channel, both of them constants where the weights are."""
     inner = x.dtype.compute
     spread = b.apply("add", b.cast(variance, inner), b.full((), eps, inner))
     scale = b.apply("rsqrt", spread)
@@ -184,7 +184,10 @@ def batch_norm_by_batch(
 def updated_running(
     b: Builder, running: Value, batch: Value, momentum: float, correction: Dim | None = None
 ) -> Value:
-    """(1 - momentum) * running + momentum * batch; `correction`: the count that makes a variance unbiased."""
+    """(1 - momentum) * running + momentum * batch.
+
+    `correction`: the count of elements, given for a variance to make it unbiased.
+    """
     inner = running.dtype.compute
     fresh = b.cast(batch, inner)
     if correction is not None:
@@ -212,7 +215,10 @@ def _native(
     b: Builder, x: Value, weight: Value | None, bias: Value | None, running_mean: Value | None,
     running_var: Value | None, training: bool, momentum: float, eps: float,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
-    """(result, batch mean, 1 / deviation), running statistics written back; the last two are empty in evaluation."""
+    """(result, batch mean, 1 / deviation), the last two empty in evaluation.
+
+    Running statistics are written back.
+    """
     if not training:
         if running_mean is None or running_var is None:
             raise OperatorError("batch norm in evaluation needs running statistics")
@@ -332,7 +338,7 @@ def instance_norm(
     running_mean: Value | None, running_var: Value | None, use_input_stats: bool, momentum: float,
     eps: float, cudnn_enabled: bool,
 ) -> Value:  # fmt: skip
-    """Batch norm of each instance for itself; running statistics take the mean over the instances."""
+    """Batch norm of each instance; running statistics take the mean over the instances."""
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise OperatorError("instance norm needs running statistics or those of its input")

@@ -1,8 +1,8 @@
 """Pointwise primitives: one row of `TABLE` each, and the conversions and selects beside them.
 
-A pointwise primitive broadcasts its inputs, which have one dtype, and applies the scalar operation of the same name
-(`targets/` spells it in C). To add one: a row here, its C spelling if it is not `castoff_<name>_<type>`, and a
-target that uses it.
+A pointwise primitive broadcasts its inputs, which have one dtype, and applies the scalar operation
+of the same name (`targets/` spells it in C). To add one: a row here, its C spelling if it is not
+`castoff_<name>_<type>`, and a target that uses it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ class Row:
 
     reference: Callable[..., Any]
     result: str = "same"
-    """"same", "bool" (a predicate), "real" or "complex" (the dtype of, or made of, real parts) or "int32"."""
+    """"same", "bool" (a predicate), "real" or "complex" (the dtype of, or made of, real parts) or
+    "int32"."""
     cost: int = 1
-    """Rough instructions per element: what costs more than a few is not computed twice to save a store."""
+    """Rough instructions per element: what costs more than a few is not computed twice to save a
+    store."""
 
 
 TABLE: dict[str, Row] = {}
@@ -90,7 +92,7 @@ def pointwise(name: str) -> PointwiseOp:
 
 
 def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function that applies a function of Python floats to each element, in double precision.
+    """A NumPy function that applies a function of Python floats to each element, in doubles.
 
     Where it raises, as `math` does outside a function's domain, the element is NaN.
     """
@@ -104,7 +106,8 @@ def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(*arrays: np.ndarray) -> np.ndarray:
         dtype = arrays[0].dtype
         wide = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in arrays))
-        elements = [one(*map(float, numbers)) for numbers in zip(*(x.reshape(-1) for x in wide))]
+        columns = zip(*(x.reshape(-1) for x in wide), strict=True)
+        elements = [one(*map(float, numbers)) for numbers in columns]
         return np.array(elements, np.float64).reshape(wide[0].shape).astype(dtype)
 
     return apply
@@ -115,8 +118,8 @@ def compute_operands(
 ) -> tuple[DType, tuple[Value, ...]]:
     """The common dtype of operands, and the operands in the type its arithmetic is done in.
 
-    For operators of several steps: narrow floats stay float32 between the steps, and numbers are not
-    rounded to the narrow type. Cast the result to the dtype that is given first.
+    For operators of several steps: narrow floats stay float32 between the steps, and numbers are
+    not rounded to the narrow type. Cast the result to the dtype that is given first.
     """
     dtype = b.result_type(*operands)
     if floating and not (dtype.is_float or dtype.is_complex):
@@ -163,7 +166,10 @@ def widen(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class CastTo(Op):
-    """Conversion to a dtype: floats to integers truncate, anything to bool is `!= 0`, complex to real drops."""
+    """Conversion to a dtype.
+
+    Floats become integers by truncation, anything bool by `!= 0`, complex real by its real part.
+    """
 
     dtype: DType
 
@@ -242,7 +248,17 @@ class BitCast(Op):
 
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        return np.true_divide(x, y, dtype=x.dtype)
+        return np.asarray(np.true_divide(x, y, dtype=x.dtype))
+
+
+def _power(x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    if x.dtype.kind not in "iu":
+        return np.asarray(np.power(x, exponent))
+    # A negative power of an integer is 0, but for those of 1 and -1.
+    result = np.power(x, np.maximum(exponent, 0))
+    parity = np.where(exponent % 2 == 0, 1, x)
+    inverse = np.where(np.abs(x) == 1, parity, 0)
+    return np.where(exponent < 0, inverse, result).astype(x.dtype)
 
 
 def _register_table() -> None:
@@ -265,19 +281,20 @@ def _register_table() -> None:
     for name, function in arithmetic.items():
         register_pointwise(name, function)
     register_pointwise("abs", np.abs, "real")
-    for name, function in {
+    predicates: Mapping[str, Callable[..., Any]] = {
         "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
         "ge": np.greater_equal, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite,
         "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
         "logical_not": np.logical_not,
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, function in predicates.items():
         register_pointwise(name, function, "bool")
     for name, function in {
         "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
         "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
         "reciprocal": lambda x: (1 / x).astype(x.dtype),
         "sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
-        "pow": np.power,
+        "pow": _power,
     }.items():  # fmt: skip
         register_pointwise(name, function, cost=12)
 

@@ -1,4 +1,4 @@
-"""The `prims` targets that appear in decomposed programs: each is an operator of `aten` without promotion."""
+"""The `prims` targets of decomposed programs: operators of `aten` without promotion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _UNARY = {
     "erfcx": "special_erfcx", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "floor": "floor",
     "lgamma": "lgamma", "log": "log", "log10": "log10", "log1p": "log1p", "log2": "log2",
     "ndtri": "special_ndtri", "neg": "neg", "reciprocal": "reciprocal", "round": "round",
-    "rsqrt": "rsqrt", "sin": "sin", "sinh": "sinh", "spherical_bessel_j0": "special_spherical_bessel_j0",
+    "rsqrt": "rsqrt", "sin": "sin", "sinh": "sinh",
+    "spherical_bessel_j0": "special_spherical_bessel_j0",
     "sqrt": "sqrt", "tan": "tan", "tanh": "tanh", "trunc": "trunc",
 }  # fmt: skip
 """`prims` name -> `aten` name."""

@@ -1,4 +1,4 @@
-"""Quantisation to integers and back, with parameters for the tensor, each channel, each row or each group."""
+"""Quantisation to integers and back, by tensor, channel, row or group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _real_input(b: Builder, x: Value) -> Value:
 
 
 def _scalar(b: Builder, value: Operand, dtype: DType) -> Value:
-    """A parameter of the whole tensor, 0-d, whether it came as a number or as a tensor of one element."""
+    """A parameter of the whole tensor, 0-d, from a number or a tensor of one element."""
     x = b.tensor(value, dtype)
     return b.reshape(x, ())
 
@@ -174,7 +174,7 @@ def dequantize_per_channel_group(
 def choose_qparams(
     b: Builder, input: Value, quant_min: int, quant_max: int, eps: float, dtype: DType
 ) -> tuple[Value, Value]:
-    """(scale float64 [1], zero point int64 [1]) that map the range of the values, 0 included, to the levels."""
+    """(scale float64 [1], zero point int64 [1]) that map the values' range and 0 to the levels."""
     low, high = _range_with_zero(b, input)
     levels = number(b, float(quant_max - quant_min), low)
     scale = b.apply("div", b.apply("sub", high, low), levels)

@@ -1,7 +1,8 @@
 """Random numbers from a counter-based generator: Philox 4x32-10 (Salmon et al., SC 2011).
 
-Element `i` of the n-th random operator of a program is a function of (seed, n, i) alone: equal on every run, on any
-number of threads and on every target. The seed is `SEED`. The numbers are not PyTorch's, whose generator has a state.
+Element `i` of the n-th random operator of a program is a function of (seed, n, i) alone: equal on
+every run, on any number of threads and on every target. The seed is `SEED`. The numbers are not
+PyTorch's, whose generator has a state.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _philox(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
             first & low,
         ]
         keys = [(keys[0] + 0x9E3779B9) & 0xFFFFFFFF, (keys[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return words[1] << high | words[0]
+    return np.asarray(words[1] << high | words[0])
 
 
 def random_bits(b: Builder, shape: Sequence[Dim]) -> Value:

@@ -74,7 +74,7 @@ def _symbolic_length(start: Operand, end: Operand, step: Operand) -> Dim:
 
 
 def _spaced(b: Builder, start: Operand, step: Operand, length: Dim, dtype: DType) -> Value:
-    """start + i * step, in int64 where both are integers, else in double as PyTorch's CPU kernel."""
+    """start + i * step, in int64 where both are integers, else in double as PyTorch does."""
     inner = DType.FLOAT64 if dtype.is_float else DType.INT64
     if dtype.is_float and _is_whole(start) and _is_whole(step):
         inner = DType.INT64
@@ -147,13 +147,13 @@ def logspace(
 
 
 @target("aten.vander.default")
-def vander(b: Builder, x: Value, N: int | None = None, increasing: bool = False) -> Value:
+def vander(b: Builder, x: Value, N: int | None = None, increasing: bool = False) -> Value:  # noqa: N803
     count = x.shape[0] if N is None else N
     return _powers(b, x, count, increasing)
 
 
 @target("aten.linalg_vander.default")
-def linalg_vander(b: Builder, x: Value, *, N: Dim | None = None) -> Value:
+def linalg_vander(b: Builder, x: Value, *, N: Dim | None = None) -> Value:  # noqa: N803
     return _powers(b, x, x.shape[-1] if N is None else N, True)
 
 
@@ -169,7 +169,7 @@ def _powers(b: Builder, x: Value, count: Dim, increasing: bool) -> Value:
     shape = (*x.shape, count)
     if dtype is DType.INT64:
         return b.expand(b.apply("pow", base, exponent), shape)
-    # Products, as the running product of PyTorch gives, rather than pow: exact for small whole numbers.
+    # The power 0 is 1 of anything, NaN included, as in a running product.
     powers = b.apply("pow", base, b.cast(exponent, dtype))
     one = b.full((), 1, dtype)
     return b.expand(

@@ -52,7 +52,8 @@ class Reduce(Op):
 
 @dataclass(frozen=True, slots=True)
 class ArgReduce(Op):
-    """Row-major position, within the box of `axes`, of the first largest ("argmax") or smallest element; a NaN wins."""
+    """Row-major position, within the box of `axes`, of the first largest ("argmax") or smallest
+    element; a NaN wins."""
 
     kind: str
     axes: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Running sums, products, extremes and log-sums along an axis, and the differences and trapezoids beside them."""
+"""Running sums, products, extremes and log-sums; differences of neighbours and trapezoids."""
 
 from __future__ import annotations
 

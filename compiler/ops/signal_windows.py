@@ -50,7 +50,8 @@ def hann_window(
 
 
 @target("aten.hamming_window.default", "aten.hamming_window.periodic",
-        "aten.hamming_window.periodic_alpha", "aten.hamming_window.periodic_alpha_beta")  # fmt: skip
+        "aten.hamming_window.periodic_alpha",
+        "aten.hamming_window.periodic_alpha_beta")  # fmt: skip
 def hamming_window(
     b: Builder, window_length: int, periodic: bool = True, alpha: float = 0.54,
     beta: float = 0.46, dtype: DType | None = None, layout: Ignored = None,

@@ -74,7 +74,7 @@ def masked_softmax(
 ) -> Value:
     """Softmax without the positions where `mask` is true.
 
-    `mask_type` 0: a mask [L, L] for scores [B, heads, L, L]; 1: [B, L]; 2: of the scores' own shape.
+    `mask_type` 0: a mask [L, L] for scores [B, heads, L, L]; 1: [B, L]; 2: of the scores' shape.
     """
     if mask_type == 1 and mask.rank == 2 and self.rank == 4:
         mask = b.reshape(mask, (mask.shape[0], 1, 1, mask.shape[1]))

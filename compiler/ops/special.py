@@ -1,4 +1,4 @@
-"""Special functions: gamma and kin, Bessel functions, orthogonal polynomials, the normal distribution."""
+"""Special functions: gamma and kin, Bessel, orthogonal polynomials, the normal distribution."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Special functions of Python floats, in double precision: what the NumPy reference calls.
 
-Written for being right rather than fast: series, integrals that the trapezoidal rule gets to full precision, recurrences.
+Written for being right rather than fast: series, recurrences, and integrals that the trapezoidal
+rule gets to full precision.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ def zeta(s: float, q: float) -> float:
             return math.nan
     total = 0.0
     while q < 12:  # Euler and Maclaurin's sum from here on
-        total += q**-s
+        total += math.pow(q, -s)
         q += 1
-    total += q ** (1 - s) / (s - 1) + 0.5 * q**-s
-    factor = s * q ** (-s - 1)
+    total += math.pow(q, 1 - s) / (s - 1) + 0.5 * math.pow(q, -s)
+    factor = s * math.pow(q, -s - 1)
     for k, bernoulli in enumerate(_BERNOULLI, start=1):
         total += bernoulli * factor / math.factorial(2 * k)
         factor *= (s + 2 * k - 1) * (s + 2 * k) / (q * q)
@@ -166,7 +167,7 @@ def ndtri(p: float) -> float:
 
 
 def _average(function: np.ndarray) -> float:
-    """The mean over samples of a period: the trapezoidal rule, exact to rounding for these integrands."""
+    """The mean over samples of a period: the trapezoidal rule, here exact to rounding."""
     return float(np.mean(function))
 
 
@@ -318,7 +319,8 @@ def airy_ai(x: float) -> float:
     z = 2 / 3 * -x * math.sqrt(-x)
     p, q = 1 - 385 / 4608 / z**2, 5 / 72 / z - 85085 / 663552 / z**3
     phase = z + math.pi / 4
-    return (p * math.sin(phase) - q * math.cos(phase)) / (math.sqrt(math.pi) * (-x) ** 0.25)
+    size = math.sqrt(math.pi * math.sqrt(-x))
+    return (p * math.sin(phase) - q * math.cos(phase)) / size
 
 
 def _airy_series(x: float) -> float:

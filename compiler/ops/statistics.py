@@ -262,7 +262,7 @@ def logsumexp(b: Builder, self: Value, dim: Axes, keepdim: bool = False) -> Valu
 def hash_tensor(
     b: Builder, self: Value, dim: Axes = (), *, keepdim: bool = False, mode: int = 0
 ) -> Value:
-    """The exclusive or of the elements' bits, widened to 64: floats as doubles, integers with sign."""
+    """The exclusive or of the elements' bits, of doubles for floats, of int64 for integers."""
     if mode != 0:
         raise OperatorError(f"hash_tensor: expected mode 0, got {mode}")
     from .pointwise import BitCast

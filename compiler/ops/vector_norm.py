@@ -179,7 +179,7 @@ def pairwise_distance(
 def cdist(
     b: Builder, x1: Value, x2: Value, p: float = 2.0, compute_mode: int | None = None
 ) -> Value:
-    """Distances between every row of x1 [..., P, M] and every row of x2 [..., R, M]: [..., P, R]."""
+    """Distances between the rows of x1 [..., P, M] and those of x2 [..., R, M]: [..., P, R]."""
     batch = shapes.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
     first, second = b.promoted(x1, x2)
     dtype = first.dtype
