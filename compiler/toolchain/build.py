@@ -69,6 +69,7 @@ def build_shared_library(
             header_aside.write_text(header, encoding="utf-8")
         folder = opened.enter_context(_scratch_folder())
         _write_files(tree, folder)
+        _record_sources(tree, observer)
         compile_units(tree, folder, compiler, options, observer)
         with observer.stage("link"):
             link_units(tree, folder, compiler, options, observer)
@@ -162,6 +163,15 @@ def try_find_compiler(options: CompileOptions) -> Compiler | None:
     with contextlib.suppress(CompilerNotFoundError):
         return find_compiler(options.cc)
     return None
+
+
+def _record_sources(tree: SourceTree, observer: Observer) -> None:
+    """Shows what was generated for this program; the ABI layer is the same for all."""
+    if not observer.wants(SHOW_SOURCES):
+        return
+    for path, text in {unit.path: unit.text for unit in tree.units}.items():
+        if not path.startswith("abi/"):
+            observer.record(path.replace("/", "_"), text, SHOW_SOURCES)
 
 
 def _write_files(tree: SourceTree, folder: Path) -> None:

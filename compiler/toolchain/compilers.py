@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from ..errors import CompilerNotFoundError
 
@@ -115,6 +116,13 @@ def identify(command: tuple[str, ...]) -> Compiler | None:
     program = shutil.which(command[0])
     if program is None:
         return None
+    stamp = os.stat(os.path.realpath(program)).st_mtime_ns
+    return _identify_program(command, program, stamp)
+
+
+@lru_cache(maxsize=32)
+def _identify_program(command: tuple[str, ...], program: str, stamp: int) -> Compiler | None:
+    """Asked once for each state of a program: compiling many models starts no compiler for it."""
     version_text = _ask(command, "--version")
     target = _ask(command, "-dumpmachine").strip()
     if not version_text or not target:
@@ -127,7 +135,6 @@ def identify(command: tuple[str, ...]) -> Compiler | None:
         family = Family.CLANG
     else:
         family = Family.GCC
-    stamp = os.stat(os.path.realpath(program)).st_mtime_ns
     identity = "\n".join((shlex.join(command), program, str(stamp), target, version_text))
     return Compiler(command, family, first_line, target, identity)
 

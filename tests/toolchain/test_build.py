@@ -176,6 +176,17 @@ def test_failure_names_the_first_error_and_the_users_line(
     assert _left_in(tmp_path) == []
 
 
+def test_sources_of_a_failure_are_kept_where_dumps_go(
+    options: CompileOptions, manifest: Manifest, tmp_path: Path
+) -> None:
+    tree = SourceTree("broken", (SourceUnit("broken.c", "int a = ;\n"),), {})
+    options = replace(options, dump=str(tmp_path / "dump"))
+    with pytest.raises(CompilerFailedError, match="CASTOFF_DUMP"):
+        build_shared_library(tree, tmp_path / "m.so", options=options, manifest=manifest)
+    assert (tmp_path / "dump" / "00-broken.c").read_text() == "int a = ;\n"
+    assert "-c broken.c" in (tmp_path / "dump" / "01-commands.sh").read_text()
+
+
 def test_undefined_functions_fail_at_build_time(
     options: CompileOptions, manifest: Manifest, tmp_path: Path
 ) -> None:
