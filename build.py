@@ -32,11 +32,11 @@ def stop(sentence: "str") -> "NoReturn":
     sys.exit(2)
 
 
-def run(command: "list[str]", must_succeed: "bool" = True) -> "int":
-    """Shows and runs a command in the root; returns its exit status, or ends with it."""
+def run(command: "list[str]", must_succeed: "bool" = True, folder: "str" = ROOT) -> "int":
+    """Shows and runs a command; returns its exit status, or ends with it."""
     print("+ " + " ".join(shlex.quote(part) for part in command), flush=True)
     try:
-        status = subprocess.call(command, cwd=ROOT)
+        status = subprocess.call(command, cwd=folder)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
@@ -163,7 +163,8 @@ def command_bench(arguments: "list[str]") -> "int":
 
 def command_compile(arguments: "list[str]") -> "int":
     """Runs `castoff compile`."""
-    return run([PYTHON, "-m", "castoff.compiler.cli", "compile"] + arguments, False)
+    command = [PYTHON, "-m", "castoff.compiler.cli", "compile"] + arguments
+    return run(command, False, os.getcwd())  # paths are those of the caller
 
 
 def command_setup(arguments: "list[str]") -> "int":

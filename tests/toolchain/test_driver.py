@@ -24,7 +24,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     kept: list[list[str]] = []
 
-    def keep(command: list[str], must_succeed: bool = True) -> int:
+    def keep(command: list[str], must_succeed: bool = True, folder: str = "") -> int:
         kept.append(command)
         return 0
 
