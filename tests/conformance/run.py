@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import multiprocessing
 import re
-import signal
 import sys
 import time
 import traceback
@@ -21,8 +19,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from castoff.compiler.ops import load_all
+
 from .check import MODES, check_case
 from .corpus import FAMILIES, Family, find_corpus, register_containers
+from .workers import run_tasks
 
 PASSING = Path(__file__).parent / "passing"
 
@@ -51,28 +52,18 @@ def listed_as_passing(family: str, mode: str) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-class _OutOfTimeError(Exception):
-    pass
+_Task = tuple[Path, str, str, str]
 
 
-def _on_alarm(signum: int, frame: object) -> None:
-    raise _OutOfTimeError
-
-
-def _run_one(task: tuple[Path, str, str, str, int]) -> tuple[str, str | None]:
-    corpus, family, name, mode, seconds = task
-    signal.signal(signal.SIGALRM, _on_alarm)
-    signal.alarm(seconds)
+def _run_one(task: _Task) -> tuple[str | None]:
+    """What is wrong with a case, in a tuple: a bare string would mean that the worker died."""
+    corpus, family, name, mode = task
     try:
-        return name, check_case(_family(corpus, family).load(name), mode)
-    except _OutOfTimeError:
-        return name, f"took more than {seconds} seconds"
+        return (check_case(_family(corpus, family).load(name), mode),)
     except Exception as error:  # a crash of ours is one failed case, and the others go on
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
-        return name, f"{type(error).__name__} at {place}: {error}"
-    finally:
-        signal.alarm(0)
+        return (f"{type(error).__name__} at {place}: {error}",)
 
 
 _FAMILIES: dict[tuple[Path, str], Family] = {}
@@ -89,14 +80,14 @@ def run_cases(
     corpus: Path, family: str, mode: str, names: Iterable[str], *, jobs: int = 1, seconds: int = 120
 ) -> Report:
     """Run cases of one family, `jobs` at a time."""
+    problems: dict[str, str | None] = {}
+    tasks: list[_Task] = [(corpus, family, name, mode) for name in names]
+    _family(corpus, family)
+    load_all()
+    for task, outcome in run_tasks(_run_one, tasks, jobs=jobs, seconds=seconds):
+        problems[task[2]] = outcome if isinstance(outcome, str) else outcome[0]
     report = Report()
-    tasks = [(corpus, family, name, mode, seconds) for name in names]
-    if jobs > 1:
-        with multiprocessing.get_context("fork").Pool(jobs) as pool:
-            results = list(pool.imap_unordered(_run_one, tasks, chunksize=4))
-    else:
-        results = [_run_one(task) for task in tasks]
-    for name, problem in sorted(results, key=lambda result: result[0]):
+    for name, problem in sorted(problems.items()):
         if problem is None:
             report.passed.append(name)
         else:
