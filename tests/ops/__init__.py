@@ -1,0 +1,1 @@
+"""Operators against independent expectations, through the reference interpreter."""
