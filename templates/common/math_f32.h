@@ -362,7 +362,7 @@ CASTOFF_INLINE float castoff_sinc_f32(float x) {
     float magnitude = (quadrant & 1u) ? castoff_cos_reduced_f32(r) : castoff_sin_reduced_f32(r);
     float sine = castoff_from_bits_f32(castoff_bits_f32(magnitude) ^ ((quadrant & 2u) << 30));
     float result = (float)((double)sine / (doubled * 0x1.921fb54442d18p0));
-    return x == 0.0f ? 1.0f : result;
+    return castoff_abs_f32(x) < 1e-10f ? 1.0f : result;
 }
 
 /* ---- inverse trigonometry ---- */

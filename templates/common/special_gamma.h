@@ -52,7 +52,7 @@ CASTOFF_LARGE double castoff_zeta_f64(double x, double q) {
     }
     /* The expansion wants a start well above x; a steep sum ends before. */
     double sum = 0.0, a = q, power = __builtin_pow(a, -x);
-    for (; a < 10.0 || a < x; power = __builtin_pow(a, -x)) {
+    for (; a < x + 8.0; power = __builtin_pow(a, -x)) {
         sum += power;
         a += 1.0;
         if (a > 1.0 && power <= 1e-18 * __builtin_fabs(sum)) return sum;

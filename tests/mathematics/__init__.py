@@ -1,0 +1,1 @@
+"""The C headers of templates/common, compiled and compared with NumPy, SciPy and mpmath."""
