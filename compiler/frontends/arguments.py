@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
@@ -128,6 +129,21 @@ def decode(argument: Argument, names: Names) -> Argued:
         case schema.AsCustomObject(name, class_fqn):
             raise OperatorError(f"argument {name} is an object of {class_fqn}")
     raise OperatorError(f"an argument of the kind {type(argument).__name__}")
+
+
+def tensor_names(argument: Argument) -> Iterator[str]:
+    """The names of the tensors in an argument."""
+    match argument:
+        case schema.AsTensor(name) | schema.AsOptionalTensor(str(name)):
+            yield name
+        case schema.AsTensors(names) | schema.AsOptionalTensors(names):
+            yield from (name for name in names if name is not None)
+        case schema.AsNestedTensors(groups):
+            for group in groups:
+                yield from group
+        case schema.AsStringToArgument(items):
+            for item in items.values():
+                yield from tensor_names(item)
 
 
 def as_operand(argument: Argued, b: Builder) -> Any:

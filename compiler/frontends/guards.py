@@ -48,7 +48,8 @@ def _variadic_paths(paths: Mapping[Path, int]) -> Mapping[Path, int]:
     for (name, *rest), leaf in paths.items():
         base, _, position = str(name).rpartition("_")
         if base and position.isdecimal():
-            found[(base, int(position), *rest)] = leaf
+            path: Path = (base, int(position), *rest)
+            found[path] = leaf
     return found
 
 

@@ -125,10 +125,13 @@ def bind_results(scope: Scope, outputs: Sequence[schema.Argument], result: Any) 
 def bind_result(scope: Scope, argument: schema.Argument, item: Any) -> None:
     match argument:
         case schema.AsTensor(name) | schema.AsOptionalTensor(str(name)):
-            if isinstance(item, TensorRef):
-                scope.bind_tensor(name, item)
-            elif item is not None:
-                scope.bind_tensor(name, fresh(scope.builder.tensor(item)))
+            if item is None:
+                return
+            ref = item if isinstance(item, TensorRef) else fresh(scope.builder.tensor(item))
+            if scope.reads(name):
+                scope.bind_tensor(name, ref)
+            else:  # its type does not matter: PyTorch leaves some results empty that we fill
+                scope.rebind_tensor(name, ref)
         case schema.AsTensors(names):
             for name, value in zip(names, item, strict=False):
                 bind_result(scope, schema.AsTensor(name), value)

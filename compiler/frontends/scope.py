@@ -12,7 +12,7 @@ from ..ir.graph import Guard, Origin, TensorType, Value
 from ..ir.shapes import Dim, Symbol
 from ..ops.base import OperatorError
 from ..ops.symbols import Refine
-from .arguments import DTYPES, ScalarBinding
+from .arguments import DTYPES, ScalarBinding, tensor_names
 from .autocast import Autocast
 from .functionalize import ImportBuilder, SymbolNames, TensorRef, fresh
 from .symbols import SymbolTable
@@ -51,12 +51,24 @@ class Scope:
     """Tensors of the outer scope, by name: there, and as an input here."""
     _tensors: dict[str, TensorRef] = field(default_factory=dict)
     _scalars: dict[str, ScalarBinding] = field(default_factory=dict)
+    _read: set[str] | None = None
 
     def inlined(self, graph: FileGraph, autocast: Autocast | None) -> Scope:
         """A scope for a subgraph whose nodes become nodes of this one."""
         return Scope(self.context, self.builder, graph, autocast, self.is_root)
 
     # ---- names
+
+    def reads(self, name: str) -> bool:
+        """Whether a node or an output of the graph reads a tensor."""
+        if self._read is None:
+            arguments = [named.arg for node in self.graph.nodes for named in node.inputs]
+            self._read = {
+                used
+                for argument in (*arguments, *self.graph.outputs)
+                for used in tensor_names(argument)
+            }
+        return name in self._read
 
     def tensor(self, name: str) -> TensorRef:
         """The tensor of a name."""

@@ -111,7 +111,12 @@ def print_report(report: Report, *, verbose: bool) -> None:
     """Failures grouped by their text, numbers aside; the largest group last."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, problem in report.failed.items():
-        groups[_generalised(problem)].append(name)
+        lines = problem.splitlines()
+        only_missing = len(lines) > 1 and all(
+            ": not registered" in line for line in lines[1:] if not line.startswith("   ")
+        )
+        if verbose or not only_missing:  # what is missing is listed by operator
+            groups[_generalised(problem)].append(name)
     for _, names in sorted(groups.items(), key=lambda group: len(group[1])):
         print(f"\n{len(names)} x {report.failed[names[0]]}")
         shown = names if verbose else names[:6]
