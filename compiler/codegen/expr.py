@@ -51,6 +51,7 @@ class Expressions:
         self.locals: dict[Buffer, str] = {}
         self.tile_text = ""
         self.accumulators: dict[str, str] = {}
+        self._made_of: dict[str, frozenset[str]] = {}
 
     # ---- scopes
 
@@ -68,8 +69,14 @@ class Expressions:
         """A loop variable (or accumulator) of the innermost scope."""
         self._depth_of[name] = len(self.scopes) - 1
 
+    def declare(self, text: str, *names: str) -> str:
+        """Says which variables an expression that is written as it is depends on; gives it back."""
+        self._made_of[text] = frozenset(names)
+        return text
+
     def _depth(self, names: set[str]) -> int:
-        return max((self._depth_of.get(name, 0) for name in names), default=0)
+        known = {inner for name in names for inner in self._made_of.get(name, (name,))}
+        return max((self._depth_of.get(name, 0) for name in known), default=0)
 
     def _define(self, ctype: str, text: str, names: set[str], is_guarded: bool) -> str:
         """A variable that holds `text`, defined in the outermost scope where all `names` are known."""

@@ -33,6 +33,8 @@ class KernelText:
     headers: tuple[str, ...]
     tile_type: str = "float"
     """Element type of the tile an epilogue is called with."""
+    setup: tuple[Line, ...] = ()
+    """Statements that the sizes of a product need."""
 
 
 @dataclass(frozen=True, slots=True)

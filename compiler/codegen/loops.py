@@ -285,7 +285,8 @@ class LoopWriter:
                 loop = ForLoop("lane", "0", str(TILE), "")
                 loop.body.append(f"{name}[lane] = {initial};")
                 statements.append(loop)
-                self.expressions.accumulators[name] = f"{name}[{tile.variable} - tile_begin]"
+                lane = f"{name}[{tile.variable} - tile_begin]"
+                self.expressions.accumulators[name] = self.expressions.declare(lane, str(tile.variable))
 
     def _combine(self, statements: list[Statement], statement: Accumulate) -> None:
         value = self.expressions.scalar(statement.value)

@@ -13,7 +13,7 @@ from ..lowering.program import (
     AttentionStep, Buffer, ConvolutionStep, Element, Epilogue, ProductStep, StridedView, TileElement,
 )  # fmt: skip
 from ..targets import cpu
-from .expr import Parameters
+from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .loops import StoreWriter
 from .render import render
@@ -25,7 +25,6 @@ class PlainStore:
     """An epilogue the kernels have built in: a store with unit column stride, a bias and relu where wanted."""
 
     output: str
-    offset: str
     row_stride: str
     batch_stride: Dim
     bias_row: str = ""
@@ -88,6 +87,30 @@ class ConvolutionText:
     plain: PlainStore | None
 
 
+class Sizes:
+    """Sizes, strides and pointers that a kernel is called with, and the statements they need."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.statements: list[Statement] = []
+        self._expressions = Expressions(parameters)
+        self._expressions.push(self.statements)
+
+    def dim(self, expression: Dim) -> str:
+        """A size as C."""
+        return self._expressions.dim(expression)
+
+    def operand(self, view: StridedView) -> Operand:
+        """A strided operand: pointer and the strides of all its axes."""
+        strides = tuple(self.dim(stride) for stride in view.strides)
+        return Operand(self.pointer(view.buffer, view.offset), strides)
+
+    def pointer(self, buffer: Buffer, offset: Dim) -> str:
+        """A pointer into a buffer."""
+        pointer, text = self.parameters.pointer(buffer), self.dim(offset)
+        return pointer if text == "0" else f"{pointer} + ({text})"
+
+
 class ProductWriter:
     """Collects the parameters of one product while its epilogue is written."""
 
@@ -98,17 +121,7 @@ class ProductWriter:
         self.stores = StoreWriter(self.parameters)
         self.expressions = self.stores.expressions
         self.expressions.push([])
-
-    def operand(self, view: StridedView) -> Operand:
-        """A strided operand: pointer and the strides of all its axes."""
-        pointer = self.parameters.pointer(view.buffer)
-        offset = self.expressions.dim(view.offset)
-        base = pointer if offset == "0" else f"{pointer} + {offset}"
-        return Operand(base, tuple(self.expressions.dim(stride) for stride in view.strides))
-
-    def dim(self, expression: Dim) -> str:
-        """A size as C."""
-        return self.expressions.dim(expression)
+        self.sizes = Sizes(self.parameters)
 
     def plain(self) -> PlainStore | None:
         """The epilogue as one the kernels have built in, or None."""
@@ -138,16 +151,13 @@ class ProductWriter:
             {loop.variable: 0 for loop in (epilogue.batch, epilogue.row, epilogue.column)},
         )
         return PlainStore(
-            self.parameters.pointer(store.buffer), self.dim(offset), self.dim(row_stride), batch_stride,
-            self._bias(bias_row), self._bias(bias_column), relu,
-        )  # fmt: skip
-
-    def _bias(self, element: tuple[Buffer, Dim] | None) -> str:
-        if element is None:
-            return ""
-        pointer = self.parameters.pointer(element[0])
-        offset = self.dim(element[1])
-        return pointer if offset == "0" else f"{pointer} + {offset}"
+            self.sizes.pointer(store.buffer, offset),
+            self.sizes.dim(row_stride),
+            batch_stride,
+            self.sizes.pointer(*bias_row) if bias_row else "",
+            self.sizes.pointer(*bias_column) if bias_column else "",
+            relu,
+        )
 
     def lines(self) -> list[Statement]:
         """The loops of the epilogue function."""
@@ -162,7 +172,7 @@ class ProductWriter:
         expressions.bind("j")
         columns.body.append(f"const int64_t {epilogue.column.variable} = col0 + j;")
         expressions.bind(str(epilogue.column.variable))
-        expressions.tile_text = "tile[i * tile_stride + j]"
+        expressions.tile_text = expressions.declare("tile[i * tile_stride + j]", "i", "j")
         for store in epilogue.stores:
             self.stores.store(columns.body, store)
         expressions.pop()
@@ -184,6 +194,7 @@ class ProductWriter:
             self.parameters.has_fault,
             tuple(flatten(statements, 1)),
             tuple(self.parameters.headers),
+            setup=tuple(flatten(self.sizes.statements, 1)),
         )
 
     def code(self, hint: str, text: str, kernel: KernelText, headers: tuple[str, ...]) -> KernelCode:
@@ -229,17 +240,17 @@ def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
     writer = ProductWriter(step.epilogue)
     plain = writer.plain()
-    left, right = writer.operand(step.left), writer.operand(step.right)
+    left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
     c_stride: Dim = plain.batch_stride if plain is not None else 0
     axes: list[Axis] = []
     for axis in reversed(range(len(step.batch))):
         size = step.batch[axis]
         if size == 1:
             continue
-        axes.append(Axis(writer.dim(size), left.strides[axis], right.strides[axis], writer.dim(c_stride)))
+        axes.append(Axis(writer.sizes.dim(size), left.strides[axis], right.strides[axis], writer.sizes.dim(c_stride)))
         c_stride = c_stride * size
-    sizes = (writer.dim(step.rows), writer.dim(step.columns), writer.dim(step.depth))
-    count = writer.dim(shapes.element_count(step.batch))
+    sizes = (writer.sizes.dim(step.rows), writer.sizes.dim(step.columns), writer.sizes.dim(step.depth))
+    count = writer.sizes.dim(shapes.element_count(step.batch))
     kernel = writer.text(step.origins, plain)
     suffix = GEMM_SUFFIX[step.dtype]
     tile_type = cpu.C_TYPE[step.dtype.compute]
@@ -261,15 +272,15 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     plain = writer.plain()
     if plain is not None and plain.bias_column:
         plain = None  # the kernel's bias is per channel
-    x, weight = writer.operand(step.x), writer.operand(step.weight)
+    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
     spatial = len(step.output.shape) - 2
     attributes = step.attributes
 
     def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return _three(tuple(writer.dim(size) for size in shape[2:]), "1")  # type: ignore[return-value]
+        return _three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")  # type: ignore[return-value]
 
-    batch = writer.dim(step.output.shape[0])
-    channels = (writer.dim(step.x.shape[1]), writer.dim(step.output.shape[1]))
+    batch = writer.sizes.dim(step.output.shape[0])
+    channels = (writer.sizes.dim(step.x.shape[1]), writer.sizes.dim(step.output.shape[1]))
     if plain is not None:
         plain = replace(plain, batch_stride=0)
         (store,) = step.epilogue.stores
@@ -278,7 +289,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
         plain = replace(plain, batch_stride=batch_stride)
     in_sizes, out_sizes = sizes(step.x.shape), sizes(step.output.shape)
     kernel_sizes = sizes(step.weight_type.shape)
-    batch_stride_text = writer.dim(plain.batch_stride) if plain is not None else "0"
+    batch_stride_text = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
     text = ConvolutionText(
         kernel, GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
@@ -312,27 +323,19 @@ def write_attention(step: AttentionStep) -> KernelCode:
     """The code of fused attention; leading batch dimensions were merged into one."""
     parameters = Parameters()
     parameters.written.add(step.output.buffer)
-    stores = StoreWriter(parameters)
-    expressions = stores.expressions
-    expressions.push([])
-
-    def operand(view: StridedView) -> Operand:
-        pointer = parameters.pointer(view.buffer)
-        offset = expressions.dim(view.offset)
-        base = pointer if offset == "0" else f"{pointer} + {offset}"
-        return Operand(base, tuple(expressions.dim(stride) for stride in view.strides))
-
-    query, key, value, output = (operand(v) for v in (step.query, step.key, step.value, step.output))
-    mask = operand(step.mask) if step.mask is not None else None
+    writer = Sizes(parameters)
+    query, key, value, output = (writer.operand(v) for v in (step.query, step.key, step.value, step.output))
+    mask = writer.operand(step.mask) if step.mask is not None else None
     sizes = {
         "batch": step.query.shape[0], "heads": step.query.shape[1], "kv_heads": step.key.shape[1],
         "queries": step.query.shape[2], "keys": step.key.shape[2], "depth": step.query.shape[3],
         "value_depth": step.value.shape[3],
     }  # fmt: skip
-    texts = {name: expressions.dim(size) for name, size in sizes.items()}
+    texts = {name: writer.dim(size) for name, size in sizes.items()}
     kernel = KernelText(
-        describe(step.origins), pointers(parameters), tuple(parameters.symbols), False, (), ()
-    )
+        describe(step.origins), pointers(parameters), tuple(parameters.symbols), False, (), (),
+        setup=tuple(flatten(writer.statements, 1)),
+    )  # fmt: skip
     text = AttentionText(
         kernel, GEMM_SUFFIX[step.dtype], texts, query, key, value, mask,
         step.mask is not None and step.mask.buffer.dtype is DType.BOOL, output,

@@ -128,6 +128,7 @@ class LoopEmitter:
         """Rows that a later phase reads and that are too dear to compute again."""
         group = self.group
         variables = group.variables()
+        self.locals.clear()
         wanted: set[Member] = set()
         for member in group.members:
             for value, _ in self._loads(member, variables):
@@ -238,12 +239,11 @@ class LoopEmitter:
         if group.split is None:
             group.domain = self._merged(group.domain, lambda merged: (merged, None))
             return
-        split = group.split
-        rows = self._merged(group.rows, lambda merged: ((*merged, *group.domain[split:]), len(merged)))
-        group.domain, group.split = (*rows, *group.domain[split:]), len(rows)
-        split = group.split
-        inner = self._merged(group.inner, lambda merged: ((*group.domain[:split], *merged), split))
-        group.domain = (*group.domain[:split], *inner)
+        inner = group.inner
+        rows = self._merged(group.rows, lambda merged: ((*merged, *inner), len(merged)))
+        count = len(rows)
+        inner = self._merged(inner, lambda merged: ((*rows, *merged), count))
+        group.domain, group.split = (*rows, *inner), count
 
     def _merged(self, sizes: Shape, place: Callable[[Shape], tuple[Shape, int | None]]) -> Shape:
         group = self.group
