@@ -74,7 +74,8 @@ def div(b: Builder, self: Operand, other: Operand, rounding_mode: str | None = N
     dtype, (left, right) = compute_operands(b, self, other)
     if not dtype.is_float:
         return b.apply("trunc_divide", left, right)
-    return b.cast(b.apply("trunc", b.apply("div", left, right)), dtype)
+    # A narrow quotient is rounded to its dtype before it is truncated.
+    return b.apply("trunc", b.cast(b.apply("div", left, right), dtype))
 
 
 @target("aten.floor_divide.default", "aten.floor_divide.Scalar", "aten.floor_divide.Tensor")

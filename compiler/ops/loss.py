@@ -130,7 +130,7 @@ def kl_div(
 def poisson_nll_loss(
     b: Builder, input: Value, target: Value, log_input: bool, full: bool, eps: float, reduction: int
 ) -> Value:
-    dtype, (x, y) = compute_operands(b, input, target)
+    dtype, (x, y) = compute_operands(b, input, target, floating=True)
     if log_input:
         loss = b.apply("sub", b.apply("exp", x), b.apply("mul", y, x))
     else:
@@ -163,7 +163,9 @@ def hinge_embedding_loss(
 @target("aten.soft_margin_loss.default")
 def soft_margin_loss(b: Builder, self: Value, target: Value, reduction: int = MEAN) -> Value:
     dtype, (x, y) = compute_operands(b, self, target)
-    loss = softplus_of(b, b.apply("neg", b.apply("mul", x, y)))
+    # The exponential is rounded to the dtype and may overflow, as PyTorch's does.
+    growth = b.cast(b.apply("exp", b.apply("neg", b.apply("mul", x, y))), dtype)
+    loss = b.apply("log1p", b.cast(growth, x.dtype))
     return b.cast(reduced(b, loss, reduction), dtype)
 
 
@@ -174,6 +176,9 @@ def margin_ranking_loss(
 ) -> Value:  # fmt: skip
     dtype, (first, second, y) = compute_operands(b, input1, input2, target)
     gap = b.apply("mul", b.apply("neg", y), b.apply("sub", first, second))
+    if not dtype.is_float:  # the margin makes floats of integers
+        dtype = DType.FLOAT32
+        gap = b.cast(gap, dtype)
     loss = rectified(b, b.apply("add", gap, number(b, margin, gap)))
     return b.cast(reduced(b, loss, reduction), dtype)
 
@@ -207,16 +212,18 @@ def triplet_margin_loss(
     b: Builder, anchor: Value, positive: Value, negative: Value, margin: float = 1.0,
     p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: int = MEAN,
 ) -> Value:  # fmt: skip
-    dtype, (a, near, far) = compute_operands(b, anchor, positive, negative, floating=True)
+    dtype = b.result_type(anchor, positive, negative).real
+    if not dtype.is_float:
+        dtype = DType.FLOAT32
 
     def distance(left: Value, right: Value) -> Value:
         result: Value = b.call("aten.pairwise_distance.default", left, right, p, eps)
-        return result
+        return b.cast(result, dtype.compute)
 
-    to_far = distance(a, far)
+    to_far = distance(anchor, negative)
     if swap:
-        to_far = b.apply("minimum", to_far, distance(near, far))
-    gap = b.apply("sub", distance(a, near), to_far)
+        to_far = b.apply("minimum", to_far, distance(positive, negative))
+    gap = b.apply("sub", distance(anchor, positive), to_far)
     loss = rectified(b, b.apply("add", gap, number(b, margin, gap)))
     return b.cast(reduced(b, loss, reduction), dtype)
 

@@ -107,9 +107,21 @@ def polygamma(b: Builder, n: int, self: Value) -> Value:
     if n == 0:
         return apply_floating(b, "digamma", self)
     dtype, (x,) = compute_operands(b, self, floating=True)
+    if n == 1:
+        return b.cast(_trigamma(b, x), dtype)
     tail = b.apply("zeta", b.full((), n + 1, x.dtype), x)
     factor = math.exp(math.lgamma(n + 1)) * (1 if n % 2 else -1)
     return b.cast(b.apply("mul", tail, b.full((), factor, x.dtype)), dtype)
+
+
+def _trigamma(b: Builder, x: Value) -> Value:
+    """zeta(2, x), by reflection below one half: near its poles it is what rounding makes of them."""
+    two, one = b.full((), 2, x.dtype), b.full((), 1, x.dtype)
+    reflected = b.apply("lt", x, b.full((), 0.5, x.dtype))
+    tail = b.apply("zeta", two, b.where(reflected, b.apply("sub", one, x), x))
+    turn = b.full((), math.pi, x.dtype)
+    peak = b.apply("div", turn, b.apply("sin", b.apply("mul", turn, x)))
+    return b.where(reflected, b.apply("sub", b.apply("mul", peak, peak), tail), tail)
 
 
 @target("aten.mvlgamma.default", "aten.special_multigammaln.default")

@@ -166,10 +166,11 @@ def pairwise_distance(
     b: Builder, x1: Value, x2: Value, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Value:
     first, second = b.promoted(x1, x2)
-    if not (first.dtype.is_float or first.dtype.is_complex):  # `eps` makes floats of integers
-        first, second = (b.cast(x, DType.FLOAT32) for x in (first, second))
     dtype = first.dtype
     difference = b.apply("sub", b.cast(first, dtype.compute), b.cast(second, dtype.compute))
+    if not (dtype.is_float or dtype.is_complex):  # `eps` makes floats of integers
+        dtype = DType.FLOAT32
+        difference = b.cast(difference, dtype)
     difference = b.apply("add", difference, b.full((), eps, difference.dtype))
     result = norm_of(b, difference, p, (difference.rank - 1,), keepdim)
     return b.cast(result, dtype.real)
