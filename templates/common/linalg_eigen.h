@@ -203,10 +203,41 @@ CASTOFF_LARGE void castoff_eigen_schur(double _Complex *h, double _Complex *z, i
     }
 }
 
-/* row := Z x / |Z x| where x is the eigenvector of the upper triangle t for its k-th diagonal element. The largest
+/* A := D^-1 A D with powers of two that bring the norms of row i and column i near each other (James, Langou & Lowery,
+ * arXiv 1401.5766), as LAPACK does first; d is D's diagonal. */
+CASTOFF_LARGE void castoff_eigen_balance(double _Complex *a, double *d, int64_t n) {
+    for (int64_t i = 0; i < n; i++) d[i] = 1.0;
+    for (int pass = 0, is_done = 0; pass < 100 && !is_done; pass++) {
+        is_done = 1;
+        for (int64_t i = 0; i < n; i++) {
+            double column = 0.0, row = 0.0, factor = 1.0;
+            for (int64_t k = 0; k < n; k++) {
+                column = __builtin_hypot(column, __builtin_hypot(__real__ a[k * n + i], __imag__ a[k * n + i]));
+                row = __builtin_hypot(row, __builtin_hypot(__real__ a[i * n + k], __imag__ a[i * n + k]));
+            }
+            if (!(column > 0.0 && row > 0.0) || column + row == __builtin_inf()) continue;
+            double before = column + row;
+            for (; column < 0.5 * row && factor < 0x1p400; factor *= 2.0) {
+                column *= 2.0;
+                row *= 0.5;
+            }
+            for (; 0.5 * column >= row && factor > 0x1p-400; factor *= 0.5) {
+                column *= 0.5;
+                row *= 2.0;
+            }
+            if (column + row >= 0.95 * before || d[i] * factor < 0x1p-500 || d[i] * factor > 0x1p500) continue;
+            is_done = 0;
+            d[i] *= factor;
+            for (int64_t k = 0; k < n; k++) a[i * n + k] /= factor;
+            for (int64_t k = 0; k < n; k++) a[k * n + i] *= factor;
+        }
+    }
+}
+
+/* row := D Z x / |D Z x| where x is the eigenvector of the upper triangle t for its k-th diagonal element. The largest
  * component is made real, as LAPACK does. */
-CASTOFF_LARGE void castoff_eigen_vector(const double _Complex *t, const double _Complex *z, int64_t n, int64_t k,
-                                        double norm, double _Complex *row, double _Complex *x) {
+CASTOFF_LARGE void castoff_eigen_vector(const double _Complex *t, const double _Complex *z, const double *d,
+                                        int64_t n, int64_t k, double norm, double _Complex *row, double _Complex *x) {
     x[k] = 1;
     for (int64_t i = k - 1; i >= 0; i--) {
         double _Complex sum = 0, gap = t[i * n + i] - t[k * n + k];
@@ -221,6 +252,7 @@ CASTOFF_LARGE void castoff_eigen_vector(const double _Complex *t, const double _
     for (int64_t i = 0; i < n; i++) {
         double _Complex value = 0;
         for (int64_t j = 0; j <= k; j++) value += z[i * n + j] * x[j];
+        value *= d[i];
         row[i] = value;
         double square = __real__ value * __real__ value + __imag__ value * __imag__ value;
         sum += square;
@@ -234,11 +266,13 @@ CASTOFF_LARGE void castoff_eigen_vector(const double _Complex *t, const double _
 }
 
 /* Eigenvalues and, unless `rows` is null, eigenvectors (rows) of a, which is destroyed. For a real matrix conjugate pairs
- * are exact and real eigenvalues have real vectors. `work` holds 2 n n + 4 n elements. */
+ * are exact and real eigenvalues have real vectors. `work` holds 2 n n + 5 n elements. */
 CASTOFF_LARGE void castoff_eig_working(double _Complex *a, double _Complex *values, double _Complex *rows, int64_t n,
                                        int is_real, double epsilon, double _Complex *work) {
     double _Complex *z = rows ? work : 0, *row = work + n * n, *spare = row + 2 * n;
-    double norm = 0.0;
+    double norm = 0.0, *d = (double *)(row + 3 * n);
+    spare += 2 * n;
+    castoff_eigen_balance(a, d, n);
     castoff_hessenberg_working_c128(a, z, n, row);
     if (is_real) {
         double *real = (double *)spare;
@@ -264,7 +298,7 @@ CASTOFF_LARGE void castoff_eig_working(double _Complex *a, double _Complex *valu
         if (!is_real) best = i;
         is_used[best] = 1;
         if (is_real && i > 0 && __imag__ values[i] < 0.0) continue;
-        castoff_eigen_vector(a, z, n, best, norm, rows + i * n, row);
+        castoff_eigen_vector(a, z, d, n, best, norm, rows + i * n, row);
         if (is_real && __imag__ values[i] == 0.0)
             for (int64_t j = 0; j < n; j++) rows[i * n + j] = __real__ rows[i * n + j];
     }

@@ -185,3 +185,14 @@ def test_double_edges_are_numpys(double_loops: Loops, floats: np.ndarray) -> Non
     assert np.array_equal(
         double_loops("frexp_mantissa_f64", edges), np.frexp(edges)[0], equal_nan=True
     )
+
+
+def test_no_argument_leads_to_undefined_behaviour(
+    tmp_path: Path, floats: np.ndarray, float_pairs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    flags = ("-O1", "-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
+    functions = FUNCTIONS_F32 + FUNCTIONS_F64
+    checked = compile_loops(tmp_path, "checked", ["math_f32.h", "math_f64.h"], functions, *flags)
+    for function in functions:  # a trap ends the process
+        arguments = (floats,) if len(function.arguments) == 1 else float_pairs
+        checked(function.name, *(arguments[: len(function.arguments)] if len(function.arguments) < 3 else (floats,) * 3))
