@@ -147,6 +147,11 @@ def same(b: Builder, self: Value) -> Value:
     return self
 
 
+@target("aten.pin_memory.default", "aten._pin_memory.default")
+def pin_memory(b: Builder, self: Value, device: Ignored = None) -> Value:
+    return self
+
+
 @target("aten._fw_primal.default", alias=True)
 def fw_primal(b: Builder, self: Value, level: int) -> Value:
     return self

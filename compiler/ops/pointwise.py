@@ -289,13 +289,14 @@ def _register_table() -> None:
     }  # fmt: skip
     for name, function in predicates.items():
         register_pointwise(name, function, "bool")
-    for name, function in {
+    costly: Mapping[str, Callable[..., Any]] = {
         "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
         "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
         "reciprocal": lambda x: (1 / x).astype(x.dtype),
         "sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
         "pow": _power,
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, function in costly.items():
         register_pointwise(name, function, cost=12)
 
 

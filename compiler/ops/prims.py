@@ -218,3 +218,20 @@ def uniform(
         "aten.uniform.default", b.full(shape, 0, dtype), to=high, **{"from": low}
     )
     return result
+
+
+@target("prims.view_of_dtype.default")
+def view_of_dtype(b: Builder, a: Value, dtype: DType) -> Value:
+    result: Value = b.call("aten.view.dtype", a, dtype)
+    return result
+
+
+@target("prims.as_strided_scatter.default")
+def as_strided_scatter(
+    b: Builder, self: Value, src: Value, size: Sequence[Dim], stride: Sequence[Dim],
+    storage_offset: Dim,
+) -> Value:  # fmt: skip
+    result: Value = b.call(
+        "aten.as_strided_scatter.default", self, src, size, stride, storage_offset
+    )
+    return result

@@ -115,7 +115,7 @@ def polygamma(b: Builder, n: int, self: Value) -> Value:
 
 
 def _trigamma(b: Builder, x: Value) -> Value:
-    """zeta(2, x), by reflection below one half: near its poles it is what rounding makes of them."""
+    """zeta(2, x), by reflection below one half: its poles are what rounding makes of them."""
     two, one = b.full((), 2, x.dtype), b.full((), 1, x.dtype)
     reflected = b.apply("lt", x, b.full((), 0.5, x.dtype))
     tail = b.apply("zeta", two, b.where(reflected, b.apply("sub", one, x), x))
