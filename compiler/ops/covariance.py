@@ -11,7 +11,7 @@ def cov(
     b: Builder, self: Value, correction: int = 1, fweights: Value | None = None,
     aweights: Value | None = None,
 ) -> Value:  # fmt: skip
-    """Rows are variables, columns observations: repeated `fweights` times, weighted by `aweights`."""
+    """Rows are variables, columns observations, repeated `fweights` times, times `aweights`."""
     if self.rank > 2:
         raise OperatorError(f"cov of {self}: expected at most two dimensions")
     rows = self.shape[0] if self.rank == 2 else 1

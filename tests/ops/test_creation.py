@@ -1,0 +1,123 @@
+"""Ranges, conversions, complex numbers, activations, scans of odd types."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ops.base import OperatorError
+
+from .evaluation import evaluate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"end": 4}, np.arange(4)),
+        ({"start": 1, "end": 2, "step": 0.25}, np.arange(1, 2, 0.25, np.float32)),
+        ({"start": 5, "end": 0, "step": -2}, np.arange(5, 0, -2)),
+        ({"start": 0.5, "end": 4.0, "dtype": DType.INT64}, np.arange(0, 4)),
+    ],
+)
+def test_arange(arguments: dict[str, object], expected: np.ndarray) -> None:
+    (result,) = evaluate("aten.arange.start_step", **arguments)
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_a_range_that_runs_away_is_refused() -> None:
+    with pytest.raises(OperatorError, match="steps of"):
+        evaluate("aten.arange.start_step", start=0, end=5, step=-1)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+def test_linspace_meets_both_ends(steps: int) -> None:
+    (result,) = evaluate("aten.linspace.default", start=-1, end=2.5, steps=steps)
+    np.testing.assert_allclose(result, np.linspace(-1, 2.5, steps, dtype=np.float32), rtol=1e-6)
+
+
+def test_logspace_and_vander_are_powers() -> None:
+    (result,) = evaluate("aten.logspace.default", start=0, end=3, steps=4, base=2.0)
+    np.testing.assert_allclose(result, [1, 2, 4, 8])
+    x = np.array([2.0, 3.0])
+    np.testing.assert_allclose(evaluate("aten.vander.default", x, N=4)[0], np.vander(x, 4))
+
+
+def test_full_takes_its_dtype_from_the_number() -> None:
+    for number, dtype in ((True, bool), (3, np.int64), (0.5, np.float32), (1j, np.complex64)):
+        (result,) = evaluate("aten.full.default", size=(2,), fill_value=number)
+        assert result.dtype == dtype and (result == number).all()
+
+
+def test_conversion_truncates_and_tests_for_zero() -> None:
+    x = np.array([-1.5, 0.0, 2.9], np.float32)
+    (whole,) = evaluate("aten.to.dtype", x, DType.INT32)
+    (flags,) = evaluate("aten.to.dtype", x, DType.BOOL)
+    np.testing.assert_array_equal(whole, [-1, 0, 2])
+    np.testing.assert_array_equal(flags, [True, False, True])
+
+
+def test_complex_numbers_come_apart_and_together() -> None:
+    z = np.array([3 + 4j, -1j], np.complex64)
+    (pairs,) = evaluate("aten.view_as_real.default", z)
+    np.testing.assert_array_equal(pairs, [[3, 4], [0, -1]])
+    np.testing.assert_array_equal(evaluate("aten.view_as_complex.default", pairs)[0], z)
+    np.testing.assert_allclose(evaluate("aten.abs.default", z)[0], [5, 1])
+    np.testing.assert_allclose(evaluate("aten.angle.default", z)[0], np.angle(z), rtol=1e-6)
+    size, angle = np.abs(z), np.angle(z)
+    np.testing.assert_allclose(evaluate("aten.polar.default", size, angle)[0], z, atol=1e-6)
+
+
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "softshrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    "hardshrink": lambda x: np.where(np.abs(x) > 0.5, x, 0),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    x = np.linspace(-9, 9, 37)
+    (result,) = evaluate(f"aten.{name}.default", x)
+    np.testing.assert_allclose(result, ACTIVATIONS[name](x), rtol=1e-10, atol=1e-12)
+
+
+def test_log_sigmoid_and_softplus_survive_large_numbers() -> None:
+    x = np.array([-1e4, 1e4], np.float32)
+    np.testing.assert_array_equal(evaluate("aten.log_sigmoid.default", x)[0], [-1e4, 0])
+    np.testing.assert_array_equal(evaluate("aten.softplus.default", x)[0], [0, 1e4])
+
+
+def test_glu_gates_the_first_half_by_the_second() -> None:
+    x = np.arange(8.0).reshape(2, 4)
+    (result,) = evaluate("aten.glu.default", x, 1)
+    np.testing.assert_allclose(result, x[:, :2] / (1 + np.exp(-x[:, 2:])))
+
+
+def test_covariance_agrees_with_numpy() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    repeats, weights = np.array([1, 2, 1, 3, 1, 1]), np.linspace(0.1, 1, 6)
+    (result,) = evaluate("aten.cov.default", x, correction=1, fweights=repeats, aweights=weights)
+    np.testing.assert_allclose(result, np.cov(x, fweights=repeats, aweights=weights))
+    np.testing.assert_allclose(evaluate("aten.corrcoef.default", x)[0], np.corrcoef(x))
+
+
+def test_dropout_in_training_keeps_the_mean() -> None:
+    x = np.ones(10_000, np.float32)
+    (result,) = evaluate("aten.dropout.default", x, 0.25, True)
+    assert set(np.unique(result)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert abs(result.mean() - 1) < 0.03
+    (result,) = evaluate("aten.dropout.default", x, 0.25, False)
+    np.testing.assert_array_equal(result, x)
