@@ -122,7 +122,7 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     if kind == "plain":
         return array
     if kind == "convolution":
-        return pack_conv_weight(np.ascontiguousarray(array), int(numbers[0]))
+        return pack_conv_weight(np.ascontiguousarray(array.astype(np.float32)), int(numbers[0]))
     assert kind == "panels", f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .. import kernels
@@ -231,7 +232,8 @@ def _match_plain(
 
 GEMM_SUFFIX = {
     DType.FLOAT32: "f32", DType.FLOAT64: "f64", DType.BFLOAT16: "bf16", DType.FLOAT16: "f16",
-    DType.INT8: "i8", DType.UINT8: "u8", DType.INT16: "i16", DType.INT32: "i32", DType.INT64: "i64",
+    DType.INT8: "i8", DType.UINT8: "u8", DType.INT16: "i16", DType.UINT16: "u16", DType.INT32: "i32",
+    DType.UINT32: "u32", DType.INT64: "i64", DType.UINT64: "u64",
     DType.COMPLEX64: "c64", DType.COMPLEX128: "c128",
 }  # fmt: skip
 
@@ -259,6 +261,8 @@ def write_product(step: ProductStep) -> KernelCode:
         tuple(reversed(axes)), count, plain,
     )  # fmt: skip
     header = "cpu/gemm.h" if suffix in ("f32", "f64", "bf16", "f16") else "cpu/gemm_exact.h"
+    if header == "cpu/gemm_exact.h" and plain is not None:
+        raise AssertionError("exact products have no plain stores")
     return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
 
 
@@ -270,8 +274,8 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     """The code of a convolution."""
     writer = ProductWriter(step.epilogue)
     plain = writer.plain()
-    if plain is not None and plain.bias_column:
-        plain = None  # the kernel's bias is per channel
+    if plain is not None and (plain.bias_column or step.output.dtype is not DType.FLOAT32):
+        plain = None  # the kernel's bias is per channel, and only that of float32 has one
     x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
     spatial = len(step.output.shape) - 2
     attributes = step.attributes
@@ -292,14 +296,15 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     batch_stride_text = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
     text = ConvolutionText(
-        kernel, GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
+        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, _three(attributes.stride, 1), _three(attributes.dilation, 1),
         _three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])), weight.pointer,
         step.packed_weight, plain,
     )  # type: ignore[arg-type]  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride_text)
-    return writer.code(step.name, rendered, kernel, ("cpu/conv.h",))
+    header = "cpu/conv.h" if step.output.dtype is DType.FLOAT32 else "cpu/conv_any.h"
+    return writer.code(step.name, rendered, kernel, (header,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,40 +313,41 @@ class AttentionText:
 
     kernel: KernelText
     suffix: str
-    sizes: dict[str, str]
+    sizes: Mapping[str, str]
     query: Operand
     key: Operand
     value: Operand
     mask: Operand | None
-    mask_is_bool: bool
-    output: Operand
+    mask_kind: str
     scale: str
     is_causal: bool
+    plain: PlainStore | None
+    batch_stride: str
+    head_stride: str
 
 
 def write_attention(step: AttentionStep) -> KernelCode:
-    """The code of fused attention; leading batch dimensions were merged into one."""
-    parameters = Parameters()
-    parameters.written.add(step.output.buffer)
-    writer = Sizes(parameters)
-    query, key, value, output = (writer.operand(v) for v in (step.query, step.key, step.value, step.output))
-    mask = writer.operand(step.mask) if step.mask is not None else None
+    """The code of fused attention."""
+    writer = ProductWriter(step.epilogue)
+    plain = writer.plain()
+    if plain is not None and (plain.relu or plain.bias_row or plain.bias_column):
+        plain = None
+    query, key, value = (writer.sizes.operand(v) for v in (step.query, step.key, step.value))
+    mask = writer.sizes.operand(step.mask) if step.mask is not None else None
     sizes = {
         "batch": step.query.shape[0], "heads": step.query.shape[1], "kv_heads": step.key.shape[1],
         "queries": step.query.shape[2], "keys": step.key.shape[2], "depth": step.query.shape[3],
         "value_depth": step.value.shape[3],
     }  # fmt: skip
-    texts = {name: writer.dim(size) for name, size in sizes.items()}
-    kernel = KernelText(
-        describe(step.origins), pointers(parameters), tuple(parameters.symbols), False, (), (),
-        setup=tuple(flatten(writer.statements, 1)),
-    )  # fmt: skip
+    texts = {name: writer.sizes.dim(size) for name, size in sizes.items()}
+    head_stride: Dim = plain.batch_stride if plain is not None else 0
+    strides = [writer.sizes.dim(stride) for stride in (head_stride * step.query.shape[1], head_stride)]
+    kernel = writer.text(step.origins, plain)
+    is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
     text = AttentionText(
         kernel, GEMM_SUFFIX[step.dtype], texts, query, key, value, mask,
-        step.mask is not None and step.mask.buffer.dtype is DType.BOOL, output,
-        cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal,
+        "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
+        cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal, plain, strides[0],
+        strides[1],
     )  # fmt: skip
-    return KernelCode(
-        render("cpu/attention.c.j2", a=text), step.name, tuple(parameters.buffers),
-        tuple(parameters.buffers.values()), kernel.symbols, False, ("cpu/attention.h",),
-    )  # fmt: skip
+    return writer.code(step.name, render("cpu/attention.c.j2", a=text), kernel, ("cpu/attention.h",))

@@ -43,7 +43,7 @@ class Group:
 
     position: int
     kind: str
-    """"loops", "product" or "convolution" (whose members are the epilogue of their first)."""
+    """"loops", or "product", whose other members are the epilogue of its first: a matrix product, convolution or attention."""
     domain: Shape
     split: int | None = None
     members: list[Member] = field(default_factory=list)
@@ -115,12 +115,8 @@ class Grouping:
                     self._join_or_open(Member(value, "full", value.shape))
             case Reduction():
                 self._join_or_open(Member(value, "reduction", value.shape))
-            case kernels.MatrixProduct():
+            case kernels.MatrixProduct() | kernels.Convolution() | kernels.Attention():
                 group = Group(len(self.items), "product", value.shape)
-                group.members.append(Member(value, "full", value.shape))
-                self._append_group(group)
-            case kernels.Convolution():
-                group = Group(len(self.items), "convolution", value.shape)
                 group.members.append(Member(value, "full", value.shape))
                 self._append_group(group)
             case _:

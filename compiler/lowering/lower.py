@@ -91,8 +91,7 @@ class GraphLowering:
                     self._readers.setdefault(value, set()).add(item)
                 if item.kind != "loops":
                     node = self.definitions.node_of[item.members[0].value]
-                    for value in node.inputs:
-                        base = self.plan.strided_base(value)
+                    for base in self.plan.operands(node):
                         self._readers.setdefault(base, set()).add(Single(-1, node))
             else:
                 for value in item.node.inputs:
@@ -173,9 +172,12 @@ class GraphLowering:
 
     def _group(self, group: Group) -> list[Step]:
         if group.kind == "product":
+            match self.definitions.of[group.members[0].value]:
+                case kernels.Convolution():
+                    return [self._convolution(group)]
+                case kernels.Attention():
+                    return [self._attention(group)]
             return [self._product(group)]
-        if group.kind == "convolution":
-            return [self._convolution(group)]
         needed = self._is_needed(group)
         emitter = LoopEmitter(self.grouping, group, self.buffer_of, needed)
         if emitter.keeps_rows_in_memory():
@@ -263,10 +265,52 @@ class GraphLowering:
         epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
             value.shape[:1], value.shape[1], shapes.element_count(spatial), len(spatial)
         )
+        packed = self._packed_weight(weight, definition.groups)
         return ConvolutionStep(
-            "convolution", self.strided(x), self.strided(weight), definition, value.type, weight.type,
+            "convolution", self.strided(x), packed or self.contiguous(weight), definition, value.type,
+            weight.type, epilogue, self._origins(group), packed is not None,
+        )  # fmt: skip
+
+    def _packed_weight(self, weight: Value, groups: int) -> StridedView | None:
+        """A constant weight, packed when the program is built; narrow floats are widened there too."""
+        source = self.plan.contiguous_base(weight)
+        if source not in self.graph.constants or source.shape != weight.shape:
+            return None
+        if weight.dtype not in (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16):
+            return None
+        outputs, inputs, *kernel = (size for size in weight.shape if isinstance(size, int))
+        depth = inputs
+        for size in kernel:
+            depth *= size
+        elements = outputs * depth if inputs == 1 else -(-(outputs // groups) // 16) * 16 * depth * groups
+        packed = TensorType(DType.FLOAT32, (elements,))
+        name = f"{self.graph.constants[source].name}.packed"
+        buffer = self.context.constant(source, name, packed, f"convolution:{groups}")
+        return StridedView(buffer, 0, weight.shape, shapes.contiguous_strides(weight.shape))
+
+    def _attention(self, group: Group) -> AttentionStep:
+        value = group.members[0].value
+        node = self.definitions.node_of[value]
+        definition = self.definitions.of[value]
+        assert isinstance(definition, kernels.Attention), "an attention group"
+        query, key, keyed, *mask = node.inputs
+        *batch, queries, width = value.shape
+        epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
+            tuple(batch), queries, width, 1
+        )
+        scores = (*query.shape[:-1], key.shape[-2])
+        return AttentionStep(
+            "attention", _four(self.rows(query)), _four(self.rows(key)), _four(self.rows(keyed)),
+            _four(_stretched(self.strided(mask[0]), scores)) if mask else None, definition, value.dtype,
             epilogue, self._origins(group),
         )  # fmt: skip
+
+    def rows(self, value: Value) -> StridedView:
+        """An operand with contiguous rows over the memory it lies in."""
+        base = self.plan.row_base(value)
+        layout = view_layout(self.definitions, value, base)
+        assert layout is not None, "row_base gives a base with strides"
+        return StridedView(self.buffer_of(base), layout[0], value.shape, layout[1])
 
     # ---- single steps
 
@@ -306,22 +350,6 @@ class GraphLowering:
                 return [SymbolStep(definition.symbol, self.contiguous(node.inputs[0]), origins)]
             case kernels.Check():
                 return [CheckStep(self.contiguous(node.inputs[0]), definition.message, origins)]
-            case kernels.Attention():
-                query, key, value, *mask = node.inputs
-                output = node.outputs[0]
-                return [
-                    AttentionStep(
-                        "attention",
-                        self.strided(query),
-                        self.strided(key),
-                        self.strided(value),
-                        self.strided(mask[0]) if mask else None,
-                        _whole(self.buffer_of(output)),
-                        definition,
-                        output.dtype,
-                        origins,
-                    )
-                ]
             case kernels.Branch():
                 return self._branch(node, definition)
             case kernels.WhileLoop():
@@ -473,6 +501,20 @@ def _nest(
 def _whole(buffer: Buffer) -> StridedView:
     shape = buffer.type.shape
     return StridedView(buffer, 0, shape, shapes.contiguous_strides(shape))
+
+
+def _four(view: StridedView) -> StridedView:
+    """Four dimensions: [batch, heads, rows, columns]."""
+    missing = 4 - len(view.shape)
+    assert missing >= 0, "attention was given one batch dimension"
+    return StridedView(view.buffer, view.offset, (1,) * missing + view.shape, (0,) * missing + view.strides)
+
+
+def _stretched(view: StridedView, shape: Shape) -> StridedView:
+    """A view broadcast to a shape, with stride 0 where it is stretched."""
+    missing = len(shape) - len(view.shape)
+    strides = tuple(0 if size == 1 else stride for size, stride in zip(view.shape, view.strides))
+    return StridedView(view.buffer, view.offset, shape, (0,) * missing + strides)
 
 
 def _transposed(view: StridedView) -> StridedView:

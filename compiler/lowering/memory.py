@@ -91,9 +91,10 @@ def buffers_of(step: Step) -> Iterator[Buffer]:
             yield step.weight.buffer
             yield from _statement_buffers(step.epilogue.stores)
         case AttentionStep():
-            for view in (step.query, step.key, step.value, step.mask, step.output):
+            for view in (step.query, step.key, step.value, step.mask):
                 if view is not None:
                     yield view.buffer
+            yield from _statement_buffers(step.epilogue.stores)
         case CallStep():
             yield from (view.buffer for view in step.inputs)
             yield from step.outputs

@@ -185,16 +185,16 @@ class ConvolutionStep:
 
 @dataclass(frozen=True, slots=True)
 class AttentionStep:
-    """Fused attention over strided operands into a strided output."""
+    """Fused attention over strided operands [batch, heads, rows, columns]; the epilogue's batch is batch * heads."""
 
     name: str
     query: StridedView
     key: StridedView
     value: StridedView
     mask: StridedView | None
-    output: StridedView
     attributes: Attention
     dtype: DType
+    epilogue: Epilogue
     origins: tuple[Origin, ...]
 
 

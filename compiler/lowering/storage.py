@@ -55,7 +55,7 @@ class StoragePlan:
         for node in graph.nodes:
             for value in node.inputs:
                 self._add_user(value, node)
-            forced.update(self._operands(node))
+            forced.update(self.operands(node))
         for node in graph.nodes:
             for value in node.outputs:
                 if self._must_store(value, node, forced):
@@ -73,7 +73,7 @@ class StoragePlan:
                 return
             value = self.definitions.node_of[value].inputs[0]
 
-    def _operands(self, node: Node) -> list[Value]:
+    def operands(self, node: Node) -> list[Value]:
         """The values a node that is no loop needs in memory: bases where it can read through strides."""
         if not node.outputs:
             definition = node.op.define(node.inputs, node.outputs)[0]
@@ -82,8 +82,15 @@ class StoragePlan:
         match definition:
             case Pointwise() | Reduction() | Scatter():
                 return []
-            case kernels.MatrixProduct() | kernels.Convolution() | kernels.Attention():
+            case kernels.MatrixProduct():
                 return [self.strided_base(value) for value in node.inputs]
+            case kernels.Convolution():
+                x, weight = node.inputs
+                return [self.strided_base(x), self.contiguous_base(weight)]
+            case kernels.Attention():
+                query, key, value, *mask = node.inputs
+                rows = (query, key, value)
+                return [self.row_base(x) for x in rows] + [self.strided_base(x) for x in mask]
             case _:
                 return [self.contiguous_base(value) for value in node.inputs]
 
@@ -91,6 +98,12 @@ class StoragePlan:
         """The stored value that `value` is a strided view of: itself where it is none."""
         base = self.definitions.base(value)
         return base if view_layout(self.definitions, value, base) is not None else value
+
+    def row_base(self, value: Value) -> Value:
+        """The stored value that `value` is a strided view of with contiguous rows: itself where it is none."""
+        base = self.definitions.base(value)
+        layout = view_layout(self.definitions, value, base)
+        return base if layout is not None and (layout[1][-1] == 1 or value.shape[-1] == 1) else value
 
     def contiguous_base(self, value: Value) -> Value:
         """The stored value that `value` is a contiguous piece of: itself where it is none."""

@@ -22,7 +22,7 @@ class Attention(Op):
     divides Hq.
 
     An optional fourth input is a mask that broadcasts to [B…, Hq, L, S]: bool (true takes part) or
-    of the dtype of q (added). `is_causal` lets row i see columns 0 to i. A row that sees nothing
+    float32 (added). `is_causal` lets row i see columns 0 to i. A row that sees nothing
     gives zeros.
     """
 
@@ -33,7 +33,7 @@ class Attention(Op):
         q, k, v = inputs[:3]
         if not (q.rank == k.rank == v.rank >= 3) or not (q.dtype is k.dtype is v.dtype):
             raise OperatorError(f"attention of {q}, {k} and {v}")
-        if len(inputs) == 4 and inputs[3].dtype not in (DType.BOOL, q.dtype):
+        if len(inputs) == 4 and inputs[3].dtype not in (DType.BOOL, DType.FLOAT32):
             raise OperatorError(f"attention mask {inputs[3]} for {q}")
         return (TensorType(q.dtype, (*q.shape[:-1], v.shape[-1])),)
 
@@ -107,11 +107,28 @@ def attention(
     q, k, v = _with_common_batch(b, query, key, value, enable_gqa)
     factor = _scale(query, scale)
     if q.dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16) and _is_compatible(q, mask):
-        masks = () if mask is None else (mask,)
-        result = b.emit1(Attention(factor, is_causal), q, k, v, *masks)
+        result = _whole(b, q, k, v, mask, is_causal, factor)
     else:
         result, _ = _composed(b, q, k, v, mask, is_causal, factor)
     return b.squeeze(result, 0) if result.rank > max(query.rank, key.rank, value.rank) else result
+
+
+def _whole(
+    b: Builder, q: Value, k: Value, v: Value, mask: Value | None, is_causal: bool, scale: float
+) -> Value:
+    """One attention node over at most one batch dimension."""
+    batch = q.shape[:-3]
+    merged = (shapes.element_count(batch),)
+    masks: tuple[Value, ...] = ()
+    if mask is not None:
+        masks = (mask if mask.dtype is DType.BOOL else b.cast(mask, DType.FLOAT32),)
+    if len(batch) > 1:
+        q, k, v = (b.reshape(x, (*merged, *x.shape[-3:])) for x in (q, k, v))
+        if masks and masks[0].rank > 3:
+            full = b.expand(masks[0], (*batch, *masks[0].shape[-3:]))
+            masks = (b.reshape(full, (*merged, *full.shape[-3:])),)
+    result = b.emit1(Attention(scale, is_causal), q, k, v, *masks)
+    return b.reshape(result, (*batch, *result.shape[-3:]))
 
 
 def _is_compatible(q: Value, mask: Value | None) -> bool:
