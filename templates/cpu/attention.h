@@ -21,7 +21,7 @@
  * of threads, on one CPU level.
  *
  * Scores are kept transposed, S^T[key, query]: keys and values are then left operands, read where they lie, the queries
- * are the packed panels, and softmax runs down the columns, one query per vector lane. The query heads that share a key
+ * are the packed panels, and softmax runs down the columns, one query per vector lane, in powers of two. The query heads that share a key
  * head are columns side by side. A few columns (decoding) go row by row instead.
  */
 #ifndef CASTOFF_CPU_ATTENTION_H
@@ -34,7 +34,8 @@ typedef enum { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP } castoff_
 /* Columns (queries) and keys of one block; up to FEW columns are taken row by row. */
 #define CASTOFF_ATTENTION_COLUMNS 64
 #define CASTOFF_ATTENTION_KEYS 128
-#define CASTOFF_ATTENTION_FEW 3
+#define CASTOFF_ATTENTION_FEW 8
+#define CASTOFF_LOG2_E 0x1.715476p0f
 
 #define A(name) castoff_attention_f32_##name
 #define S float

@@ -96,7 +96,7 @@ static CASTOFF_UNUSED void A(put)(const A(args) *a, int64_t image, int64_t head,
                (size_t)a->value_size * 4);
 }
 
-/* Folds the scores of one block of keys, S^T[keys][width], into the running maximum and sum of each column, turns them
+/* Folds the scores of one block of keys, S^T[keys][width] in units of ln 2, into the running maximum and sum of each column, turns them
  * into weights, and gives the factor by which what was summed before shrinks. */
 static CASTOFF_UNUSED void A(fold)(float *scores, const float *mask, int64_t keys, int64_t width, float *top, float *total,
                                    float *factor) {
@@ -106,7 +106,8 @@ static CASTOFF_UNUSED void A(fold)(float *scores, const float *mask, int64_t key
         if (mask)
             for (int64_t i = 0; i < keys; i++)
                 castoff_store_f32(scores + i * width + c,
-                                  castoff_load_f32(scores + i * width + c) + castoff_load_f32(mask + i * width + c));
+                                  castoff_fma_f32(castoff_load_f32(mask + i * width + c), castoff_splat_f32(CASTOFF_LOG2_E),
+                                                  castoff_load_f32(scores + i * width + c)));
         int64_t i = 0;
         for (; i + 4 <= keys; i += 4)
             CASTOFF_UNROLL for (int u = 0; u < 4; u++)
@@ -114,15 +115,15 @@ static CASTOFF_UNUSED void A(fold)(float *scores, const float *mask, int64_t key
         for (; i < keys; i++) most[0] = castoff_max_f32(castoff_load_f32(scores + i * width + c), most[0]);
         const castoff_vf32 peak = castoff_max_f32(castoff_max_f32(most[0], most[1]), castoff_max_f32(most[2], most[3]));
         const castoff_vf32 base = (castoff_vf32)((castoff_vi32)peak & ~(castoff_vi32)(peak == lowest));
-        const castoff_vf32 shrink = castoff_exp_vf32(castoff_load_f32(top + c) - base);
+        const castoff_vf32 shrink = castoff_exp2_vf32(castoff_load_f32(top + c) - base);
         for (i = 0; i + 4 <= keys; i += 4)
             CASTOFF_UNROLL for (int u = 0; u < 4; u++) {
-                const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(scores + (i + u) * width + c) - base);
+                const castoff_vf32 weight = castoff_exp2_vf32(castoff_load_f32(scores + (i + u) * width + c) - base);
                 castoff_store_f32(scores + (i + u) * width + c, weight);
                 sum[u] += weight;
             }
         for (; i < keys; i++) {
-            const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(scores + i * width + c) - base);
+            const castoff_vf32 weight = castoff_exp2_vf32(castoff_load_f32(scores + i * width + c) - base);
             castoff_store_f32(scores + i * width + c, weight);
             sum[0] += weight;
         }
@@ -137,6 +138,7 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
                                       int64_t last) {
     const A(args) *a = job->args;
     const A(plan) *p = &job->plan;
+    const float scale = a->scale * CASTOFF_LOG2_E;
     const int64_t count = last - first, width = castoff_round_up(count, CASTOFF_PANEL);
     float *q = scratch + p->q, *scores = scratch + p->scores, *mask = scratch + p->mask, *sums = scratch + p->sums;
     float top[CASTOFF_ATTENTION_COLUMNS] __attribute__((aligned(64))), total[CASTOFF_ATTENTION_COLUMNS] __attribute__((aligned(64)));
@@ -147,10 +149,21 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
         const int64_t column = castoff_min_i64(first + c, last - 1), row = column % a->queries;
         const S *from = a->q + image * a->q_batch + (kv_head * p->group + column / a->queries) * a->q_head + row * a->q_row;
         float *to = q + c / CASTOFF_PANEL * CASTOFF_PANEL * a->size + c % CASTOFF_PANEL;
-        for (int64_t j = 0; j < a->size; j++) to[j * CASTOFF_PANEL] = WIDEN(from[j]) * a->scale;
-        top[c] = -__builtin_inff();
-        total[c] = 0;
-        if (a->causal) visible = castoff_max_i64(visible, castoff_min_i64(a->keys, row + a->causal_offset + 1));
+        const int whole = SAME && c % CASTOFF_PANEL == 0 && c + CASTOFF_PANEL <= count && row + CASTOFF_PANEL <= a->queries;
+        const int64_t lanes = whole ? CASTOFF_PANEL : 1;
+        for (int64_t i = 0; i < lanes; i++, c += i < lanes) {
+            top[c] = -__builtin_inff();
+            total[c] = 0;
+        }
+        if (a->causal) visible = castoff_max_i64(visible, castoff_min_i64(a->keys, row + lanes + a->causal_offset));
+#if SAME
+        if (whole) {
+            castoff_transpose_f32(from, a->q_row, to, CASTOFF_PANEL, CASTOFF_PANEL, a->size);
+            for (int64_t j = 0; j < a->size * CASTOFF_PANEL; j++) to[j] *= scale;
+            continue;
+        }
+#endif
+        for (int64_t j = 0; j < a->size; j++) to[j * CASTOFF_PANEL] = WIDEN(from[j]) * scale;
     }
     memset(sums, 0, (size_t)(a->value_size * width) * 4);
     for (int64_t key = 0; key < visible; key += CASTOFF_ATTENTION_KEYS) {
@@ -204,13 +217,14 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
     const A(args) *a = job->args;
     const A(plan) *p = &job->plan;
     float *q = scratch + p->q, *scores = scratch + p->scores, *mask = scratch + p->mask, *sums = scratch + p->sums;
+    const float scale = a->scale * CASTOFF_LOG2_E;
     const int64_t count = p->columns, padded = castoff_round_up(a->value_size, 16), whole = a->value_size / 16 * 16;
     float top[CASTOFF_ATTENTION_FEW], total[CASTOFF_ATTENTION_FEW];
     int64_t visible[CASTOFF_ATTENTION_FEW], most = 0;
     for (int64_t c = 0; c < count; c++) {
         const int64_t row = c % a->queries;
         const S *from = a->q + image * a->q_batch + (kv_head * p->group + c / a->queries) * a->q_head + row * a->q_row;
-        for (int64_t j = 0; j < a->size; j++) q[c * a->size + j] = WIDEN(from[j]) * a->scale;
+        for (int64_t j = 0; j < a->size; j++) q[c * a->size + j] = WIDEN(from[j]) * scale;
         top[c] = -__builtin_inff();
         total[c] = 0;
         visible[c] = a->causal ? castoff_max_i64(0, castoff_min_i64(a->keys, row + a->causal_offset + 1)) : a->keys;
@@ -229,7 +243,7 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             float *line = scores + c * CASTOFF_ATTENTION_KEYS;
             if (a->mask_kind != CASTOFF_MASK_NONE) {
                 A(load_mask)(a, image, kv_head * p->group + c / a->queries, c % a->queries, 1, key, keys, mask, 1, 0);
-                for (int64_t i = 0; i < keys; i++) line[i] += mask[i];
+                for (int64_t i = 0; i < keys; i++) line[i] += mask[i] * CASTOFF_LOG2_E;
             }
             for (int64_t i = castoff_max_i64(0, visible[c] - key); i < keys; i++) line[i] = -__builtin_inff();
             for (int64_t i = keys; i < castoff_round_up(keys, CASTOFF_VF32_LANES); i++) line[i] = -__builtin_inff();
@@ -239,11 +253,11 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             for (int i = 0; i < CASTOFF_VF32_LANES; i++) peak = peaks[i] > peak ? peaks[i] : peak;
             const castoff_vf32 base = castoff_splat_f32(peak == -__builtin_inff() ? 0 : peak);
             for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) {
-                const castoff_vf32 weight = castoff_exp_vf32(castoff_load_f32(line + i) - base);
+                const castoff_vf32 weight = castoff_exp2_vf32(castoff_load_f32(line + i) - base);
                 castoff_store_f32(line + i, weight);
                 sum += weight;
             }
-            const float shrink = castoff_exp_vf32(castoff_splat_f32(top[c]) - base)[0];
+            const float shrink = castoff_exp2_vf32(castoff_splat_f32(top[c]) - base)[0];
             top[c] = peak;
             total[c] = total[c] * shrink + castoff_sum_f32(sum);
             for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;

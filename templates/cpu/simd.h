@@ -117,29 +117,33 @@ CASTOFF_INLINE castoff_vf64 castoff_relu_f64(castoff_vf64 x) {
     return (castoff_vf64)((castoff_vi64)x & ~(castoff_vi64)(x < castoff_splat_f64(0)));
 }
 
+/* The larger, or b where either is NaN. */
 CASTOFF_INLINE castoff_vf32 castoff_max_f32(castoff_vf32 a, castoff_vf32 b) {
+#if !defined(__clang__) && CASTOFF_VECTOR_BYTES == 64
+    return __builtin_ia32_maxps512_mask(a, b, a, (unsigned short)0xffff, 4);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 32
+    return __builtin_ia32_maxps256(a, b);
+#elif !defined(__clang__) && defined(__SSE2__)
+    return __builtin_ia32_maxps(a, b);
+#else
     const castoff_vi32 larger = (castoff_vi32)(a > b);
     return (castoff_vf32)(((castoff_vi32)a & larger) | ((castoff_vi32)b & ~larger));
+#endif
 }
 
-/* e^x for x <= 88 within 2 ulp; 0 below -87.3 (no subnormals); NaN stays. Cody-Waite reduction by ln 2, then a polynomial
- * on [-ln 2 / 2, ln 2 / 2]. */
-CASTOFF_INLINE castoff_vf32 castoff_exp_vf32(castoff_vf32 x) {
+/* 2^x for x <= 127 within 2 ulp; 0 below -126.5; NaN stays. A polynomial on [-1/2, 1/2] that is 1 at 0, times the power of
+ * two that the integer part of x is the exponent of. */
+CASTOFF_INLINE castoff_vf32 castoff_exp2_vf32(castoff_vf32 x) {
     const castoff_vf32 magic = castoff_splat_f32(12582912.0f);
-    const castoff_vf32 rounded = castoff_fma_f32(x, castoff_splat_f32(0x1.715476p0f), magic);
-    const castoff_vf32 n = rounded - magic;
-    castoff_vf32 r = castoff_fma_f32(n, castoff_splat_f32(-0x1.62e400p-1f), x);
-    r = castoff_fma_f32(n, castoff_splat_f32(-0x1.7f7d1cp-20f), r);
-    castoff_vf32 p = castoff_splat_f32(1.0f / 720);
-    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 120));
-    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 24));
-    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f / 6));
-    p = castoff_fma_f32(p, r, castoff_splat_f32(0.5f));
+    x = castoff_max_f32(castoff_splat_f32(-127.0f), x);
+    const castoff_vf32 rounded = x + magic, r = x - (rounded - magic);
+    castoff_vf32 p = castoff_splat_f32(0x1.5bba14p-10f);
+    p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.3cea88p-7f));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.c6b752p-5f));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.ebf9bcp-3f));
+    p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.62e42ap-1f));
     p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f));
-    p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f));
-    const castoff_vi32 scale = ((castoff_vi32)rounded - (castoff_vi32)magic + 127) << 23;
-    const castoff_vi32 tiny = (castoff_vi32)(x < castoff_splat_f32(-87.3f));
-    return (castoff_vf32)((castoff_vi32)(p * (castoff_vf32)scale) & ~tiny);
+    return p * (castoff_vf32)(((castoff_vu32)rounded << 23) + 0x3f800000u);
 }
 
 /* Lanes are added in a fixed tree, so the sum is a function of the vector alone. */
