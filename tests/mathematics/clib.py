@@ -31,16 +31,27 @@ LEVELS = {
 }
 
 C_TYPE = {
-    "f32": "float", "f64": "double", "c64": "castoff_c64", "c128": "castoff_c128", "b8": "castoff_b8",
-    "f16": "castoff_f16", "bf16": "castoff_bf16",
-    **{f"i{n}": f"int{n}_t" for n in (8, 16, 32, 64)}, **{f"u{n}": f"uint{n}_t" for n in (8, 16, 32, 64)},
-}  # fmt: skip
+    "f32": "float",
+    "f64": "double",
+    "c64": "castoff_c64",
+    "c128": "castoff_c128",
+    "b8": "castoff_b8",
+    "f16": "castoff_f16",
+    "bf16": "castoff_bf16",
+    **{f"i{n}": f"int{n}_t" for n in (8, 16, 32, 64)},
+    **{f"u{n}": f"uint{n}_t" for n in (8, 16, 32, 64)},
+}
 NUMPY_TYPE = {
-    "f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.complex128, "b8": np.uint8,
-    "f16": np.uint16, "bf16": np.uint16,
+    "f32": np.float32,
+    "f64": np.float64,
+    "c64": np.complex64,
+    "c128": np.complex128,
+    "b8": np.uint8,
+    "f16": np.uint16,
+    "bf16": np.uint16,
     **{f"i{n}": getattr(np, f"int{n}") for n in (8, 16, 32, 64)},
     **{f"u{n}": getattr(np, f"uint{n}") for n in (8, 16, 32, 64)},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +76,10 @@ def loops(headers: Sequence[str], functions: Sequence[Function]) -> str:
             f", const {C_TYPE[t]} *restrict x{i}" for i, t in enumerate(function.arguments)
         )
         arguments = ", ".join(f"x{i}[i]" for i in range(len(function.arguments)))
-        lines.append(
-            f"void loop_{function.name}(int n, {C_TYPE[function.result]} *restrict out{parameters});"
-            f" void loop_{function.name}(int n, {C_TYPE[function.result]} *restrict out{parameters}) {{"
-            f" for (int i = 0; i < n; i++) out[i] = castoff_{function.name}({arguments}); }}"
-        )
+        result = C_TYPE[function.result]
+        head = f"void loop_{function.name}(int n, {result} *restrict out{parameters})"
+        body = f"for (int i = 0; i < n; i++) out[i] = castoff_{function.name}({arguments});"
+        lines.append(f"{head}; {head} {{ {body} }}")
     return "\n".join(lines) + "\n"
 
 

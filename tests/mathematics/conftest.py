@@ -6,16 +6,58 @@ import numpy as np
 import pytest
 
 EDGES = np.array(
-    [0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3.5, 1e-45, -1e-45, 2e-40, 1.1754944e-38,
-     3.4028235e38, -3.4028235e38, 88.72, 88.73, -87.33, -103.9, -104, 127.99999, 128, -126.5, -149, -150, 0.99999994,
-     -0.99999994, 1.0000001, np.pi, np.pi / 2, 0.625, 0.9375, 4, 2**23, 2**23 + 1, 2**24, 2**31, -(2.0**31), 1e30],
+    [
+        0.0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1,
+        -1,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        3.5,
+        1e-45,
+        -1e-45,
+        2e-40,
+        1.1754944e-38,
+        3.4028235e38,
+        -3.4028235e38,
+        88.72,
+        88.73,
+        -87.33,
+        -103.9,
+        -104,
+        127.99999,
+        128,
+        -126.5,
+        -149,
+        -150,
+        0.99999994,
+        -0.99999994,
+        1.0000001,
+        np.pi,
+        np.pi / 2,
+        0.625,
+        0.9375,
+        4,
+        2**23,
+        2**23 + 1,
+        2**24,
+        2**31,
+        -(2.0**31),
+        1e30,
+    ],
     np.float32,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="session")
 def floats() -> np.ndarray:
-    """Bit patterns over the whole range of float, dense stretches of the interesting parts, and the edges."""
+    """Edges, bit patterns over the whole range of float, dense stretches of interesting parts."""
     rng = np.random.default_rng(0)
     whole = np.arange(0, 2**32, 9973, dtype=np.uint64).astype(np.uint32).view(np.float32)
     dense = [rng.uniform(-reach, reach, 60_000).astype(np.float32) for reach in (1.0, 10.0, 110.0)]

@@ -14,10 +14,15 @@ from .accuracy import F32, F64, NOT_VECTORISED
 from .clib import COMMON, FLAGS, LEVELS, Loops, c_compiler, can_run, compile_loops, loops, same
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
-FUNCTIONS_F32 = tuple(same(name, "f32", row.arguments) for name, row in F32.items()) + (
-    same("nextafter", "f32", 2), same("remainder", "f32", 2), same("floor_divide", "f32", 2),
-    same("frexp_mantissa", "f32"), same("frexp_exponent", "f32", result="i32"), same("softplus", "f32", 3),
-)  # fmt: skip
+FUNCTIONS_F32 = (
+    *tuple(same(name, "f32", row.arguments) for name, row in F32.items()),
+    same("nextafter", "f32", 2),
+    same("remainder", "f32", 2),
+    same("floor_divide", "f32", 2),
+    same("frexp_mantissa", "f32"),
+    same("frexp_exponent", "f32", result="i32"),
+    same("softplus", "f32", 3),
+)
 FUNCTIONS_F64 = tuple(same(name, "f64") for name in F64) + tuple(
     same(name, "f64") for name in ("floor", "ceil", "trunc", "round", "frexp_mantissa")
 )
@@ -40,7 +45,7 @@ def double_loops(tmp_path_factory: pytest.TempPathFactory) -> Loops:
 
 
 def ulp_errors(got: np.ndarray, want: np.ndarray) -> np.ndarray:
-    """|got - want| in units of float's last place at `want`; infinite where NaN, infinity or a zero's sign differ."""
+    """|got - want| in ulp of float; infinite where NaN, infinity or a zero's sign differ."""
     rounded = want.astype(np.float32)
     exponent = np.frexp(np.where(np.isfinite(want), np.abs(want), 1))[1]
     unit = np.exp2(np.maximum(exponent - 24, -149).astype(np.float64))
@@ -136,9 +141,11 @@ def test_softplus_is_linear_above_its_threshold(float_loops: Loops, floats: np.n
 
 
 _MPMATH = {
-    "exp2": lambda x: mpmath.mpf(2) ** x, "log2": lambda x: mpmath.log(x, 2), "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "exp2": lambda x: mpmath.mpf(2) ** x,
+    "log2": lambda x: mpmath.log(x, 2),
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "rsqrt": lambda x: 1 / mpmath.sqrt(x),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", F64)
@@ -190,9 +197,20 @@ def test_double_edges_are_numpys(double_loops: Loops, floats: np.ndarray) -> Non
 def test_no_argument_leads_to_undefined_behaviour(
     tmp_path: Path, floats: np.ndarray, float_pairs: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    flags = ("-O1", "-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
+    flags = (
+        "-O1",
+        "-fsanitize=undefined,float-cast-overflow",
+        "-fsanitize-undefined-trap-on-error",
+    )
     functions = FUNCTIONS_F32 + FUNCTIONS_F64
     checked = compile_loops(tmp_path, "checked", ["math_f32.h", "math_f64.h"], functions, *flags)
     for function in functions:  # a trap ends the process
         arguments = (floats,) if len(function.arguments) == 1 else float_pairs
-        checked(function.name, *(arguments[: len(function.arguments)] if len(function.arguments) < 3 else (floats,) * 3))
+        checked(
+            function.name,
+            *(
+                arguments[: len(function.arguments)]
+                if len(function.arguments) < 3
+                else (floats,) * 3
+            ),
+        )

@@ -1,4 +1,4 @@
-"""Complex functions against NumPy and mpmath; the random generator against its published answers."""
+"""Complex functions against NumPy and mpmath; the random generator against published words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,34 @@ import pytest
 from .clib import Function, Loops, compile_loops, compile_shared, same
 
 NAMES = (
-    "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "rsqrt", "log2", "log10", "exp2", "expm1", "log1p", "sigmoid", "reciprocal", "square", "neg", "conj", "sgn",
-)  # fmt: skip
+    "exp",
+    "log",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "rsqrt",
+    "log2",
+    "log10",
+    "exp2",
+    "expm1",
+    "log1p",
+    "sigmoid",
+    "reciprocal",
+    "square",
+    "neg",
+    "conj",
+    "sgn",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +65,18 @@ def _points() -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_complex_function_is_mpmaths(numbers: Loops, name: str) -> None:
     oracles = {
-        "rsqrt": lambda z: 1 / mpmath.sqrt(z), "log2": lambda z: mpmath.log(z) / mpmath.log(2),
-        "exp2": lambda z: mpmath.mpf(2) ** z, "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)), "reciprocal": lambda z: 1 / z,
-        "square": lambda z: z * z, "neg": lambda z: -z, "conj": lambda z: mpmath.conj(z), "sgn": lambda z: z / abs(z),
-        "log1p": lambda z: mpmath.log(1 + z), "expm1": lambda z: mpmath.exp(z) - 1,
-    }  # fmt: skip
+        "rsqrt": lambda z: 1 / mpmath.sqrt(z),
+        "log2": lambda z: mpmath.log(z) / mpmath.log(2),
+        "exp2": lambda z: mpmath.mpf(2) ** z,
+        "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+        "reciprocal": lambda z: 1 / z,
+        "square": lambda z: z * z,
+        "neg": lambda z: -z,
+        "conj": lambda z: mpmath.conj(z),
+        "sgn": lambda z: z / abs(z),
+        "log1p": lambda z: mpmath.log(1 + z),
+        "expm1": lambda z: mpmath.exp(z) - 1,
+    }
     oracle = oracles.get(name) or getattr(mpmath, name)
     points = _points()
     with mpmath.workdps(40):
@@ -87,7 +119,9 @@ def test_complex_division_neither_overflows_nor_underflows_midway(numbers: Loops
 def test_philox_gives_the_published_words_and_uniform_normal_moments(tmp_path: Path) -> None:
     source = """#include "random.h"
 void words(uint64_t seed, uint64_t stream, uint64_t index, uint32_t *out);
-void words(uint64_t seed, uint64_t stream, uint64_t index, uint32_t *out) { castoff_philox(seed, stream, index, out); }
+void words(uint64_t seed, uint64_t stream, uint64_t index, uint32_t *out) {
+    castoff_philox(seed, stream, index, out);
+}
 void draw(int n, double *u, double *z, float *f, int64_t *k);
 void draw(int n, double *u, double *z, float *f, int64_t *k) {
     for (int i = 0; i < n; i++) {

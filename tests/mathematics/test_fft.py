@@ -10,15 +10,16 @@ import pytest
 from .clib import compile_shared
 
 SOURCE = """#include "fft.h"
+#define SIZES int64_t a, int64_t n, int64_t b
 #define EXPORT(s, r, C, T) \\
-    void c2c_##s(C *o, const C *x, int64_t a, int64_t n, int64_t b, int64_t forward, double scale, void *w); \\
-    void c2c_##s(C *o, const C *x, int64_t a, int64_t n, int64_t b, int64_t forward, double scale, void *w) { \\
+    void c2c_##s(C *o, const C *x, SIZES, int64_t forward, double scale, void *w); \\
+    void c2c_##s(C *o, const C *x, SIZES, int64_t forward, double scale, void *w) { \\
         castoff_fft_##s(o, x, a, n, b, forward, scale, w); } \\
-    void r2c_##s(C *o, const T *x, int64_t a, int64_t n, int64_t b, int64_t kept, double scale, void *w); \\
-    void r2c_##s(C *o, const T *x, int64_t a, int64_t n, int64_t b, int64_t kept, double scale, void *w) { \\
+    void r2c_##s(C *o, const T *x, SIZES, int64_t kept, double scale, void *w); \\
+    void r2c_##s(C *o, const T *x, SIZES, int64_t kept, double scale, void *w) { \\
         castoff_rfft_##r(o, x, a, n, b, kept, scale, w); } \\
-    void c2r_##s(T *o, const C *x, int64_t a, int64_t n, int64_t b, double scale, void *w); \\
-    void c2r_##s(T *o, const C *x, int64_t a, int64_t n, int64_t b, double scale, void *w) { \\
+    void c2r_##s(T *o, const C *x, SIZES, double scale, void *w); \\
+    void c2r_##s(T *o, const C *x, SIZES, double scale, void *w) { \\
         castoff_irfft_##r(o, x, a, n, b, scale, w); }
 EXPORT(c64, f32, castoff_c64, float)
 EXPORT(c128, f64, castoff_c128, double)
@@ -85,7 +86,7 @@ def _call(
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("suffix, tolerance", [("c64", 5e-7), ("c128", 1e-14)])
+@pytest.mark.parametrize(("suffix", "tolerance"), [("c64", 5e-7), ("c128", 1e-14)])
 def test_transforms_are_numpys(
     library: ctypes.CDLL, length: int, suffix: str, tolerance: float
 ) -> None:

@@ -12,9 +12,24 @@ from .clib import NUMPY_TYPE, Loops, compile_loops, same
 
 TYPES = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 BINARY = (
-    "add", "sub", "mul", "floor_divide", "trunc_divide", "remainder", "fmod", "maximum", "minimum", "bitwise_and",
-    "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "pow", "gcd", "lcm",
-)  # fmt: skip
+    "add",
+    "sub",
+    "mul",
+    "floor_divide",
+    "trunc_divide",
+    "remainder",
+    "fmod",
+    "maximum",
+    "minimum",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+    "pow",
+    "gcd",
+    "lcm",
+)
 UNARY = ("neg", "abs", "sign", "square", "bitwise_not")
 
 

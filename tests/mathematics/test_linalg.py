@@ -1,4 +1,4 @@
-"""Dense linear algebra against NumPy and SciPy (LAPACK), including its sign and pivot conventions."""
+"""Dense linear algebra against NumPy and SciPy (LAPACK), signs and pivots included."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ DTYPES = {"f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.
 REAL = {"f32": np.float32, "f64": np.float64, "c64": np.float32, "c128": np.float64}
 COMPLEX = {"f32": np.complex64, "f64": np.complex128, "c64": np.complex64, "c128": np.complex128}
 C_TYPES = {
-    "f32": ("float", "float", "castoff_c64"), "f64": ("double", "double", "castoff_c128"),
-    "c64": ("castoff_c64", "float", "castoff_c64"), "c128": ("castoff_c128", "double", "castoff_c128"),
-}  # fmt: skip
+    "f32": ("float", "float", "castoff_c64"),
+    "f64": ("double", "double", "castoff_c128"),
+    "c64": ("castoff_c64", "float", "castoff_c64"),
+    "c128": ("castoff_c128", "double", "castoff_c128"),
+}
 SQUARE = (1, 2, 3, 5, 8, 17)
 SHAPES = ((1, 1), (5, 3), (3, 5), (7, 7), (20, 4), (4, 20), (1, 6), (6, 1))
 Call = Callable[..., int]
@@ -29,7 +31,9 @@ def _exports() -> str:
     text = (COMMON / "linalg_batched.h").read_text()
     lines = ['#include "linalg.h"']
     for suffix, types in C_TYPES.items():
-        for result, name, parameters in re.findall(r"CASTOFF_LARGE (\w+) NAME\((\w+)\)\(([^{]*?)\) \{", text):
+        for result, name, parameters in re.findall(
+            r"CASTOFF_LARGE (\w+) NAME\((\w+)\)\(([^{]*?)\) \{", text
+        ):
             if name in ("lu_apply", "load_hermitian"):
                 continue
             for letter, ctype in zip("TRC", types, strict=True):
@@ -37,9 +41,13 @@ def _exports() -> str:
             names = ", ".join(re.findall(r"(\w+)(?:,|$)", parameters))
             declaration = f"{result} {name}_{suffix}({parameters})"
             body = f"castoff_{name}_{suffix}({names});"
-            lines.append(f"{declaration}; {declaration} {{ {'return ' if result == 'int' else ''}{body} }}")
+            lines.append(
+                f"{declaration}; {declaration} {{ {'return ' if result == 'int' else ''}{body} }}"
+            )
     lines.append("int64_t scratch_bytes(int64_t m, int64_t n);")
-    lines.append("int64_t scratch_bytes(int64_t m, int64_t n) { return castoff_linalg_scratch_bytes(m, n); }")
+    lines.append(
+        "int64_t scratch_bytes(int64_t m, int64_t n) { return castoff_linalg_scratch_bytes(m, n); }"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -66,8 +74,13 @@ def call(library: ctypes.CDLL, suffix: str) -> Call:
         size = library.scratch_bytes(*(ctypes.c_int64(d) for d in extent))
         scratch = np.full(size + 64, 7, np.uint8)
         offset = -scratch.ctypes.data % 16
-        passed = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_int64(a) for a in arguments]
-        status = getattr(library, f"{name}_{suffix}")(*passed, ctypes.c_void_p(scratch.ctypes.data + offset))
+        passed = [
+            ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_int64(a)
+            for a in arguments
+        ]
+        status = getattr(library, f"{name}_{suffix}")(
+            *passed, ctypes.c_void_p(scratch.ctypes.data + offset)
+        )
         assert (scratch[size + offset :] == 7).all(), "wrote past its scratch"
         return int(status)
 
@@ -89,7 +102,7 @@ def _close(got: np.ndarray, want: np.ndarray, suffix: str, factor: float = 1) ->
     assert np.abs(got - want).max(initial=0) <= tolerance * max(1, np.abs(want).max(initial=0))
 
 
-@pytest.mark.parametrize("m, n", [(n, n) for n in SQUARE] + [*SHAPES[1:]])
+@pytest.mark.parametrize(("m", "n"), [(n, n) for n in SQUARE] + [*SHAPES[1:]])
 def test_lu_has_lapacks_pivots(call: Call, suffix: str, m: int, n: int) -> None:
     a = _random(suffix, 2, m, n)
     lu, pivots, info = np.empty_like(a), np.empty((2, min(m, n)), np.int32), np.empty(2, np.int32)
@@ -118,7 +131,11 @@ def test_solutions_inverses_and_determinants(call: Call, suffix: str, n: int) ->
         _close(y @ operand, right, suffix, 300)
     assert call("inverse", extent, inverse, info, a, 2, n, 1) == 0
     _close(inverse @ a, np.eye(n), suffix, 300)
-    det, sign, logabsdet = np.empty(2, DTYPES[suffix]), np.empty(2, DTYPES[suffix]), np.empty(2, REAL[suffix])
+    det, sign, logabsdet = (
+        np.empty(2, DTYPES[suffix]),
+        np.empty(2, DTYPES[suffix]),
+        np.empty(2, REAL[suffix]),
+    )
     call("det", extent, det, a, 2, n)
     _close(det, np.linalg.det(a), suffix, 30)
     call("slogdet", extent, sign, logabsdet, a, 2, n)
@@ -140,7 +157,9 @@ def test_a_singular_matrix_is_reported_and_has_determinant_zero(call: Call, suff
 
 @pytest.mark.parametrize("upper", [0, 1])
 @pytest.mark.parametrize("n", SQUARE)
-def test_hermitian_matrices_factor_and_diagonalise_from_one_triangle(call: Call, suffix: str, n: int, upper: int) -> None:
+def test_hermitian_matrices_factor_and_diagonalise_from_one_triangle(
+    call: Call, suffix: str, n: int, upper: int
+) -> None:
     a, b = _random(suffix, 2, n, n), _random(suffix, 2, n, 4)
     matrix = (a @ _adjoint(a) + np.eye(n)).astype(DTYPES[suffix])
     stored = matrix.copy()
@@ -161,13 +180,17 @@ def test_hermitian_matrices_factor_and_diagonalise_from_one_triangle(call: Call,
     _close(vectors * values[:, None] @ _adjoint(vectors), matrix, suffix, 3)
     call("eigvalsh", extent, values, stored, 2, n, upper)
     _close(values, np.linalg.eigvalsh(matrix), suffix, 3)
-    assert call("cholesky", extent, factor, info, -matrix, 2, n, upper, 1) == 1 and (info == 1).all()
+    assert (
+        call("cholesky", extent, factor, info, -matrix, 2, n, upper, 1) == 1 and (info == 1).all()
+    )
 
 
 @pytest.mark.parametrize("upper", [0, 1])
 @pytest.mark.parametrize("transpose", [0, 1, 2])
 @pytest.mark.parametrize("unit", [0, 1])
-def test_triangular_systems_in_all_their_forms(call: Call, suffix: str, upper: int, transpose: int, unit: int) -> None:
+def test_triangular_systems_in_all_their_forms(
+    call: Call, suffix: str, upper: int, transpose: int, unit: int
+) -> None:
     n = 9
     a, b, right = _random(suffix, 2, n, n) / 4, _random(suffix, 2, n, 4), _random(suffix, 2, 4, n)
     a += 3 * np.eye(n, dtype=DTYPES[suffix])
@@ -182,7 +205,7 @@ def test_triangular_systems_in_all_their_forms(call: Call, suffix: str, upper: i
     _close(y @ operand, right, suffix, 50)
 
 
-@pytest.mark.parametrize("m, n", SHAPES)
+@pytest.mark.parametrize(("m", "n"), SHAPES)
 def test_qr_has_lapacks_signs(call: Call, suffix: str, m: int, n: int) -> None:
     a, k = _random(suffix, 2, m, n), min(m, n)
     raw, tau = np.empty_like(a), np.empty((2, k), DTYPES[suffix])
@@ -237,7 +260,7 @@ def test_eigenvalues_of_a_defective_and_of_a_zero_matrix(call: Call, suffix: str
     assert np.array_equal(values, [[2] * 4, [0] * 4]) and np.isfinite(vectors).all()
 
 
-@pytest.mark.parametrize("m, n", SHAPES)
+@pytest.mark.parametrize(("m", "n"), SHAPES)
 @pytest.mark.parametrize("is_full", [0, 1])
 def test_singular_values_and_vectors(call: Call, suffix: str, m: int, n: int, is_full: int) -> None:
     k = min(m, n)
@@ -245,7 +268,10 @@ def test_singular_values_and_vectors(call: Call, suffix: str, m: int, n: int, is
     low_rank[:, 0] = 3
     extent = (max(m, n), max(m, n)) if is_full else (m, n)
     for a in (regular, low_rank, np.zeros_like(low_rank)):
-        u, vh = np.empty((2, m, m if is_full else k), DTYPES[suffix]), np.empty((2, n if is_full else k, n), DTYPES[suffix])
+        u, vh = (
+            np.empty((2, m, m if is_full else k), DTYPES[suffix]),
+            np.empty((2, n if is_full else k, n), DTYPES[suffix]),
+        )
         s = np.empty((2, k), REAL[suffix])
         call("svd", extent, u, s, vh, a, 2, m, n, is_full)
         _close(s, np.linalg.svd(a, compute_uv=False), suffix, 5)

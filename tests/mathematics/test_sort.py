@@ -15,7 +15,7 @@ TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8, 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """sort, topk, kthvalue, median and mode of a few types, as exported functions that stop at undefined behaviour."""
+    """The functions of sort.h for a few types; they stop at undefined behaviour."""
     lines = ['#include "sort.h"', "#pragma GCC visibility push(default)"]
     tail = {"sort": 1, "topk": 2, "kthvalue": 1, "median": 1, "mode": 0}
     for suffix in TYPES:
@@ -23,11 +23,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
             more = "".join(f", int64_t e{i}" for i in range(extra))
             passed = "".join(f", e{i}" for i in range(extra))
             t = C_TYPE[suffix]
-            lines.append(
-                f"void {name}_{suffix}({t} *v, int64_t *i, const {t} *x, int64_t o, int64_t n, int64_t s{more}, void *w);"
-                f" void {name}_{suffix}({t} *v, int64_t *i, const {t} *x, int64_t o, int64_t n, int64_t s{more}, void *w) {{"
-                f" castoff_{name}_{suffix}(v, i, x, o, n, s{passed}, w); }}"
-            )
+            arrays = f"{t} *v, int64_t *i, const {t} *x"
+            head = f"void {name}_{suffix}({arrays}, int64_t o, int64_t n, int64_t s{more}, void *w)"
+            body = f"castoff_{name}_{suffix}(v, i, x, o, n, s{passed}, w);"
+            lines.append(f"{head}; {head} {{ {body} }}")
     folder: Path = tmp_path_factory.mktemp("sort")
     flags = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
     return compile_shared(folder, "sort", "\n".join(lines) + "\n", *flags)
@@ -78,13 +77,15 @@ def test_sort_is_stable_with_nan_last(library: ctypes.CDLL, dtype: type, length:
 
 
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
-@pytest.mark.parametrize("length, k", [(1, 1), (10, 3), (100, 5), (100, 100), (1001, 40), (64, 0)])
+@pytest.mark.parametrize(
+    ("length", "k"), [(1, 1), (10, 3), (100, 5), (100, 100), (1001, 40), (64, 0)]
+)
 def test_top_k_and_kth_value_are_those_of_the_stable_sort(
     library: ctypes.CDLL, dtype: type, length: int, k: int
 ) -> None:
     x = _array(dtype, length, 50 + k)
     for largest in (False, True):
-        values, indices = _call(library, "topk", x, k, k, int(largest))
+        _values, indices = _call(library, "topk", x, k, k, int(largest))
         assert np.array_equal(indices, _order(x, largest)[:, :k])
     if k > 0:
         _, indices = _call(library, "kthvalue", x, 1, k)

@@ -151,7 +151,7 @@ def test_incomplete_gamma_holds_for_tiny_and_huge_shapes(special: Loops) -> None
 
 
 @pytest.mark.parametrize(
-    "name, tolerance",
+    ("name", "tolerance"),
     [
         ("airy_ai", 1e-12),
         ("bessel_j0", 1e-13),
@@ -162,9 +162,12 @@ def test_incomplete_gamma_holds_for_tiny_and_huge_shapes(special: Loops) -> None
 )
 def test_oscillating_function_is_mpmaths(special: Loops, name: str, tolerance: float) -> None:
     oracles = {
-        "airy_ai": mpmath.airyai, "bessel_j0": mpmath.j0, "bessel_j1": mpmath.j1,
-        "bessel_y0": lambda x: mpmath.bessely(0, x), "bessel_y1": lambda x: mpmath.bessely(1, x),
-    }  # fmt: skip
+        "airy_ai": mpmath.airyai,
+        "bessel_j0": mpmath.j0,
+        "bessel_j1": mpmath.j1,
+        "bessel_y0": lambda x: mpmath.bessely(0, x),
+        "bessel_y1": lambda x: mpmath.bessely(1, x),
+    }
     low = 0.05 if "_y" in name else -40.0
     points = np.concatenate([np.linspace(low, 40, 161), np.linspace(max(low, -10.6), 10.6, 97)])
     want = np.array([float(oracles[name](mpmath.mpf(float(x)))) for x in points])
@@ -241,26 +244,63 @@ def test_third_and_fourth_chebyshev_kinds_satisfy_their_definition(special: Loop
 
 
 @pytest.mark.parametrize(
-    "name, arguments, want",
+    ("name", "arguments", "want"),
     [
-        ("digamma", (0.0,), -INF), ("digamma", (-0.0,), INF), ("digamma", (-3.0,), NAN), ("digamma", (INF,), INF),
-        ("lgamma", (0.0,), INF), ("lgamma", (-2.0,), INF), ("lgamma", (-INF,), INF),
-        ("zeta", (1.0, 2.0), INF), ("zeta", (0.5, 2.0), NAN), ("zeta", (3.0, -2.0), INF), ("zeta", (2.5, -0.5), NAN),
-        ("igamma", (0.0, 0.0), NAN), ("igamma", (0.0, 1.0), 1.0), ("igamma", (1.0, 0.0), 0.0), ("igamma", (-1.0, 1.0), NAN),
-        ("igamma", (2.0, INF), 1.0), ("igamma", (INF, 2.0), 0.0), ("igamma", (INF, INF), NAN),
-        ("igammac", (0.0, 1.0), 0.0), ("igammac", (1.0, 0.0), 1.0), ("igammac", (2.0, INF), 0.0), ("igammac", (INF, 2.0), 1.0),
-        ("ndtri", (0.0,), -INF), ("ndtri", (1.0,), INF), ("ndtri", (1.5,), NAN), ("ndtri", (0.5,), 0.0),
-        ("erfinv", (1.0,), INF), ("erfinv", (-1.0,), -INF), ("erfinv", (2.0,), NAN),
-        ("entr", (0.0,), 0.0), ("entr", (-1.0,), -INF), ("entr", (NAN,), NAN),
-        ("xlogy", (0.0, 0.0), 0.0), ("xlogy", (0.0, INF), 0.0), ("xlogy", (0.0, NAN), NAN), ("xlogy", (1.0, 0.0), -INF),
-        ("xlog1py", (0.0, -1.0), 0.0), ("xlog1py", (0.0, NAN), NAN),
-        ("modified_bessel_k0", (0.0,), INF), ("modified_bessel_k0", (-1.0,), NAN), ("modified_bessel_k1", (INF,), 0.0),
-        ("bessel_y0", (0.0,), -INF), ("bessel_y1", (0.0,), -INF), ("bessel_y0", (-1.0,), NAN),
-        ("spherical_bessel_j0", (INF,), 0.0), ("airy_ai", (NAN,), NAN), ("erfcx", (-30.0,), INF), ("erfcx", (INF,), 0.0),
-        ("log_ndtr", (-INF,), -INF), ("hermite_polynomial_h", (0.5, 600.0), NAN), ("logit", (0.0, -1.0), -INF),
-        ("logit", (1.0, -1.0), INF), ("logit", (2.0, 0.25), math.log(3)),
+        ("digamma", (0.0,), -INF),
+        ("digamma", (-0.0,), INF),
+        ("digamma", (-3.0,), NAN),
+        ("digamma", (INF,), INF),
+        ("lgamma", (0.0,), INF),
+        ("lgamma", (-2.0,), INF),
+        ("lgamma", (-INF,), INF),
+        ("zeta", (1.0, 2.0), INF),
+        ("zeta", (0.5, 2.0), NAN),
+        ("zeta", (3.0, -2.0), INF),
+        ("zeta", (2.5, -0.5), NAN),
+        ("igamma", (0.0, 0.0), NAN),
+        ("igamma", (0.0, 1.0), 1.0),
+        ("igamma", (1.0, 0.0), 0.0),
+        ("igamma", (-1.0, 1.0), NAN),
+        ("igamma", (2.0, INF), 1.0),
+        ("igamma", (INF, 2.0), 0.0),
+        ("igamma", (INF, INF), NAN),
+        ("igammac", (0.0, 1.0), 0.0),
+        ("igammac", (1.0, 0.0), 1.0),
+        ("igammac", (2.0, INF), 0.0),
+        ("igammac", (INF, 2.0), 1.0),
+        ("ndtri", (0.0,), -INF),
+        ("ndtri", (1.0,), INF),
+        ("ndtri", (1.5,), NAN),
+        ("ndtri", (0.5,), 0.0),
+        ("erfinv", (1.0,), INF),
+        ("erfinv", (-1.0,), -INF),
+        ("erfinv", (2.0,), NAN),
+        ("entr", (0.0,), 0.0),
+        ("entr", (-1.0,), -INF),
+        ("entr", (NAN,), NAN),
+        ("xlogy", (0.0, 0.0), 0.0),
+        ("xlogy", (0.0, INF), 0.0),
+        ("xlogy", (0.0, NAN), NAN),
+        ("xlogy", (1.0, 0.0), -INF),
+        ("xlog1py", (0.0, -1.0), 0.0),
+        ("xlog1py", (0.0, NAN), NAN),
+        ("modified_bessel_k0", (0.0,), INF),
+        ("modified_bessel_k0", (-1.0,), NAN),
+        ("modified_bessel_k1", (INF,), 0.0),
+        ("bessel_y0", (0.0,), -INF),
+        ("bessel_y1", (0.0,), -INF),
+        ("bessel_y0", (-1.0,), NAN),
+        ("spherical_bessel_j0", (INF,), 0.0),
+        ("airy_ai", (NAN,), NAN),
+        ("erfcx", (-30.0,), INF),
+        ("erfcx", (INF,), 0.0),
+        ("log_ndtr", (-INF,), -INF),
+        ("hermite_polynomial_h", (0.5, 600.0), NAN),
+        ("logit", (0.0, -1.0), -INF),
+        ("logit", (1.0, -1.0), INF),
+        ("logit", (2.0, 0.25), math.log(3)),
     ],
-)  # fmt: skip
+)
 def test_edges_are_pytorchs(
     special: Loops, name: str, arguments: tuple[float, ...], want: float
 ) -> None:

@@ -9,9 +9,12 @@ import pytest
 from .clib import C_TYPE, NUMPY_TYPE, Function, Loops, compile_loops
 
 FLOAT8 = {
-    "f8e4m3fn": ml_dtypes.float8_e4m3fn, "f8e4m3fnuz": ml_dtypes.float8_e4m3fnuz, "f8e5m2": ml_dtypes.float8_e5m2,
-    "f8e5m2fnuz": ml_dtypes.float8_e5m2fnuz, "f8e8m0fnu": ml_dtypes.float8_e8m0fnu,
-}  # fmt: skip
+    "f8e4m3fn": ml_dtypes.float8_e4m3fn,
+    "f8e4m3fnuz": ml_dtypes.float8_e4m3fnuz,
+    "f8e5m2": ml_dtypes.float8_e5m2,
+    "f8e5m2fnuz": ml_dtypes.float8_e5m2fnuz,
+    "f8e8m0fnu": ml_dtypes.float8_e8m0fnu,
+}
 INTEGERS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 
 
@@ -19,7 +22,7 @@ INTEGERS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 def convert(tmp_path_factory: pytest.TempPathFactory) -> Loops:
     """A loop for every conversion to and from float, and from the floats to the integers."""
     C_TYPE.update({name: f"castoff_{name}" for name in FLOAT8})
-    NUMPY_TYPE.update({name: np.uint8 for name in FLOAT8})
+    NUMPY_TYPE.update(dict.fromkeys(FLOAT8, np.uint8))
     functions = []
     for narrow in ("f16", "bf16", *FLOAT8):
         functions += [
@@ -43,14 +46,14 @@ def _same_bits(got: np.ndarray, want: np.ndarray) -> bool:
 
 
 def _midpoints(values: np.ndarray) -> np.ndarray:
-    """The finite values, what lies halfway between neighbours, and the floats on both sides of that."""
+    """The finite values, the middles between neighbours, and the floats around those."""
     finite = np.unique(values[np.isfinite(values)])
     middle = ((finite[1:].astype(np.float64) + finite[:-1]) / 2).astype(np.float32)
     around = [np.nextafter(middle, np.float32(side)) for side in (-np.inf, np.inf)]
     return np.concatenate([finite, middle, *around]).astype(np.float32)
 
 
-@pytest.mark.parametrize("name, dtype", [("f16", np.float16), ("bf16", ml_dtypes.bfloat16)])
+@pytest.mark.parametrize(("name", "dtype"), [("f16", np.float16), ("bf16", ml_dtypes.bfloat16)])
 def test_16_bit_floats_convert_exactly_and_round_to_even(
     convert: Loops, floats: np.ndarray, name: str, dtype: type
 ) -> None:
