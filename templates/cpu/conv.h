@@ -322,22 +322,29 @@ static CASTOFF_UNUSED void castoff_conv_f32_blocks(void *context, int64_t begin,
     }
 }
 
-/* One padded row, its elements w = i * hop + j at to[j * (row / hop) + i]: what output pixels read at a hop, side by side. */
-static CASTOFF_UNUSED void castoff_conv_f32_split(float *to, const float *from, int64_t space, int64_t row, int64_t left,
-                                                  int64_t right, int64_t hop) {
-    const int64_t phase = row / hop;
+/* One row x into columns [left, right) of a padded one, whose element w = i * hop + j lies at to[j * phase + i]: what output
+ * pixels read at a hop, side by side. The padding is there already. */
+static CASTOFF_UNUSED void castoff_conv_f32_split(float *to, const float *x, int64_t space, int64_t phase, int64_t left,
+                                                  int64_t right, int64_t hop, const float *end) {
     for (int64_t j = 0; j < hop; j++, to += phase) {
-        const int64_t low = castoff_min_i64(phase, castoff_ceil_div(castoff_max_i64(0, left - j), hop));
-        const int64_t high = castoff_max_i64(low, castoff_ceil_div(castoff_max_i64(0, right - j), hop));
-        const float *in = from + j * space;
-        for (int64_t i = 0; i < low; i++) to[i] = 0;
-        if (hop * space == 1)
-            for (int64_t i = low; i < high; i++) to[i] = in[i];
-        else if (hop * space == 2)
-            for (int64_t i = low; i < high; i++) to[i] = in[2 * i];
-        else
-            for (int64_t i = low; i < high; i++) to[i] = in[i * hop * space];
-        for (int64_t i = high; i < phase; i++) to[i] = 0;
+        int64_t i = castoff_ceil_div(castoff_max_i64(0, left - j), hop);
+        const int64_t high = castoff_ceil_div(castoff_max_i64(0, right - j), hop);
+        if (i >= high) continue;
+        const float *from = x + (i * hop + j - left) * space;
+        const int64_t step = hop * space;
+        if (step == 1) {
+            for (; i < high && from + CASTOFF_VF32_LANES <= end; i += CASTOFF_VF32_LANES, from += CASTOFF_VF32_LANES) {
+                if (high - i < CASTOFF_VF32_LANES) {
+                    castoff_store_some_f32(to + i, castoff_load_f32(from), high - i);
+                    i = high;
+                    break;
+                }
+                castoff_store_f32(to + i, castoff_load_f32(from));
+            }
+        } else if (step == 2) {
+            for (; i + 16 <= high && from + 32 <= end; i += 16, from += 32) castoff_conv_even16(to + i, from);
+        }
+        for (; i < high; i++, from += step) to[i] = *from;
     }
 }
 
@@ -371,22 +378,21 @@ static CASTOFF_UNUSED void castoff_conv_f32_depthwise(void *context, int64_t beg
     const int three = points == 9 && a->kernel[2] == 3 && a->kernel[1] == 3;
     const int64_t second = a->dilation[2] % hop * phase + a->dilation[2] / hop;
     const int64_t third = 2 * a->dilation[2] % hop * phase + 2 * a->dilation[2] / hop;
+    /* Rows and columns of x that the output reaches; around them the plane stays zero from one channel to the next. */
+    const int64_t depth = castoff_min_i64(a->in[0], size[0] - a->padding[0]);
+    const int64_t height = castoff_min_i64(a->in[1], size[1] - a->padding[1]);
+    const int64_t columns = castoff_min_i64(a->in[2], size[2] - a->padding[2]);
+    const float *end = castoff_conv_f32_end(a);
+    memset(padded, 0, (size_t)p->thread_bytes);
     for (int64_t item = begin; item < finish; item++) {
         const int64_t group = item % a->groups, image = item / a->groups;
         const float *x = a->x + image * a->x_batch + group * a->x_channel;
         const castoff_gemm_f32_sink sink = castoff_conv_f32_sink(a, image);
-        for (int64_t d = 0; d < size[0]; d++)
-            for (int64_t h = 0; h < size[1]; h++) {
-                float *to = padded + d * plane + h * row;
-                const int64_t from_d = d - a->padding[0], from_h = h - a->padding[1];
-                int64_t left = row, right = row;
-                if ((uint64_t)from_d < (uint64_t)a->in[0] && (uint64_t)from_h < (uint64_t)a->in[1]) {
-                    left = castoff_min_i64(row, a->padding[2]);
-                    right = castoff_max_i64(left, castoff_min_i64(row, a->padding[2] + a->in[2]));
-                }
-                const float *from = x + from_d * a->x_space[0] + from_h * a->x_space[1] - a->padding[2] * a->x_space[2];
-                castoff_conv_f32_split(to, from, a->x_space[2], row, left, right, hop);
-            }
+        for (int64_t d = 0; d < depth; d++)
+            for (int64_t h = 0; h < height; h++)
+                castoff_conv_f32_split(padded + (d + a->padding[0]) * plane + (h + a->padding[1]) * row,
+                                       x + d * a->x_space[0] + h * a->x_space[1], a->x_space[2], phase, a->padding[2],
+                                       a->padding[2] + columns, hop, end);
         for (int64_t c = group * p->out_channels; c < (group + 1) * p->out_channels; c++) {
             const float *weight = job->weight + c * points;
             int64_t filled = 0, first = 0;

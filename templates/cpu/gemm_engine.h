@@ -157,10 +157,16 @@ static CASTOFF_UNUSED void G(emit)(const G(sink) *sink, const E *tile, int64_t s
     }
     for (int64_t i = 0; i < rows; i++) {
         const E row_bias = sink->bias_row ? sink->bias_row[row0 + i] : 0;
-        const E *col_bias = sink->bias_col ? sink->bias_col + col0 : 0;
+        const E *col_bias = sink->bias_col ? sink->bias_col + col0 : 0, *in = tile + i * stride;
         E *out = sink->c + (row0 + i) * sink->c_row + col0;
-        for (int64_t j = 0; j < cols; j++) {
-            E x = tile[i * stride + j] + row_bias;
+        int64_t j = 0;
+        for (; j + LANES <= cols; j += LANES) {
+            V x = LOAD_E(in + j) + SPLAT(row_bias);
+            if (col_bias) x += LOAD_E(col_bias + j);
+            STORE_E(out + j, sink->relu ? RELU(x) : x);
+        }
+        for (; j < cols; j++) {
+            E x = in[j] + row_bias;
             if (col_bias) x += col_bias[j];
             out[j] = sink->relu && x < 0 ? 0 : x;
         }
