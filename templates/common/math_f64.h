@@ -1,8 +1,8 @@
 /* math_f64.h - elementary functions of double.
  *
- * castoff_<op>_f64, named and behaving as PyTorch's functions; the twin of math_f32.h. exp and log and what follows from
- * them (sigmoid, silu) are branch-free and vectorise, and so does whatever is only selects; the rest calls libm,
- * which is correct to about one ulp.
+ * castoff_<op>_f64, named and behaving as PyTorch's functions; the twin of math_f32.h. exp, log, tanh, sigmoid and
+ * silu are branch-free and vectorise, and so does whatever is only selects; the rest calls libm, which is correct to
+ * about one ulp.
  */
 #ifndef CASTOFF_COMMON_MATH_F64_H
 #define CASTOFF_COMMON_MATH_F64_H
@@ -165,7 +165,23 @@ CASTOFF_INLINE double castoff_atan_f64(double x) { return __builtin_atan(x); }
 CASTOFF_INLINE double castoff_atan2_f64(double y, double x) { return __builtin_atan2(y, x); }
 CASTOFF_INLINE double castoff_sinh_f64(double x) { return __builtin_sinh(x); }
 CASTOFF_INLINE double castoff_cosh_f64(double x) { return __builtin_cosh(x); }
-CASTOFF_INLINE double castoff_tanh_f64(double x) { return __builtin_tanh(x); }
+CASTOFF_INLINE double castoff_tanh_f64(double x) {
+    double a = __builtin_fabs(x), z = x * x;
+    double p = -1.6064340433363056e-05;
+    p = p * z + 7.713103877423886e-05;
+    p = p * z + -0.0002285558666862775;
+    p = p * z + 0.0005863142587575128;
+    p = p * z + -0.0014549588091405546;
+    p = p * z + 0.0035919892978427625;
+    p = p * z + -0.00886322103732813;
+    p = p * z + 0.021869487580430638;
+    p = p * z + -0.05396825393154204;
+    p = p * z + 0.13333333333262895;
+    p = p * z + -0.33333333333332865;
+    double near_zero = p * (z * a) + a;
+    double far = 1.0 - 2.0 / (castoff_exp_f64(a + a) + 1.0);
+    return castoff_copysign_f64(a < 0.625 ? near_zero : far, x);
+}
 CASTOFF_INLINE double castoff_asinh_f64(double x) { return __builtin_asinh(x); }
 CASTOFF_INLINE double castoff_acosh_f64(double x) { return __builtin_acosh(x); }
 CASTOFF_INLINE double castoff_atanh_f64(double x) { return __builtin_atanh(x); }

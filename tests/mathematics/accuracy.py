@@ -1,9 +1,9 @@
 """The accuracy table: the largest error of each elementary function, in ulp of the result.
 
 It is the promise of `math_f32.h` and `math_f64.h`: what `castoff_<op>_<type>` may be off by
-anywhere in its domain, huge arguments and subnormals included. `test_accuracy.py` measures it against double
-precision (float) and mpmath (double). 0.5 is a correctly rounded result; the float functions of
-0.51 run in double and round once.
+anywhere in its domain, huge arguments and subnormals included. `test_accuracy.py` measures it
+against double precision (float) and mpmath (double). 0.5 is a correctly rounded result; the float
+functions of 0.51 run in double and round once.
 """
 
 from __future__ import annotations
