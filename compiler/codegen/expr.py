@@ -76,7 +76,10 @@ class Expressions:
 
     def _depth(self, names: set[str]) -> int:
         known = {inner for name in names for inner in self._made_of.get(name, (name,))}
-        return max((self._depth_of.get(name, 0) for name in known), default=0)
+        # What the kernel itself writes is read inside its loops, never before them.
+        written = min(1, len(self.scopes) - 1)
+        depths = (self._depth_of.get(n, written if n.startswith("<") else 0) for n in known)
+        return max(depths, default=0)
 
     def _define(self, ctype: str, text: str, names: set[str], is_guarded: bool) -> str:
         """A variable that holds `text`, defined in the outermost scope where all `names` are known."""

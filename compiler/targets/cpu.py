@@ -171,16 +171,17 @@ def store_text(value: str, dtype: DType) -> str:
 
 
 @cache
-def _index_of_functions() -> Mapping[str, str]:
-    """Function name, or stem for those a macro makes, -> header."""
-    index: dict[str, str] = {}
+def _index_of_functions() -> Mapping[str, tuple[str, ...]]:
+    """Function name, or stem for those a macro makes, -> the headers it is in."""
+    index: dict[str, tuple[str, ...]] = {}
     for header in HEADERS:
         try:
             text = template_text(header)
         except FileNotFoundError:
             continue
         for name in re.findall(r"\b(castoff_\w+?)(?:##|\s*\()", text):
-            index.setdefault(name, header)
+            if header not in index.get(name, ()):
+                index[name] = (*index.get(name, ()), header)
     return index
 
 
@@ -188,6 +189,11 @@ def header_of(function: str) -> str | None:
     """The header that defines a C function, or None."""
     index = _index_of_functions()
     if function in index:
-        return index[function]
-    stem = function.rsplit("_", 1)[0] + "_"
-    return index.get(stem)
+        return index[function][0]
+    stem, suffix = function.rsplit("_", 1)
+    found = index.get(stem + "_", ())
+    # Integers and complex numbers have macros of the same stems.
+    of_complex = [header for header in found if header == "common/complex.h"]
+    others = [header for header in found if header not in of_complex]
+    ordered = of_complex + others if suffix in ("c64", "c128") else others + of_complex
+    return ordered[0] if ordered else None
