@@ -196,7 +196,8 @@ def normal_of_size(
 def normal_like(
     b: Builder, self: Value, mean: float = 0.0, std: float = 1.0, generator: Ignored = None
 ) -> Value:
-    return affine_of(b, standard_normal(b, self.shape, self.dtype.compute), std, mean, self.dtype)
+    draw = _drawn(b, "randn", self.shape, self.dtype.compute)
+    return affine_of(b, draw, std, mean, self.dtype)
 
 
 @target("aten.uniform.default")
@@ -205,7 +206,8 @@ def uniform_like(
 ) -> Value:
     """`from`, a word of Python's own, comes among the keywords."""
     low = bounds.get("from", 0.0)
-    return affine_of(b, uniform(b, self.shape, self.dtype.compute), to - low, low, self.dtype)
+    draw = _drawn(b, "rand", self.shape, self.dtype.compute)
+    return affine_of(b, draw, to - low, low, self.dtype)
 
 
 @target("aten.random.default", "aten.random.from", "aten.random.to")
