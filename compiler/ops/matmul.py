@@ -44,6 +44,10 @@ class MatMul(Op):
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
     ) -> tuple[Definition, ...]:
+        (output,) = outputs
+        if 0 in output.shape or inputs[0].shape[-1] == 0:
+            zero = kernels.literal(0, output.dtype)
+            return (kernels.Pointwise(lambda index: zero),)
         return (kernels.MatrixProduct(),)
 
 
