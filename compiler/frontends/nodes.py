@@ -3,14 +3,14 @@ results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from ..exported import schema
 from ..ir import shapes
 from ..ir.shapes import Symbol
-from ..ops.base import OperatorError, find_target
+from ..ops.base import OperatorError
 from .arguments import (
     Argued,
     OperatorName,
@@ -18,6 +18,7 @@ from .arguments import (
     decode,
 )
 from .control_flow import CONTROL_FLOW
+from .forms import find_form, functional_name
 from .functionalize import TensorRef
 from .inline import WRAPPERS, HigherOrder
 from .origins import node_origin
@@ -170,71 +171,58 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
     _import_node(scope, inner, name.target)
 
 
-_FUNCTIONAL_FORMS = {
-    "aten.float_power_.Tensor": "aten.float_power.Tensor_Tensor",
-    "aten.float_power_.Scalar": "aten.float_power.Tensor_Scalar",
-    "aten.floor_divide_.Tensor": "aten.floor_divide.default",
-    "aten.pow_.Tensor": "aten.pow.Tensor_Tensor",
-    "aten.pow_.Scalar": "aten.pow.Tensor_Scalar",
-    "aten.transpose_.default": "aten.transpose.int",
-}
-"""In-place targets whose functional form has another overload name."""
-
-
-def functional_name(target: str) -> str | None:
-    """The functional form of an in-place target: `aten.add_.Tensor` -> `aten.add.Tensor`; None
-    where it is none."""
-    if target in _FUNCTIONAL_FORMS:
-        return _FUNCTIONAL_FORMS[target]
-    namespace, _, rest = target.partition(".")
-    base, _, overload = rest.partition(".")
-    if base.startswith("__i") and base.endswith("__") and base not in ("__invert__", "__index__"):
-        return f"{namespace}.__{base[3:]}.{overload}"
-    if base.endswith("_") and not base.endswith("__"):
-        return f"{namespace}.{base[:-1]}.{overload}"
-    return None
-
-
 def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
-    functional = functional_name(target)
-    function = find_target(target)
-    is_derived = function is None and functional is not None
-    if is_derived and functional is not None:
-        function = find_target(functional)
-    if function is None:
-        raise OperatorError("not registered (see CONTRIBUTING.md: add an operator)")
+    form = find_form(target, [argument.name for argument in node.inputs])
+    base_name = target.split(".")[1]
     positional: list[Any] = []
     named: dict[str, Any] = {}
     for argument in node.inputs:
+        if argument.name in form.out:
+            continue
         value = _operand(scope, decode(argument.arg, scope))
         if argument.name:
             named[argument.name] = value
         else:
             positional.append(value)
-    base_name = target.split(".")[1]
     if scope.autocast is not None:
         positional = scope.autocast.cast_arguments(base_name, positional, scope.builder.cast)
         named = scope.autocast.cast_arguments(base_name, named, scope.builder.cast)
     try:
-        result = function(scope.builder, *positional, **named)
+        result = form.function(scope.builder, *positional, **named)
     except TypeError as error:
         if "argument" not in str(error):
             raise
         raise OperatorError(f"this form of the operator is not supported ({error})") from error
-    if functional is None:
-        bind_outputs(scope, node, target, result, named)
+    if form.out:
+        _write_out(scope, node, form.out, result)
     elif base_name in _CHANGES_METADATA:
         name, _ = first_tensor(scope, node)
-        bind_outputs(scope, node, functional, result, named)
+        bind_outputs(scope, node, form.target, result, named)
         for output in node.outputs:
             if isinstance(output, schema.AsTensor):
                 scope.rebind_tensor(name, scope.tensor(output.name))
-    else:
+    elif functional_name(target) is not None:
         _, ref = first_tensor(scope, node)
-        if is_derived:
+        if form.writes_self:
             updated = result[0] if isinstance(result, (tuple, list)) else result
             scope.builder.write_ref(ref, scope.builder.tensor(updated))
         bind_results(scope, node.outputs, [ref])
+    else:
+        bind_outputs(scope, node, target, result, named)
+
+
+def _write_out(scope: Scope, node: schema.Node, names: Sequence[str], result: Any) -> None:
+    """Store results in the tensors passed as out=, which are then what the operator gives."""
+    results = result if isinstance(result, (tuple, list)) else [result]
+    refs = [decode(argument.arg, scope) for argument in node.inputs if argument.name in names]
+    for ref, value in zip(refs, results, strict=True):
+        if not isinstance(ref, TensorRef):
+            raise OperatorError("out= is no tensor")
+        current = ref.read(scope.builder)
+        if value.rank != current.rank:
+            raise OperatorError(f"out= of the type {current.type} for a result of {value.type}")
+        scope.builder.write_ref(ref, value)
+    bind_results(scope, node.outputs, refs)
 
 
 def _operand(scope: Scope, argument: Argued) -> Any:

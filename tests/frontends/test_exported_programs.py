@@ -497,10 +497,24 @@ def squeeze_and_expand(x: Any) -> Any:
     return y, y.view_as(y)[0, 0], y.swapaxes(1, 2)
 
 
+def results_into_given_tensors(x: Any) -> Any:
+    y = torch.empty_like(x)
+    torch.add(x, 1, out=y)
+    z = torch.zeros(6, 4)
+    torch.mul(x, 2, out=z[:])
+    return y, z
+
+
 @pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
 @pytest.mark.parametrize(
     "function",
-    [unfold_and_flip, writes_with_where_and_lists, flatten_of_a_view, squeeze_and_expand],
+    [
+        results_into_given_tensors,
+        unfold_and_flip,
+        writes_with_where_and_lists,
+        flatten_of_a_view,
+        squeeze_and_expand,
+    ],
     ids=lambda function: function.__name__,
 )
 def test_more_writes_through_views(function: Any, core: bool) -> None:
