@@ -182,6 +182,33 @@ def _sinc(x: np.ndarray) -> np.ndarray:
     return np.where(x == 0, 1, np.sin(angle) / np.where(x == 0, 1, angle)).astype(x.dtype)
 
 
+_ERF_STEP = 1 / 128
+_ERF_END = 6.0
+"""From here on the error function is 1 in double precision."""
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    """Taylor's series about the nearest of many points, where `math.erf` gives the value.
+
+    The one special function that models apply to large arrays: `elementwise` would take seconds.
+    """
+    points = np.arange(round(_ERF_END / _ERF_STEP) + 1) * _ERF_STEP
+    values = np.array([math.erf(point) for point in points])
+    slopes = 2 / math.sqrt(math.pi) * np.exp(-points * points)
+    size = np.minimum(np.abs(x.astype(np.float64)), _ERF_END)
+    unknown = np.isnan(size)
+    nearest = np.rint(np.where(unknown, 0, size) / _ERF_STEP).astype(np.int64)
+    c, h = points[nearest], size - points[nearest]
+    square = c * c
+    series = (-4 * square * square + 20 * square - 15) * c / 90
+    series = (4 * square * square - 12 * square + 3) / 30 + h * series
+    series = (0.5 - square / 3) * c + h * series
+    series = (2 * square - 1) / 3 + h * series
+    series = 1 + h * (-c + h * series)
+    result = values[nearest] + slopes[nearest] * h * series
+    return np.copysign(result, x).astype(x.dtype)
+
+
 def erfinv(p: float) -> float:
     """The inverse of the error function: a rational start, then Newton steps."""
     if not -1 < p < 1:
@@ -226,7 +253,7 @@ _ROWS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
     "acosh": (np.arccosh, 16),
     "atanh": (np.arctanh, 16),
     "sinc": (_sinc, 16),
-    "erf": (elementwise(math.erf), 16),
+    "erf": (_erf, 16),
     "erfc": (elementwise(math.erfc), 20),
     "erfinv": (elementwise(erfinv), 24),
     "sign": (_sign, 2),
