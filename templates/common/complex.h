@@ -20,50 +20,103 @@ CASTOFF_INLINE castoff_c128 castoff_from_native_c128(double _Complex native) {
     return z;
 }
 
-/* C names a type, T its part; sqrt, hypot and atan2 the libm functions for T. */
-#define CASTOFF_COMPLEX_ARITHMETIC(suffix, C, T, m)                                                                 \
-    CASTOFF_INLINE C castoff_add_##suffix(C a, C b) { return (C){a.re + b.re, a.im + b.im}; }                       \
-    CASTOFF_INLINE C castoff_sub_##suffix(C a, C b) { return (C){a.re - b.re, a.im - b.im}; }                       \
-    CASTOFF_INLINE C castoff_mul_##suffix(C a, C b) {                                                               \
-        return (C){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};                                           \
-    }                                                                                                               \
-    /* Smith's scaled quotient (CACM 5, 1962). */                                                                   \
-    CASTOFF_INLINE C castoff_div_##suffix(C a, C b) {                                                               \
-        T size_re = b.re < 0 ? -b.re : b.re, size_im = b.im < 0 ? -b.im : b.im;                                     \
-        if (size_re == 0 && size_im == 0) return (C){a.re / size_re, a.im / size_im};                               \
-        if (size_re >= size_im) {                                                                                   \
-            T ratio = b.im / b.re, scale = (T)1 / (b.re + b.im * ratio);                                            \
-            return (C){(a.re + a.im * ratio) * scale, (a.im - a.re * ratio) * scale};                               \
-        }                                                                                                           \
-        T ratio = b.re / b.im, scale = (T)1 / (b.re * ratio + b.im);                                                \
-        return (C){(a.re * ratio + a.im) * scale, (a.im * ratio - a.re) * scale};                                   \
-    }                                                                                                               \
-    CASTOFF_INLINE C castoff_neg_##suffix(C z) { return (C){-z.re, -z.im}; }                                        \
-    CASTOFF_INLINE C castoff_conj_##suffix(C z) { return (C){z.re, -z.im}; }                                        \
-    CASTOFF_INLINE C castoff_square_##suffix(C z) { return castoff_mul_##suffix(z, z); }                            \
-    CASTOFF_INLINE C castoff_reciprocal_##suffix(C z) { return castoff_div_##suffix((C){1, 0}, z); }                \
-    CASTOFF_INLINE T castoff_real_##suffix(C z) { return z.re; }                                                    \
-    CASTOFF_INLINE T castoff_imag_##suffix(C z) { return z.im; }                                                    \
-    CASTOFF_INLINE T castoff_abs_##suffix(C z) { return __builtin_hypot##m(z.re, z.im); }                           \
-    CASTOFF_INLINE T castoff_angle_##suffix(C z) { return __builtin_atan2##m(z.im, z.re); }                         \
-    CASTOFF_INLINE C castoff_sgn_##suffix(C z) {                                                                    \
-        T size = castoff_abs_##suffix(z);                                                                           \
-        return size == 0 ? (C){0, 0} : (C){z.re / size, z.im / size};                                               \
-    }                                                                                                               \
-    CASTOFF_INLINE castoff_b8 castoff_eq_##suffix(C a, C b) { return (castoff_b8)((a.re == b.re) & (a.im == b.im)); } \
-    CASTOFF_INLINE castoff_b8 castoff_ne_##suffix(C a, C b) { return (castoff_b8)((a.re != b.re) | (a.im != b.im)); } \
-    CASTOFF_INLINE castoff_b8 castoff_isnan_##suffix(C z) { return (castoff_b8)((z.re != z.re) | (z.im != z.im)); } \
-    CASTOFF_INLINE castoff_b8 castoff_isinf_##suffix(C z) {                                                         \
-        T infinity = (T)__builtin_inf();                                                                            \
-        return (castoff_b8)((z.re == infinity) | (z.re == -infinity) | (z.im == infinity) | (z.im == -infinity));   \
-    }                                                                                                               \
-    CASTOFF_INLINE castoff_b8 castoff_isfinite_##suffix(C z) {                                                      \
-        return (castoff_b8)((z.re - z.re == 0) & (z.im - z.im == 0));                                               \
-    }
+/* ---- arithmetic: spelled out twice, since a target looks functions up by their names ---- */
 
-CASTOFF_COMPLEX_ARITHMETIC(c64, castoff_c64, float, f)
-CASTOFF_COMPLEX_ARITHMETIC(c128, castoff_c128, double, )
-#undef CASTOFF_COMPLEX_ARITHMETIC
+CASTOFF_INLINE castoff_c64 castoff_add_c64(castoff_c64 a, castoff_c64 b) {
+    return (castoff_c64){a.re + b.re, a.im + b.im};
+}
+CASTOFF_INLINE castoff_c64 castoff_sub_c64(castoff_c64 a, castoff_c64 b) {
+    return (castoff_c64){a.re - b.re, a.im - b.im};
+}
+CASTOFF_INLINE castoff_c64 castoff_mul_c64(castoff_c64 a, castoff_c64 b) {
+    return (castoff_c64){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+/* Smith's scaled quotient (CACM 5, 1962). */
+CASTOFF_INLINE castoff_c64 castoff_div_c64(castoff_c64 a, castoff_c64 b) {
+    float size_re = b.re < 0 ? -b.re : b.re, size_im = b.im < 0 ? -b.im : b.im;
+    if (size_re == 0 && size_im == 0) return (castoff_c64){a.re / size_re, a.im / size_im};
+    if (size_re >= size_im) {
+        float ratio = b.im / b.re, scale = 1.0f / (b.re + b.im * ratio);
+        return (castoff_c64){(a.re + a.im * ratio) * scale, (a.im - a.re * ratio) * scale};
+    }
+    float ratio = b.re / b.im, scale = 1.0f / (b.re * ratio + b.im);
+    return (castoff_c64){(a.re * ratio + a.im) * scale, (a.im * ratio - a.re) * scale};
+}
+CASTOFF_INLINE castoff_c64 castoff_neg_c64(castoff_c64 z) { return (castoff_c64){-z.re, -z.im}; }
+CASTOFF_INLINE castoff_c64 castoff_conj_c64(castoff_c64 z) { return (castoff_c64){z.re, -z.im}; }
+CASTOFF_INLINE castoff_c64 castoff_square_c64(castoff_c64 z) { return castoff_mul_c64(z, z); }
+CASTOFF_INLINE castoff_c64 castoff_reciprocal_c64(castoff_c64 z) { return castoff_div_c64((castoff_c64){1, 0}, z); }
+CASTOFF_INLINE float castoff_real_c64(castoff_c64 z) { return z.re; }
+CASTOFF_INLINE float castoff_imag_c64(castoff_c64 z) { return z.im; }
+CASTOFF_INLINE float castoff_abs_c64(castoff_c64 z) { return __builtin_hypotf(z.re, z.im); }
+CASTOFF_INLINE float castoff_angle_c64(castoff_c64 z) { return __builtin_atan2f(z.im, z.re); }
+CASTOFF_INLINE castoff_c64 castoff_sgn_c64(castoff_c64 z) {
+    float size = castoff_abs_c64(z);
+    return size == 0 ? (castoff_c64){0, 0} : (castoff_c64){z.re / size, z.im / size};
+}
+CASTOFF_INLINE castoff_b8 castoff_eq_c64(castoff_c64 a, castoff_c64 b) {
+    return (castoff_b8)((a.re == b.re) & (a.im == b.im));
+}
+CASTOFF_INLINE castoff_b8 castoff_ne_c64(castoff_c64 a, castoff_c64 b) {
+    return (castoff_b8)((a.re != b.re) | (a.im != b.im));
+}
+CASTOFF_INLINE castoff_b8 castoff_isnan_c64(castoff_c64 z) { return (castoff_b8)((z.re != z.re) | (z.im != z.im)); }
+CASTOFF_INLINE castoff_b8 castoff_isinf_c64(castoff_c64 z) {
+    float infinity = __builtin_inff();
+    return (castoff_b8)((z.re == infinity) | (z.re == -infinity) | (z.im == infinity) | (z.im == -infinity));
+}
+CASTOFF_INLINE castoff_b8 castoff_isfinite_c64(castoff_c64 z) {
+    return (castoff_b8)((z.re - z.re == 0) & (z.im - z.im == 0));
+}
+
+CASTOFF_INLINE castoff_c128 castoff_add_c128(castoff_c128 a, castoff_c128 b) {
+    return (castoff_c128){a.re + b.re, a.im + b.im};
+}
+CASTOFF_INLINE castoff_c128 castoff_sub_c128(castoff_c128 a, castoff_c128 b) {
+    return (castoff_c128){a.re - b.re, a.im - b.im};
+}
+CASTOFF_INLINE castoff_c128 castoff_mul_c128(castoff_c128 a, castoff_c128 b) {
+    return (castoff_c128){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+/* Smith's scaled quotient (CACM 5, 1962). */
+CASTOFF_INLINE castoff_c128 castoff_div_c128(castoff_c128 a, castoff_c128 b) {
+    double size_re = b.re < 0 ? -b.re : b.re, size_im = b.im < 0 ? -b.im : b.im;
+    if (size_re == 0 && size_im == 0) return (castoff_c128){a.re / size_re, a.im / size_im};
+    if (size_re >= size_im) {
+        double ratio = b.im / b.re, scale = 1.0 / (b.re + b.im * ratio);
+        return (castoff_c128){(a.re + a.im * ratio) * scale, (a.im - a.re * ratio) * scale};
+    }
+    double ratio = b.re / b.im, scale = 1.0 / (b.re * ratio + b.im);
+    return (castoff_c128){(a.re * ratio + a.im) * scale, (a.im * ratio - a.re) * scale};
+}
+CASTOFF_INLINE castoff_c128 castoff_neg_c128(castoff_c128 z) { return (castoff_c128){-z.re, -z.im}; }
+CASTOFF_INLINE castoff_c128 castoff_conj_c128(castoff_c128 z) { return (castoff_c128){z.re, -z.im}; }
+CASTOFF_INLINE castoff_c128 castoff_square_c128(castoff_c128 z) { return castoff_mul_c128(z, z); }
+CASTOFF_INLINE castoff_c128 castoff_reciprocal_c128(castoff_c128 z) {
+    return castoff_div_c128((castoff_c128){1, 0}, z);
+}
+CASTOFF_INLINE double castoff_real_c128(castoff_c128 z) { return z.re; }
+CASTOFF_INLINE double castoff_imag_c128(castoff_c128 z) { return z.im; }
+CASTOFF_INLINE double castoff_abs_c128(castoff_c128 z) { return __builtin_hypot(z.re, z.im); }
+CASTOFF_INLINE double castoff_angle_c128(castoff_c128 z) { return __builtin_atan2(z.im, z.re); }
+CASTOFF_INLINE castoff_c128 castoff_sgn_c128(castoff_c128 z) {
+    double size = castoff_abs_c128(z);
+    return size == 0 ? (castoff_c128){0, 0} : (castoff_c128){z.re / size, z.im / size};
+}
+CASTOFF_INLINE castoff_b8 castoff_eq_c128(castoff_c128 a, castoff_c128 b) {
+    return (castoff_b8)((a.re == b.re) & (a.im == b.im));
+}
+CASTOFF_INLINE castoff_b8 castoff_ne_c128(castoff_c128 a, castoff_c128 b) {
+    return (castoff_b8)((a.re != b.re) | (a.im != b.im));
+}
+CASTOFF_INLINE castoff_b8 castoff_isnan_c128(castoff_c128 z) { return (castoff_b8)((z.re != z.re) | (z.im != z.im)); }
+CASTOFF_INLINE castoff_b8 castoff_isinf_c128(castoff_c128 z) {
+    double infinity = __builtin_inf();
+    return (castoff_b8)((z.re == infinity) | (z.re == -infinity) | (z.im == infinity) | (z.im == -infinity));
+}
+CASTOFF_INLINE castoff_b8 castoff_isfinite_c128(castoff_c128 z) {
+    return (castoff_b8)((z.re - z.re == 0) & (z.im - z.im == 0));
+}
 
 CASTOFF_INLINE castoff_c128 castoff_exp_c128(castoff_c128 z) {
     return castoff_from_native_c128(__builtin_cexp(castoff_to_native_c128(z)));
