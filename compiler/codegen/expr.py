@@ -74,6 +74,12 @@ class Expressions:
         self._made_of[text] = frozenset(names)
         return text
 
+    def _here(self) -> str:
+        """A name that is known in the innermost scope only."""
+        name = f"<{len(self.scopes) - 1}>"
+        self._depth_of[name] = len(self.scopes) - 1
+        return name
+
     def _depth(self, names: set[str]) -> int:
         known = {inner for name in names for inner in self._made_of.get(name, (name,))}
         # What the kernel itself writes is read inside its loops, never before them.
@@ -189,8 +195,8 @@ class Expressions:
                 if local:
                     names = names | {local}
                 text = cpu.load_text(f"{pointer}[{address}]", stored)
-                if scalar.buffer in self.parameters.written or local:
-                    names = names | {f"<{pointer}>"}
+                if scalar.buffer in self.parameters.written:
+                    names = names | {self._here()}  # not before what this kernel stores there
                 return self._define(ctype, text, names, is_guarded=True)
             case kernels.Apply():
                 return self._apply(scalar, ctype)

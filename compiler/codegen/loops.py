@@ -167,6 +167,7 @@ class LoopWriter:
         for buffer, count in kernel.locals:
             name = f"row_{buffer.name}"
             self.expressions.locals[buffer] = name
+            self.expressions.bind(name)
             ctype = cpu.C_TYPE[buffer.dtype]
             body.append(f"{ctype} {name}[{max(count, 1)}] __attribute__((aligned(64)));")
         for phase in kernel.phases:

@@ -150,7 +150,7 @@ def cast_text(operand: str, source: DType, to: DType) -> str:
     if to.is_complex:
         if source.is_complex:
             return f"castoff_{SUFFIX[source]}_to_{SUFFIX[to]}({operand})"
-        return f"(({C_TYPE[to]}){{{cast_text(operand, source, to.real)}, 0}})"
+        return f"castoff_complex_{SUFFIX[to.real]}({cast_text(operand, source, to.real)}, 0)"
     if source.is_float and to.is_integer:
         return f"castoff_{SUFFIX[source]}_to_{SUFFIX[to]}({operand})"
     return f"({C_TYPE[to]}){operand}"
