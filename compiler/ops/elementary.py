@@ -206,7 +206,7 @@ def _erf(x: np.ndarray) -> np.ndarray:
     series = (2 * square - 1) / 3 + h * series
     series = 1 + h * (-c + h * series)
     result = values[nearest] + slopes[nearest] * h * series
-    return np.copysign(result, x).astype(x.dtype)
+    return np.asarray(np.copysign(result, x), x.dtype)
 
 
 def erfinv(p: float) -> float:
