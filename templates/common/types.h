@@ -81,7 +81,7 @@ CASTOFF_INLINE castoff_f16 castoff_f32_to_f16(float x) {
 }
 
 /* ---- 8-bit floats (OCP 8-bit floating point specification; fnuz: Noune et al., arXiv 2206.02915) ----
- * PyTorch does not saturate: what is too large becomes infinity where there is one (e5m2), else NaN. */
+ * What is too large becomes, as in PyTorch, the largest number in e4m3fn, infinity in e5m2, NaN in the fnuz formats. */
 
 /* Magnitude bits of |x| in a format with `mantissa` stored bits and exponent bias `bias`, rounded to even. */
 CASTOFF_INLINE uint32_t castoff_narrow_f8(uint32_t magnitude, int mantissa, int bias) {
@@ -97,7 +97,8 @@ CASTOFF_INLINE uint32_t castoff_narrow_f8(uint32_t magnitude, int mantissa, int 
 
 CASTOFF_INLINE castoff_f8e4m3fn castoff_f32_to_f8e4m3fn(float x) {
     uint32_t bits = castoff_bits_f32(x), magnitude = bits & 0x7fffffffu;
-    uint32_t result = magnitude >= 0x43f00000u ? 0x7fu : castoff_narrow_f8(magnitude, 3, 7);
+    uint32_t result = magnitude > 0x43e80000u ? 0x7eu : castoff_narrow_f8(magnitude, 3, 7);
+    result = magnitude > 0x7f800000u ? 0x7fu : result;
     return (castoff_f8e4m3fn)(result | (bits >> 31 << 7));
 }
 CASTOFF_INLINE castoff_f8e5m2 castoff_f32_to_f8e5m2(float x) {

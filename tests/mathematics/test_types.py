@@ -78,6 +78,9 @@ def test_8_bit_floats_convert_exactly_and_round_to_even(
         [floats, _midpoints(wide), np.float32([464, 465, 480, 500, 57344, 61440, 61441, 65536])]
     )
     want = samples.astype(FLOAT8[name]).astype(np.float32)
+    if name == "f8e4m3fn":  # PyTorch saturates where ml_dtypes gives NaN
+        want = np.where(np.isnan(want) & ~np.isnan(samples), np.copysign(448, samples), want)
+        want = want.astype(np.float32)
     assert _same_bits(
         convert(f"f32_to_{name}", samples).view(FLOAT8[name]).astype(np.float32), want
     )
