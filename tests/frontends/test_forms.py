@@ -35,7 +35,9 @@ def test_functional_names(target: str, functional: str | None) -> None:
         ("aten.mul.Scalar_out", ("self", "other", "out"), "aten.mul.Scalar", ("out",)),
     ],
 )
-def test_out_forms(target: str, given: tuple[str, ...], functional: str, out: tuple[str, ...]) -> None:  # fmt: skip
+def test_out_forms(
+    target: str, given: tuple[str, ...], functional: str, out: tuple[str, ...]
+) -> None:
     form = find_form(target, given)
     assert (form.target, form.out) == (functional, out)
 
