@@ -35,15 +35,15 @@ CASTOFF_INLINE void castoff_transpose4_f32(const float *in, int64_t in_stride, f
 /* out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < cols. */
 static CASTOFF_UNUSED void castoff_transpose_f32(const float *in, int64_t in_stride, float *out, int64_t out_stride,
                                                  int64_t rows, int64_t cols) {
-    int64_t i = 0;
-    for (; i + 4 <= rows; i += 4) {
+    const int64_t whole = rows / 4 * 4;
+    for (int64_t i = 0; i < whole; i += 4) {
         int64_t j = 0;
         for (; j + 4 <= cols; j += 4)
             castoff_transpose4_f32(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
         for (; j < cols; j++)
             for (int64_t r = i; r < i + 4; r++) out[j * out_stride + r] = in[r * in_stride + j];
     }
-    for (; i < rows; i++)
+    for (int64_t i = whole; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) out[j * out_stride + i] = in[i * in_stride + j];
 }
 
