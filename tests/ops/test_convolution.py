@@ -35,8 +35,8 @@ def naive(
         first = channel // outer * inner
         for c, *point in product(range(inner), *map(range, kernel)):
             at = [i * s + k * d for i, s, k, d in zip(place, stride, point, dilation, strict=True)]
-            element = x[(image, first + c, *at)] * weight[(channel, c, *point)]
-            y[(image, channel, *place)] += element
+            source, tap = (image, first + c, *at), (channel, c, *point)
+            y[image, channel][tuple(place)] += x[source] * weight[tap]
     return y
 
 

@@ -15,7 +15,8 @@ RNG = np.random.default_rng(3)
 def dft(x: np.ndarray, sign: int = -1) -> np.ndarray:
     """The transform of a vector by its definition."""
     n = x.shape[-1]
-    return x @ np.exp(sign * 2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n)
+    result: np.ndarray = x @ np.exp(sign * 2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n)
+    return result
 
 
 def signal(*shape: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,16 +19,19 @@ def matrices(*shape: int, dtype: type = np.float64) -> np.ndarray:
     x = RNG.standard_normal(shape)
     if np.issubdtype(dtype, np.complexfloating):
         x = x + 1j * RNG.standard_normal(shape)
-    return x.astype(dtype)
+    result: np.ndarray = x.astype(dtype)
+    return result
 
 
 def positive(*shape: int, dtype: type = np.float64) -> np.ndarray:
     x = matrices(*shape, dtype=dtype)
-    return x @ adjoint(x) + np.eye(shape[-1])
+    result: np.ndarray = x @ adjoint(x) + np.eye(shape[-1])
+    return result
 
 
 def adjoint(x: np.ndarray) -> np.ndarray:
-    return x.conj().swapaxes(-1, -2)
+    result: np.ndarray = x.conj().swapaxes(-1, -2)
+    return result
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -163,7 +168,7 @@ def test_the_rank_counts_what_is_not_nearly_zero(name: str, arguments: dict[str,
 
 
 @pytest.mark.parametrize("order", ["fro", "nuc", 1, -1, 2, -2, float("inf"), -float("inf")])
-def test_matrix_norms(order: str | float) -> None:
+def test_matrix_norms(order: Any) -> None:
     a = matrices(3, 4)
     overload = "str_ord" if isinstance(order, str) else "default"
     (result,) = evaluate(f"aten.linalg_matrix_norm.{overload}", a, order)
@@ -173,7 +178,7 @@ def test_matrix_norms(order: str | float) -> None:
 
 
 @pytest.mark.parametrize("order", [None, 1, 2, -2, "fro", "nuc"])
-def test_condition_numbers(order: str | int | None) -> None:
+def test_condition_numbers(order: Any) -> None:
     a = matrices(4, 4)
     overload = "p_str" if isinstance(order, str) else "default"
     (result,) = evaluate(f"aten.linalg_cond.{overload}", a, order)
@@ -203,3 +208,16 @@ def test_least_squares_leave_an_orthogonal_error(driver: str | None) -> None:
     if driver == "gelsd":
         np.testing.assert_allclose(residuals, (error**2).sum(axis=0))
         assert values.shape == (3,)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hermitian", [False, True])
+def test_ldl_solves_indefinite_systems(dtype: type, hermitian: bool) -> None:
+    a = matrices(3, 6, 6, dtype=dtype)
+    a = a + (adjoint(a) if hermitian else a.swapaxes(-1, -2))
+    a[1, range(6), range(6)] = 0  # blocks of two rows are needed
+    b = matrices(3, 6, 2, dtype=dtype)
+    packed, pivots = evaluate("aten.linalg_ldl_factor.default", a, hermitian=hermitian)
+    assert np.any(pivots[1] < 0)
+    (x,) = evaluate("aten.linalg_ldl_solve.default", packed, pivots, b, hermitian=hermitian)
+    np.testing.assert_allclose(a @ x, b, atol=1e-9)
