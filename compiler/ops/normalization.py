@@ -286,6 +286,9 @@ def native_batch_norm_functional(
     if not training:
         output = _native(b, input, weight, bias, running_mean, running_var, False, momentum, eps)
         return (*output, running_mean, running_var)
+    # The functional form gives narrow running statistics back in float32.
+    running_mean = b.cast(running_mean, running_mean.dtype.compute)
+    running_var = b.cast(running_var, running_var.dtype.compute)
     result, mean, variance = _in_training(
         b, input, weight, bias, running_mean, running_var, momentum, eps
     )
