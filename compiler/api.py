@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
@@ -12,12 +12,16 @@ from .codegen.generate import Generated, generate
 from .errors import CompileError
 from .exported.deserialize import load_program
 from .exported.program import ExportedProgram
+from .exported.text import program_text as exported_text
 from .frontends.exported import import_program
 from .frontends.program import ImportedProgram
 from .ir.graph import Graph
+from .ir.text import graph_text
+from .ir.verify import verify_graph
 from .lowering.lower import lower
 from .lowering.program import Program
-from .observe import Observer
+from .lowering.text import program_text
+from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, Observer
 from .options import CompileOptions, resolve_options
 from .passes.pipeline import optimize
 from .toolchain.build import build_shared_library
@@ -31,9 +35,13 @@ class Stages:
 
     exported: ExportedProgram
     imported: ImportedProgram
-    graph: Graph
     program: Program
     generated: Generated
+
+    @property
+    def graph(self) -> Graph:
+        """The optimised graph."""
+        return self.imported.graph
 
     @property
     def manifest(self) -> Manifest:
@@ -42,23 +50,57 @@ class Stages:
 
 
 def compile_stages(
-    source: object, name: str, options: CompileOptions, observer: Observer, *, remove_runtime_assertions: bool = False
+    source: object,
+    name: str,
+    options: CompileOptions,
+    observer: Observer,
+    *,
+    remove_runtime_assertions: bool = False,
 ) -> Stages:
     """Everything before the C compiler: read, import, optimise, lower, render."""
-    from dataclasses import replace
-
-    with observer.stage("read"):
-        exported = source if isinstance(source, ExportedProgram) else load_program(source)  # type: ignore[arg-type]
-    with observer.stage("import"):
-        imported = import_program(exported, remove_runtime_assertions=remove_runtime_assertions)
-    with observer.stage("optimise"):
-        graph = optimize(imported.graph, observer)
-        imported = replace(imported, graph=graph)
-    with observer.stage("lower"):
-        program = lower(graph)
+    exported = read_stage(source, observer)
+    imported = graph_stage(exported, observer, remove_runtime_assertions=remove_runtime_assertions)
+    program = kernel_stage(imported, observer)
     with observer.stage("render"):
         generated = generate(imported, program, options, name, VERSION)
-    return Stages(exported, imported, graph, program, generated)
+    return Stages(exported, imported, program, generated)
+
+
+def read_stage(source: object, observer: Observer) -> ExportedProgram:
+    """The program in a `.pt2` (a path, bytes or a binary file), or `source` itself if it is one."""
+    with observer.stage("read"):
+        if isinstance(source, ExportedProgram):
+            exported = source
+        else:
+            exported = load_program(source)  # type: ignore[arg-type]  # it refuses other types
+    if observer.wants(SHOW_GRAPH):
+        observer.record("program.txt", exported_text(exported), DUMP_ONLY)
+    return exported
+
+
+def graph_stage(
+    exported: ExportedProgram, observer: Observer, *, remove_runtime_assertions: bool = False
+) -> ImportedProgram:
+    """The program as a graph: imported, then through every pass, verified after each."""
+    with observer.stage("import"):
+        imported = import_program(exported, remove_runtime_assertions=remove_runtime_assertions)
+        verify_graph(imported.graph, after="importing")
+    if observer.wants(SHOW_GRAPH):
+        observer.record("imported.ir", graph_text(imported.graph), DUMP_ONLY)
+    with observer.stage("optimise"):
+        graph = optimize(imported.graph, observer)
+    if observer.wants(SHOW_GRAPH):
+        observer.record("graph.ir", graph_text(graph), SHOW_GRAPH)
+    return replace(imported, graph=graph)
+
+
+def kernel_stage(imported: ImportedProgram, observer: Observer) -> Program:
+    """The optimised graph as steps over buffers."""
+    with observer.stage("lower"):
+        program = lower(imported.graph)
+    if observer.wants(SHOW_KERNELS):
+        observer.record("kernels.txt", program_text(program), SHOW_KERNELS)
+    return program
 
 
 def aot_compile(
@@ -76,28 +118,42 @@ def aot_compile(
 ) -> str:
     """Compiles a program into one shared library and returns its path.
 
-    f: path or bytes of a `.pt2`, an ExportedProgram (castoff's or torch's), or, with torch installed, an nn.Module or a
-        callable over tensors, which is exported with `args`, `kwargs` and `dynamic_shapes` first.
+    f: path or bytes of a `.pt2`, an ExportedProgram (castoff's or torch's), or, with torch
+        installed, an nn.Module or a callable over tensors, which is exported with `args`, `kwargs`
+        and `dynamic_shapes` first.
     options: CompileOptions, or a mapping of its fields.
     device: "cpu".
     output: where the library goes, its C header beside it; by default the program's own path with `.so`.
     remove_runtime_assertions: leave out the assertions the exporter recorded.
+    disable_constraint_solver, same_signature: taken for the sake of callers of PyTorch's function
+        of this name; torch.export has no such choices any more, and neither do they change
+        anything here.
 
-    Raises ProgramFormatError for files that are no programs, UnsupportedOperatorError with every operator that cannot be
-    compiled, ToolchainError where the C compiler is missing or fails, OutputError where the result cannot be written.
+    Raises ProgramFormatError for files that are no programs, UnsupportedOperatorError with every
+    operator that cannot be compiled, ToolchainError where the C compiler is missing or fails,
+    OutputError where the result cannot be written.
     """
     if device != "cpu":
         raise CompileError(f'device = {device!r}: this build of castoff compiles for "cpu"')
     chosen = resolve_options(options)
     observer = Observer(chosen)
     target = Path(os.fspath(output)) if output is not None else _default_output(f)
-    source = _as_source(f, args, kwargs, dynamic_shapes, disable_constraint_solver, same_signature)
+    source = _as_source(f, args, kwargs, dynamic_shapes, observer)
     stages = compile_stages(
-        source, chosen.name or target.stem, chosen, observer, remove_runtime_assertions=remove_runtime_assertions
+        source,
+        chosen.name or target.stem,
+        chosen,
+        observer,
+        remove_runtime_assertions=remove_runtime_assertions,
     )
     generated = stages.generated
     path = build_shared_library(
-        generated.tree, target, options=chosen, manifest=generated.manifest, constants=generated.weights, observer=observer
+        generated.tree,
+        target,
+        options=chosen,
+        manifest=generated.manifest,
+        constants=generated.weights,
+        observer=observer,
     )
     return os.fspath(path)
 
@@ -109,12 +165,19 @@ def _default_output(f: object) -> Path:
 
 
 def _as_source(
-    f: object, args: Sequence[object], kwargs: Mapping[str, object] | None, dynamic_shapes: object,
-    disable_constraint_solver: bool, same_signature: bool,
-) -> object:  # fmt: skip
+    f: object,
+    args: Sequence[object],
+    kwargs: Mapping[str, object] | None,
+    dynamic_shapes: object,
+    observer: Observer,
+) -> object:
     """What `load_program` reads: files and bytes as they are, torch objects exported to bytes."""
-    if isinstance(f, (str, os.PathLike, bytes, bytearray, memoryview, ExportedProgram)) or hasattr(f, "read"):
+    if isinstance(f, _READABLE) or hasattr(f, "read"):
         return f
     from .frontends.torch import export_to_bytes
 
-    return export_to_bytes(f, tuple(args), dict(kwargs or {}), dynamic_shapes)
+    with observer.stage("export"):
+        return export_to_bytes(f, tuple(args), dict(kwargs or {}), dynamic_shapes)
+
+
+_READABLE = (str, os.PathLike, bytes, bytearray, memoryview, ExportedProgram)

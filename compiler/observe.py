@@ -2,7 +2,7 @@
 
 The ladder (`CASTOFF_DEBUG`, `debug_level`): 1 shows how long each stage took, 2 adds the graph, 3
 the kernels, 4 the sources and the commands that were run. All of it goes to standard error;
-`CASTOFF_DUMP` writes the same texts to files.
+`CASTOFF_DUMP` writes the same texts to files, and the graph after every pass that changed it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SHOW_TIMES, SHOW_GRAPH, SHOW_KERNELS, SHOW_SOURCES = 1, 2, 3, 4
+DUMP_ONLY = 5
+"""Above the ladder: a text that only the dump shows."""
 
 
 class Progress(Protocol):
@@ -173,9 +175,21 @@ class Observer:
         finally:
             seconds = time.perf_counter() - started
             self.progress.end()
-            self.times.append(StageTime(name, seconds))
-            if self._debug_level >= SHOW_TIMES:
-                self._stream.write(f"castoff: {seconds * 1e3:10.1f} ms  {name}\n")
+            self._note(name, seconds)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Times a part of the running stage, as one pass."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._note(name, time.perf_counter() - started)
+
+    def _note(self, name: str, seconds: float) -> None:
+        self.times.append(StageTime(name, seconds))
+        if self._debug_level >= SHOW_TIMES:
+            self._stream.write(f"castoff: {seconds * 1e3:10.1f} ms  {name}\n")
 
     def wants(self, level: int) -> bool:
         """Whether anybody reads a text of this level: asked before a text that is dear to make is

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import OptionError, OutputError
-from ..exported import load_program
-from ..exported.text import program_text
+from ..exported.text import program_text as exported_text
+from ..ir.text import graph_text
+from ..lowering.text import program_text
 from ..observe import Observer
 from ..options import CompileOptions
 
@@ -30,23 +31,17 @@ def emit(program: str, stage: str, output: str | None, options: CompileOptions) 
 
 
 def _stage_text(program: str, stage: str, options: CompileOptions) -> str:
+    from ..api import graph_stage, kernel_stage, read_stage
+
     observer = Observer(options)
-    exported = load_program(program)
+    exported = read_stage(program, observer)
     if stage == "program":
-        return program_text(exported)
-    from ..frontends.exported import import_program
-    from ..passes.pipeline import optimize
-
-    graph = optimize(import_program(exported).graph, observer)
+        return exported_text(exported)
+    imported = graph_stage(exported, observer)
     if stage == "ir":
-        from ..ir.text import graph_text
-
-        return graph_text(graph)
+        return graph_text(imported.graph)
     if stage == "kernel":
-        from ..lowering import text
-        from ..lowering.lower import lower
-
-        return text.program_text(lower(graph))
+        return program_text(kernel_stage(imported, observer))
     raise OptionError(f"--emit {stage}: expected program, ir, kernel, c or so")
 
 

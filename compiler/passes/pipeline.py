@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..ir.graph import Graph
-from ..observe import Observer
+from ..ir.text import graph_text
+from ..ir.verify import verify_graph
+from ..observe import DUMP_ONLY, Observer
 from .dead import remove_dead_nodes
 from .fold import fold_constants
 from .share import share_common_nodes
@@ -13,7 +15,8 @@ from .share import share_common_nodes
 Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
-    ("remove dead nodes", remove_dead_nodes),  # first: importing leaves many, and the rest is quicker without
+    # First: importing leaves many, and the rest is quicker without.
+    ("remove dead nodes", remove_dead_nodes),
     ("fold constants", fold_constants),  # before sharing: equal constants make equal nodes
     ("share common nodes", share_common_nodes),
     ("remove what sharing and folding left", remove_dead_nodes),
@@ -21,7 +24,16 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 
 
 def optimize(graph: Graph, observer: Observer) -> Graph:
-    """All passes in order."""
-    for _, function in PASSES:
-        graph = function(graph)
+    """All passes in order; what a pass changed is verified and dumped.
+
+    Raises InvalidGraphError, which names the pass, where one broke a rule of the IR.
+    """
+    for name, function in PASSES:
+        with observer.part(name):
+            changed = function(graph)
+            if changed is not graph:
+                verify_graph(changed, after=name)
+        if changed is not graph and observer.wants(DUMP_ONLY):
+            observer.record(f"{name.replace(' ', '_')}.ir", graph_text(changed), DUMP_ONLY)
+        graph = changed
     return graph

@@ -97,3 +97,30 @@ def test_emitted_sources_build_the_same_file_by_hand(artefact: str, tmp_path: Pa
     assert cli.main(["compile", PROGRAM, "--emit", "c", "-o", folder, "--no-progress"]) == 0
     subprocess.run(["sh", f"{folder}/build.sh", str(tmp_path / "hand.so")], check=True)
     assert (tmp_path / "hand.so").read_bytes() == Path(artefact).read_bytes()
+
+
+def test_a_dump_has_every_stage_numbered_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "dump"
+    arguments = ["--dump", str(folder), "-o", str(tmp_path / "d.so"), "--target-cpu", "x86-64"]
+    assert cli.main(["compile", PROGRAM, *arguments, "--no-progress"]) == 0
+    names = [path.name for path in sorted(folder.iterdir())]
+    assert [name[:2] for name in names] == [f"{number:02}" for number in range(len(names))]
+    order = ["program.txt", "imported.ir", "fold_constants.ir", "graph.ir", "kernels.txt"]
+    order += ["program.c", "commands.sh"]
+    stages = [name[3:] for name in names]
+    assert [stage for stage in stages if stage in order] == order
+    assert "gcc" in (folder / names[-1]).read_text() or "-c" in (folder / names[-1]).read_text()
+
+
+def test_the_debug_ladder_adds_a_rung_at_a_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def shown(level: int) -> str:
+        arguments = ["--emit", "kernel", "--debug-level", str(level), "--no-progress"]
+        assert cli.main(["compile", PROGRAM, *arguments]) == 0
+        return capsys.readouterr().err
+
+    assert shown(0) == ""
+    assert "ms  optimise" in (times := shown(1)) and "graph.ir" not in times
+    assert "---- graph.ir" in (graphs := shown(2)) and "kernels.txt" not in graphs
+    assert "---- kernels.txt" in shown(3)
