@@ -8,8 +8,8 @@ from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
 from .activation import number
-from .base import Builder, target
-from .loss import MEAN, NONE, class_axis, reduced, sample_count
+from .base import Builder, OperatorError, target
+from .loss import MEAN, NONE, SUM, class_axis, reduced, sample_count
 from .softmax import log_softmax_of
 
 
@@ -153,3 +153,44 @@ def _smoothing(
         return reduced(b, loss, reduction)
     total = b.reduce("sum", labels.weight, range(labels.weight.rank))
     return b.apply("div", b.reduce("sum", loss, range(loss.rank)), total)
+
+
+def _of_linear(
+    b: Builder, x: Value, linear_weight: Value, linear_bias: Value | None
+) -> tuple[DType, Value]:
+    """(the result's dtype, class scores): the scores in the type arithmetic is done in."""
+    inner = x.dtype.compute
+    bias = None if linear_bias is None else b.cast(linear_bias, inner)
+    scores: Value = b.call(
+        "aten.linear.default", b.cast(x, inner), b.cast(linear_weight, inner), bias
+    )
+    return x.dtype, scores
+
+
+@target("torch_nn._linear_cross_entropy_batch_chunked_no_reduction.default")
+def linear_cross_entropy_elements(
+    b: Builder, input: Value, linear_weight: Value, target: Value, linear_bias: Value | None,
+    weight: Value | None, ignore_index: Dim, batch_chunk_size: Dim, acc_policy: str,
+    acc_dtype: DType,
+) -> Value:  # fmt: skip
+    """The cross entropy of each row of a linear layer; cutting the batch changes nothing."""
+    dtype, scores = _of_linear(b, input, linear_weight, linear_bias)
+    loss = cross_entropy_loss(b, scores, target, weight, NONE, ignore_index)
+    return b.cast(loss, dtype)
+
+
+@target("torch_nn._linear_cross_entropy_batch_chunked.default")
+def linear_cross_entropy(
+    b: Builder, input: Value, linear_weight: Value, target: Value, linear_bias: Value | None,
+    weight: Value | None, reduction: str, ignore_index: Dim, label_smoothing: float,
+    batch_chunk_size: Dim, acc_policy: str, acc_dtype: DType, allow_retain_graph: bool,
+    compute_input_grad: bool, compute_linear_weight_grad: bool, compute_linear_bias_grad: bool,
+) -> tuple[Value, Value, Value, Value]:  # fmt: skip
+    """(loss, and three gradients, which are empty where they are not asked for)."""
+    if compute_input_grad or compute_linear_weight_grad or compute_linear_bias_grad:
+        raise OperatorError("linear_cross_entropy with gradients: export under torch.no_grad()")
+    dtype, scores = _of_linear(b, input, linear_weight, linear_bias)
+    kind = {"mean": MEAN, "sum": SUM}[reduction]
+    loss = cross_entropy_loss(b, scores, target, weight, kind, ignore_index, label_smoothing)
+    nothing, no_bias = b.full((0, 0), 0, dtype), b.full((0,), 0, dtype)
+    return b.cast(loss, dtype), nothing, nothing, no_bias
