@@ -23,6 +23,11 @@ def check_case(case: Case, mode: str, artefact: Path | None = None) -> str | Non
     "reference" runs the imported program by NumPy; "compiled" compiles it (or takes `artefact`,
     built before) and loads it.
     """
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        return _check(case, mode, artefact or Path(folder) / "program.so")
+
+
+def _check(case: Case, mode: str, artefact: Path) -> str | None:
     try:
         make = (
             _reference(case.program) if mode == "reference" else _compiled(case.program, artefact)
@@ -67,12 +72,10 @@ def _reference(program: bytes) -> Callable[[], Program]:
     return lambda: ReferenceProgram(imported)
 
 
-def _compiled(program: bytes, artefact: Path | None) -> Callable[[], Program]:
+def _compiled(program: bytes, artefact: Path) -> Callable[[], Program]:
     import castoff
 
-    if artefact is None:
-        folder = Path(tempfile.mkdtemp(prefix="conformance"))
-        artefact = folder / "program.so"
+    if not artefact.exists():
         castoff.aot_compile(program, output=str(artefact))
     path = str(artefact)
-    return lambda: castoff.aot_load(path)  # type: ignore[no-any-return]
+    return lambda: castoff.aot_load(path)

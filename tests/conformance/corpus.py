@@ -177,7 +177,7 @@ def decode_tree(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> An
 
 
 def _decode_tensor(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    array = arrays[node["key"]]
+    array: np.ndarray = arrays[node["key"]]
     if node["dtype"] in _RAW_DTYPES:
         array = array.view(np.dtype(getattr(ml_dtypes, node["dtype"])))
     array = array.reshape(node["shape"])
