@@ -58,6 +58,10 @@ class Attention(Op):
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
     ) -> tuple[Definition, ...]:
+        (output,) = outputs
+        if 0 in output.shape or inputs[1].shape[-2] == 0:
+            zero = kernels.literal(0, output.dtype)
+            return (kernels.Pointwise(lambda index: zero),)
         return (kernels.Attention(self.scale, self.is_causal, len(inputs) == 4),)
 
 

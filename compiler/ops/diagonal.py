@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
-from .base import Builder, OperatorError, normalize_axis, target
+from .base import Builder, Operand, OperatorError, normalize_axis, target
+from .view import AsStridedScatter
 from .windows import Diagonal, DiagonalScatter
 
 
@@ -77,6 +79,25 @@ def diag(b: Builder, self: Value, diagonal: int = 0) -> Value:
 def diagflat(b: Builder, self: Value, offset: int = 0) -> Value:
     """The matrix with all elements on its diagonal."""
     return diag_embed(b, b.call("aten.ravel.default", self), offset)
+
+
+@target("aten.fill_diagonal.default")
+def fill_diagonal(b: Builder, self: Value, fill_value: Operand, wrap: bool = False) -> Value:
+    """What `fill_diagonal_` leaves: all elements whose indices are equal set to a number.
+
+    `wrap` lets the diagonal of a tall matrix start again below an empty row.
+    """
+    if self.rank < 2:
+        raise OperatorError(f"fill_diagonal_ of {self}: at least 2 dimensions")
+    strides = shapes.contiguous_strides(self.shape)
+    step = sum(strides[1:], strides[0])
+    count = self.shape[0]
+    for size in self.shape[1:]:
+        count = shapes.minimum(count, size)
+    if wrap and self.rank == 2:
+        count = shapes.ceildiv(shapes.element_count(self.shape), step)
+    filler = b.expand(b.tensor(fill_value, self.dtype), (count,))
+    return b.emit1(AsStridedScatter((step,), 0), self, filler)
 
 
 @target("aten.trace.default")

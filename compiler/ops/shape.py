@@ -135,12 +135,6 @@ def transpose(b: Builder, self: Value, dim0: int, dim1: int) -> Value:
     return b.transpose(self, first, second) if self.rank else self
 
 
-@target("aten.transpose_.default")
-def transpose_in_place(b: Builder, self: Value, dim0: int, dim1: int) -> Value:
-    """The in-place form, which changes the tensor's shape but no element."""
-    return transpose(b, self, dim0, dim1)
-
-
 @target("aten.swapaxes.default", alias=True)
 def swapaxes(b: Builder, self: Value, axis0: int, axis1: int) -> Value:
     """Two dimensions swapped."""

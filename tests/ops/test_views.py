@@ -156,6 +156,14 @@ def test_cat_promotes_and_skips_the_empty_vector() -> None:
     np.testing.assert_array_equal(result, np.concatenate([np.ones((2, 4)), X[0]]))
 
 
+def test_fill_diagonal_wraps_below_an_empty_row() -> None:
+    for wrap in (False, True):
+        expected = np.zeros((7, 3))
+        np.fill_diagonal(expected, 2, wrap)
+        result = one("aten.fill_diagonal.default", np.zeros((7, 3)), 2, wrap)
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_meshgrid_xy_swaps_the_first_two_dimensions() -> None:
     x, y = np.arange(3), np.arange(2)
     results = evaluate("aten.meshgrid.indexing", [x, y], indexing="xy")
