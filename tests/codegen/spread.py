@@ -1,0 +1,138 @@
+"""A spread of programs over what code generation can be asked for: each a graph and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ir.graph import Graph
+
+from ..graphs import GraphBuilder, size
+
+Case = Callable[[], tuple[Graph, list[np.ndarray]]]
+
+
+def _random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def pointwise_chain() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x, y = b.input("x", 7, 33), b.input("y", 33)
+    z = b.apply("tanh", b.apply("add", x, b.apply("exp", y)))
+    return b.graph(b.apply("mul", z, x)), [_random(7, 33), _random(33)]
+
+
+def softmax() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", size("rows"), size("columns", 1))
+    return b.graph(b.call("aten.softmax.int", x, -1)), [_random(5, 37)]
+
+
+def layer_norm() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 6, 40)
+    weight, bias = b.array(_random(40), "weight"), b.array(_random(40) + 1, "bias")
+    y = b.call("aten.layer_norm.default", x, [40], weight, bias)
+    return b.graph(y), [_random(6, 40)]
+
+
+def linear_gelu() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", size("batch"), 19)
+    weight, bias = b.array(_random(23, 19), "weight"), b.array(_random(23), "bias")
+    y = b.call("aten.gelu.default", b.call("aten.linear.default", x, weight, bias))
+    return b.graph(y), [_random(9, 19)]
+
+
+def convolution() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 2, 3, 9, 8)
+    weight, bias = b.array(_random(5, 3, 3, 3), "weight"), b.array(_random(5), "bias")
+    y = b.call("aten.conv2d.default", x, weight, bias, [2, 1], [1, 1])
+    return b.graph(b.call("aten.relu.default", y)), [_random(2, 3, 9, 8)]
+
+
+def attention() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    q, k, v = (b.input(name, 2, 3, 11, 16) for name in "qkv")
+    y = b.call("aten.scaled_dot_product_attention.default", q, k, v, is_causal=True)
+    return b.graph(y), [_random(2, 3, 11, 16) + i for i in range(3)]
+
+
+def strided_reductions() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 4, 13, 6)
+    total = b.reduce("sum", x, [1])
+    largest = b.reduce("max", b.apply("exp", x), [0, 2], keepdim=True)
+    return b.graph(total, largest), [_random(4, 13, 6)]
+
+
+def joined_views() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x, y = b.input("x", 3, 8), b.input("y", 5, 3)
+    flipped = b.flip(b.slice(x, 1, 1, 5, 1), [1])
+    y = b.transpose(y, 0, 1)
+    joined = b.concatenate([b.apply("neg", flipped), y], 1)
+    return b.graph(joined), [_random(3, 8), _random(5, 3)]
+
+
+def gather_and_scatter() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    table = b.array(_random(10, 4), "table")
+    ids = b.input("ids", size("n"), dtype=DType.INT64)
+    rows = b.call("aten.embedding.default", table, ids)
+    base = b.input("base", 6, 4)
+    place = b.input("place", size("n"), dtype=DType.INT64)
+    y = b.call("aten.index_add.default", base, 0, place, rows)
+    return b.graph(y), [np.array([1, 9, 3]), _random(6, 4), np.array([5, 0, 5])]
+
+
+def sort_and_cumulate() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 3, 17)
+    values, _ = b.call("aten.sort.default", x)
+    return b.graph(b.call("aten.cumsum.default", values, -1)), [_random(3, 17)]
+
+
+def integers_and_masks() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 12, dtype=DType.INT32)
+    y = b.call("aten.remainder.Scalar", x, 5)
+    kept = b.call("aten.where.ScalarOther", b.call("aten.gt.Scalar", y, 1), x, 0)
+    return b.graph(kept), [np.arange(-6, 6, dtype=np.int32)]
+
+
+def narrow_floats() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 4, 9, dtype=DType.FLOAT16)
+    y = b.call("aten.softmax.int", b.call("aten.mul.Scalar", x, 3.0), -1)
+    return b.graph(b.cast(y, DType.FLOAT32)), [_random(4, 9).astype(np.float16)]
+
+
+def counter() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 3)
+    seen = b.buffer("seen", np.zeros(3, np.float32))
+    total = b.apply("add", seen, x)
+    return b.graph(b.apply("mul", total, x), mutations=[(seen, total)]), [_random(3)]
+
+
+def batched_product() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    batch = size("batch")
+    x, y = b.input("x", batch, 6, 10), b.input("y", batch, 7, 10)
+    product = b.matmul(x, b.transpose(y, 1, 2))
+    return b.graph(b.apply("exp", product)), [_random(3, 6, 10) / 4, _random(3, 7, 10) / 4]
+
+
+SPREAD: Mapping[str, Case] = {
+    make.__name__: make
+    for make in (
+        pointwise_chain, softmax, layer_norm, linear_gelu, convolution, attention,
+        strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
+        integers_and_masks, narrow_floats, counter, batched_product,
+    )
+}  # fmt: skip
