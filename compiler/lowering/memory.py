@@ -80,8 +80,10 @@ def buffers_of(step: Step) -> Iterator[Buffer]:
     """Every buffer a step touches, nested steps included."""
     match step:
         case LoopKernel():
+            local = {buffer for buffer, _ in step.locals}  # on a thread's stack, not in the arena
             for phase in step.phases:
-                yield from _statement_buffers((*phase.before, *phase.body))
+                statements = (*phase.before, *phase.body)
+                yield from (b for b in _statement_buffers(statements) if b not in local)
         case ProductStep():
             yield step.left.buffer
             yield step.right.buffer
