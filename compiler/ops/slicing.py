@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import kernels
 from ..ir import shapes
-from ..ir.graph import Value
+from ..ir.graph import Node, Value
 from ..ir.shapes import Dim
 from .base import Builder, OperatorError, normalize_axis, target
 from .creation import Full
-from .view import AsStrided, AsStridedScatter, Expand, Permute, Slice, SliceScatter
-from .windows import Unfold
+from .view import AsStrided, AsStridedScatter, Expand, Permute, Reshape, Slice, SliceScatter
+from .windows import Diagonal, Unfold
 
 
 def counted_from_front(position: Dim, size: Dim) -> Dim:
@@ -290,14 +290,19 @@ def unfold(b: Builder, self: Value, dimension: int, size: int, step: int) -> Val
     return b.emit1(Unfold(normalize_axis(dimension, self.rank), size, step), self)
 
 
-_KEEP_STORAGE = (Slice, Permute, Expand, Unfold)
+def _keeps_storage(node: Node) -> bool:
+    """Whether the result shows the memory of the first input, as PyTorch's does."""
+    if isinstance(node.op, Reshape):  # of others it depends on strides; a reshape may be a copy
+        old, new = node.inputs[0].shape, node.outputs[0].shape
+        return [size for size in old if size != 1] == [size for size in new if size != 1]
+    return isinstance(node.op, (Slice, Permute, Expand, Unfold, Diagonal))
 
 
 def _storage(b: Builder, x: Value) -> tuple[Value, Dim]:
     """The contiguous tensor a view shows part of, and where its first element lies in it."""
     index: tuple[Dim, ...] = (0,) * x.rank
     node = b.producer(x)
-    while node is not None and isinstance(node.op, _KEEP_STORAGE):
+    while node is not None and _keeps_storage(node):
         (definition,) = node.op.define(node.inputs, node.outputs)
         assert isinstance(definition, kernels.Pointwise), "a view is a pointwise definition"
         element = definition.body(index)

@@ -93,9 +93,12 @@ def test_as_strided_of_a_view_sees_the_memory_of_its_base() -> None:
     x = Value("x", TensorType(DType.FLOAT32, (2, 3, 4)))
     part = b.call("aten.slice.Tensor", b.call("aten.transpose.int", x, 0, 1), 0, 1)
     seen = b.call("aten.as_strided.default", part, [3], [2])
-    graph = Graph("test", (x,), (seen,), tuple(b.nodes))
-    (result,) = run_graph(graph, [X], Environment())
-    np.testing.assert_array_equal(result, [4, 6, 8])
+    row = b.call("aten.select.int", x, 1, 2)
+    below = b.call("aten.as_strided.default", row, [2, 2], [12, 1])
+    graph = Graph("test", (x,), (seen, below), tuple(b.nodes))
+    results = run_graph(graph, [X], Environment())
+    np.testing.assert_array_equal(results[0], [4, 6, 8])
+    np.testing.assert_array_equal(results[1], X[:, 2, :2])
 
 
 @pytest.mark.parametrize(
