@@ -44,7 +44,7 @@ class CompileOptions:
     """
 
     target_cpu: str = "portable"
-    opt_level: int = 3
+    opt_level: int = 2
     debug: bool = False
     sanitize: str = ""
     cc: str | None = None

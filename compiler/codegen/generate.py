@@ -126,9 +126,10 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     assert kind == "panels", f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)
-    positions = offset + np.arange(depth)[:, None] * row + np.arange(columns)[None, :] * column
-    matrix = flat[positions.reshape(-1)].reshape(depth, columns)
-    return pack_panels(matrix)
+    start, bytes_each = flat[offset:], flat.itemsize
+    assert (depth - 1) * row + (columns - 1) * column < start.size, "the view lies inside the constant"
+    strides = (row * bytes_each, column * bytes_each)
+    return pack_panels(np.ndarray((depth, columns), flat.dtype, start, 0, strides))
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -177,12 +177,13 @@ class ProgramWriter:
     def _place(self, code: KernelCode) -> str:
         """The name of a kernel: a new one, or that of an equal kernel."""
         self.headers.update(dict.fromkeys(code.headers))
-        if code.text in self._placed:
-            return self._placed[code.text]
+        key = "\n".join(line for line in code.text.splitlines() if not line.startswith("/* origin:"))
+        if key in self._placed:
+            return self._placed[key]
         count = self._names.get(code.hint, 0)
         self._names[code.hint] = count + 1
         name = f"{code.hint}_{count}"
-        self._placed[code.text] = name
+        self._placed[key] = name
         self.kernels[code.text.replace("KERNEL_NAME", name)] = name
         return name
 

