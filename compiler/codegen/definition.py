@@ -337,10 +337,12 @@ class _Checks:
             if shapes.is_static(value.shape):
                 continue
             block = Block(f"if (output == {index})")
+            expressions = self._expressions(block.body)  # one for all sizes: its names are unique
             for axis, size in enumerate(value.shape):
                 is_known = all(s.name in known for s in shapes.symbols_in(size))
-                text = self._dim(block.body, size) if is_known else "-1"
+                text = expressions.dim(size) if is_known else "-1"
                 block.body.append(f"shape[{axis}] = {text};")
+            self.headers.update(expressions.parameters.headers)
             out.append(block)
         return tuple(flatten(out, 1))
 
