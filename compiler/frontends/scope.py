@@ -140,6 +140,8 @@ class Scope:
         expected = self.context.symbols.shape(meta.sizes)
         dtype = DTYPES.get(meta.dtype)
         sizes: list[Dim] = []
+        if dtype is value.dtype and None in expected and len(expected) != value.rank:
+            return value  # PyTorch records a wrong rank for some data-dependent results
         fits = dtype is value.dtype and len(expected) == value.rank
         for axis, (size, wanted) in enumerate(zip(value.shape, expected, strict=False)):
             if wanted is None:

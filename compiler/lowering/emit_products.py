@@ -32,18 +32,23 @@ class EpilogueEmitter:
         self.buffer_of = buffer_of
         self.is_needed = is_needed
 
-    def emit(self, batch_shape: Shape, rows: Dim, columns: Dim, rank_of_columns: int) -> Epilogue:
-        """`rank_of_columns`: how many trailing dimensions of the result are flattened into columns."""
-        batch = Loop(variable("b", shapes.element_count(batch_shape)), shapes.element_count(batch_shape))
-        row, column = Loop(variable("m", rows), rows), Loop(variable("n", columns), columns)
-        shape = self.group.domain
-        tail = shape[len(shape) - rank_of_columns :]
-        variables: Index = (
-            *shapes.unflatten_index(shapes.of_atom(batch.variable), batch_shape),
-            shapes.of_atom(row.variable),
-            *shapes.unflatten_index(shapes.of_atom(column.variable), tail),
+    def emit(self, batch_shape: Shape, row_shape: Shape, column_shape: Shape) -> Epilogue:
+        """The result's dimensions in three parts: flattened each, they are the batch, the rows and the columns."""
+        batch, row, column = (
+            Loop(variable(name, size), size)
+            for name, size in (
+                ("b", shapes.element_count(batch_shape)),
+                ("m", shapes.element_count(row_shape)),
+                ("n", shapes.element_count(column_shape)),
+            )
         )
-        variables = tuple(0 if size == 1 else v for size, v in zip(shape, variables, strict=True))
+        variables: Index = tuple(
+            position
+            for loop, shape in ((batch, batch_shape), (row, row_shape), (column, column_shape))
+            for position in shapes.unflatten_index(shapes.of_atom(loop.variable), shape)
+        )
+        domain = self.group.domain
+        variables = tuple(0 if size == 1 else v for size, v in zip(domain, variables, strict=True))
         product = self.group.members[0]
         stores: list[Store] = []
         registers: dict[Member, Scalar] = {

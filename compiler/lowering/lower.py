@@ -229,8 +229,15 @@ class GraphLowering:
         rows, columns = value.shape[-2:]
         depth = left.shape[-1]
         packed = self._packed_right(node.inputs[1], right, depth, columns)
+        row_shape: Shape = (rows,)
+        if (merged := _merged_rows(left, right)) is not None:
+            # One tall product rather than a batch of short ones that read the same right operand.
+            left, batch, row_shape = merged, (), (*batch, rows)
+            right = StridedView(right.buffer, right.offset, right.shape[-2:], right.strides[-2:])
+            rows = merged.shape[0]
+            packed = packed and StridedView(packed.buffer, 0, right.shape, (0, 0))
         epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            batch, rows, columns, 1
+            batch, row_shape, (columns,)
         )
         return ProductStep(
             "matmul", left, packed or right, batch, rows, columns, depth, value.dtype, epilogue,
@@ -263,7 +270,7 @@ class GraphLowering:
         x, weight = node.inputs
         spatial = value.shape[2:]
         epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            value.shape[:1], value.shape[1], shapes.element_count(spatial), len(spatial)
+            value.shape[:1], value.shape[1:2], spatial
         )
         packed = self._packed_weight(weight, definition.groups)
         return ConvolutionStep(
@@ -296,7 +303,7 @@ class GraphLowering:
         query, key, keyed, *mask = node.inputs
         *batch, queries, width = value.shape
         epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            tuple(batch), queries, width, 1
+            tuple(batch), (queries,), (width,)
         )
         scores = (*query.shape[:-1], key.shape[-2])
         return AttentionStep(
@@ -496,6 +503,23 @@ def _nest(
     )
     phase = Phase((), loops[-1:], (store,))
     return LoopKernel(name, loops[:-1], (phase,), (node.origin,), is_serial=is_serial)
+
+
+def _merged_rows(left: StridedView, right: StridedView) -> StridedView | None:
+    """The left operand as one matrix, where the right one is the same for the whole batch and rows follow on."""
+    if len(left.shape) < 3 or any(stride != 0 for stride in right.strides[:-2]):
+        return None
+    size, stride = left.shape[-2], left.strides[-2]
+    for outer, step in zip(reversed(left.shape[:-2]), reversed(left.strides[:-2])):
+        if outer == 1:
+            continue
+        if size == 1:
+            size, stride = outer, step
+            continue
+        if step != stride * size:
+            return None
+        size = size * outer
+    return StridedView(left.buffer, left.offset, (size, left.shape[-1]), (stride, left.strides[-1]))
 
 
 def _whole(buffer: Buffer) -> StridedView:
