@@ -219,6 +219,13 @@ def _native(
 
     Running statistics are written back.
     """
+    if (
+        x.rank < 2
+    ):  # there is no channel dimension: PyTorch gives an empty tensor back, nothing else
+        if shapes.is_equal(shapes.element_count(x.shape), 0) is not True:
+            raise OperatorError(f"batch norm of {x}: expected at least two dimensions")
+        nothing = b.full((0,), 0, x.dtype)
+        return x, nothing, nothing
     if not training:
         if running_mean is None or running_var is None:
             raise OperatorError("batch norm in evaluation needs running statistics")
