@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,22 @@ class KernelText:
     """Element type of the tile an epilogue is called with."""
     setup: tuple[Line, ...] = ()
     """Statements that the sizes of a product need."""
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Every name that `lines` mention: only these parameters are unpacked for them."""
+        texts: list[str] = []
+        for line in self.lines:
+            texts.append(line.text)
+            if line.loop is not None:
+                texts += (line.loop.start, line.loop.end)
+        return frozenset(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
+
+    @property
+    def reads_arguments(self) -> bool:
+        """Whether `lines` need any parameter at all."""
+        names = {*self.symbols, *(pointer.name for pointer in self.pointers)}
+        return self.has_fault or not names.isdisjoint(self.used)
 
 
 @dataclass(frozen=True, slots=True)
