@@ -1,0 +1,90 @@
+"""Generated C, one feature each, as reviewed text: `pytest tests/codegen --update-golden` rewrites it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ir.graph import Graph
+
+from ..graphs import GraphBuilder, generated, size
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+def pointwise() -> Graph:
+    b = GraphBuilder()
+    x, y = b.input("x", 8, 16), b.input("y", 16)
+    return b.graph(b.apply("mul", b.apply("add", x, y), x))
+
+
+def softmax() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("rows"), 64)
+    return b.graph(b.call("aten.softmax.int", x, -1))
+
+
+def sum_of_columns() -> Graph:
+    b = GraphBuilder()
+    return b.graph(b.reduce("sum", b.input("x", 32, 48), [0]))
+
+
+def linear_with_epilogue() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("batch"), 16)
+    weight = b.array(np.ones((8, 16), np.float32), "weight")
+    bias = b.array(np.ones(8, np.float32), "bias")
+    return b.graph(b.call("aten.relu.default", b.call("aten.linear.default", x, weight, bias)))
+
+
+def joined_in_place() -> Graph:
+    b = GraphBuilder()
+    x, y = b.input("x", 4, 6), b.input("y", 4, 2)
+    return b.graph(b.concatenate([b.apply("neg", x), y], 1))
+
+
+def embedding() -> Graph:
+    b = GraphBuilder()
+    table = b.array(np.ones((10, 4), np.float32), "table")
+    ids = b.input("ids", size("n"), dtype=DType.INT64)
+    return b.graph(b.call("aten.embedding.default", table, ids))
+
+
+def state() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", 4)
+    seen = b.buffer("seen", np.zeros(4, np.float32))
+    total = b.apply("add", seen, x)
+    return b.graph(total, mutations=[(seen, total)])
+
+
+PROGRAMS: Mapping[str, Callable[[], Graph]] = {
+    make.__name__: make
+    for make in (
+        pointwise, softmax, sum_of_columns, linear_with_epilogue, joined_in_place, embedding, state,
+    )
+}  # fmt: skip
+
+
+def program_text(graph: Graph) -> str:
+    (text,) = {unit.text for unit in generated(graph).tree.units if unit.path == "program.c"}
+    return text
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_generated_text_is_the_reviewed_one(name: str, request: pytest.FixtureRequest) -> None:
+    text = program_text(PROGRAMS[name]())
+    file = GOLDEN / f"{name}.c"
+    if request.config.getoption("--update-golden"):
+        file.write_text(text)
+    assert file.exists(), f"{file.name} is missing: run pytest with --update-golden and review it"
+    assert text == file.read_text()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_generating_twice_gives_the_same_text(name: str) -> None:
+    assert program_text(PROGRAMS[name]()) == program_text(PROGRAMS[name]())

@@ -1,0 +1,42 @@
+/* main: kernels and the function that runs them; compiled once per CPU level. */
+#include "abi/castoff_program.h"
+#include "common/types.h"
+#include "common/copy.h"
+
+struct add_0_arguments {
+    const float *p0;
+    const float *p1;
+    float *p2;
+};
+
+static void add_0(void *context, int64_t begin, int64_t end, int thread) {
+    const struct add_0_arguments *const arguments = context;
+    const float *restrict const p0 = arguments->p0;
+    const float *restrict const p1 = arguments->p1;
+    float *restrict const p2 = arguments->p2;
+    (void)thread;
+#pragma omp simd
+    for (int64_t i0 = begin; i0 < end; ++i0) {
+        const float t0 = p0[i0];
+        const float t1 = p1[i0];
+        const float t2 = t0 + t1;
+        p2[i0] = t2;
+    }
+}
+
+int CASTOFF_RUN(castoff_frame *frame);
+
+int CASTOFF_RUN(castoff_frame *frame) {
+    unsigned char *const arena = frame->arena;
+    int fault = 0;
+    (void)arena;
+    (void)fault;
+    {
+        struct add_0_arguments arguments = {.p0 = frame->buffers[0], .p1 = frame->inputs[0], .p2 = frame->outputs[0]};
+        add_0(&arguments, 0, 4, 0);
+    }
+    {
+        castoff_copy_bytes(frame->buffers[0], frame->outputs[0], 16);
+    }
+    return CASTOFF_OK;
+}
