@@ -1,0 +1,146 @@
+"""Modules and callables of PyTorch, compiled by one call and run on its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+import castoff  # noqa: E402
+
+from ..graphs import QUICK  # noqa: E402
+
+nn = torch.nn
+
+
+def compiled(f: object, folder: Path, args: tuple[Any, ...], **given: Any) -> Callable[..., Any]:
+    path = castoff.aot_compile(f, args, output=folder / "program.so", options=QUICK, **given)
+    runner: Callable[..., Any] = castoff.aot_load(path)
+    return runner
+
+
+def assert_equal(got: Any, want: Any) -> None:
+    assert isinstance(got, torch.Tensor)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+class Classifier(nn.Module):  # type: ignore[misc,name-defined]
+    """A convolution, a norm, a pool and a linear layer, for inference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.head = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, images: Any) -> Any:
+        return self.head(self.features(images).flatten(1))
+
+
+class Block(nn.Module):  # type: ignore[misc,name-defined]
+    """A transformer layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.norm = nn.LayerNorm(16)
+        self.feed = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+
+    def forward(self, x: Any) -> Any:
+        y = self.norm(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return x + self.feed(x)
+
+
+class Counter(nn.Module):  # type: ignore[misc,name-defined]
+    """Counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Any) -> Any:
+        self.calls.add_(1)
+        return x * self.calls
+
+
+@pytest.fixture(autouse=True)
+def fixed_weights() -> None:
+    torch.manual_seed(0)
+
+
+def test_a_module_gives_what_it_gave_in_torch(tmp_path: Path) -> None:
+    module = Classifier().eval()
+    images = torch.randn(2, 1, 8, 8)
+    run = compiled(module, tmp_path, (images,))
+    with torch.no_grad():
+        assert_equal(run(images), module(images))
+
+
+def test_dynamic_shapes_are_those_of_torch(tmp_path: Path) -> None:
+    module = Block().eval()
+    batch, length = torch.export.Dim("batch", max=64), torch.export.Dim("length", max=64)
+    run = compiled(
+        module, tmp_path, (torch.randn(2, 5, 16),), dynamic_shapes=({0: batch, 1: length},)
+    )
+    for shape in ((2, 5, 16), (1, 9, 16), (7, 3, 16)):
+        x = torch.randn(shape)
+        with torch.no_grad():
+            assert_equal(run(x), module(x))
+    with pytest.raises(castoff.InputMismatchError, match=r"args\[0\]"):
+        run(torch.randn(65, 5, 16))
+
+
+def test_state_goes_on_from_call_to_call_and_starts_anew_in_a_fresh_load(tmp_path: Path) -> None:
+    x = torch.ones(3)
+    path = castoff.aot_compile(Counter(), (x,), output=tmp_path / "counter.so", options=QUICK)
+    first, second = castoff.aot_load(path), castoff.aot_load(path)
+    assert [float(first(x)[0]) for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert float(second(x)[0]) == 1.0
+
+
+def test_a_plain_function_keeps_its_names_and_containers(tmp_path: Path) -> None:
+    def combine(x: Any, *, scale: Any) -> dict[str, Any]:
+        return {"sum": x + scale, "parts": (x * scale, x - scale)}
+
+    x, scale = torch.randn(4), torch.randn(4)
+    path = castoff.aot_compile(
+        combine, (x,), {"scale": scale}, output=tmp_path / "f.so", options=QUICK
+    )
+    got = castoff.aot_load(path)(x, scale=scale)
+    want = combine(x, scale=scale)
+    assert list(got) == list(want)
+    assert_equal(got["sum"], want["sum"])
+    assert_equal(got["parts"][1], want["parts"][1])
+
+
+def test_torchs_exported_programs_are_taken_as_they_are(tmp_path: Path) -> None:
+    module = Classifier().eval()
+    images = torch.randn(2, 1, 8, 8)
+    program = torch.export.export(module, (images,)).run_decompositions()
+    run = compiled(program, tmp_path, ())
+    with torch.no_grad():
+        assert_equal(run(images), module(images))
+
+
+def test_arrays_and_tensors_come_back_as_what_was_given(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    x = torch.randn(4, 3)
+    run = compiled(module, tmp_path, (x,))
+    assert isinstance(run(x), torch.Tensor)
+    assert isinstance(run(x.numpy()), np.ndarray)
+
+
+def test_torchs_own_keywords_are_accepted(tmp_path: Path) -> None:
+    x = torch.randn(4, 3)
+    run = compiled(
+        nn.Linear(3, 2), tmp_path, (x,), disable_constraint_solver=True, same_signature=False
+    )
+    assert run(x).shape == (4, 2)
