@@ -210,8 +210,11 @@ def _match_plain(
     value: Scalar, epilogue: Epilogue
 ) -> tuple[bool, tuple[Buffer, Dim] | None, tuple[Buffer, Dim] | None] | None:
     """(relu, row bias, column bias) where the value is the tile with nothing else done to it."""
-    if isinstance(value, kernels.Apply) and value.name == "relu":
-        inner = _match_plain(value.args[0], epilogue)
+    if isinstance(value, kernels.Apply) and value.name == "maximum":
+        operand, bound = value.args
+        if not (isinstance(bound, kernels.Literal) and bound.value == 0):
+            return None
+        inner = _match_plain(operand, epilogue)
         return None if inner is None or inner[0] else (True, inner[1], inner[2])
     if isinstance(value, TileElement):
         return False, None, None

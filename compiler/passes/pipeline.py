@@ -10,6 +10,7 @@ from ..ir.verify import verify_graph
 from ..observe import DUMP_ONLY, Observer
 from .dead import remove_dead_nodes
 from .fold import fold_constants
+from .scale import fold_channel_scales
 from .share import share_common_nodes
 
 Pass = Callable[[Graph], Graph]
@@ -19,6 +20,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("remove dead nodes", remove_dead_nodes),
     ("fold constants", fold_constants),  # before sharing: equal constants make equal nodes
     ("share common nodes", share_common_nodes),
+    ("fold channel scales", fold_channel_scales),  # after folding: scales are constants by then
     ("remove what sharing and folding left", remove_dead_nodes),
 )
 

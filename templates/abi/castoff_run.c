@@ -309,6 +309,11 @@ static castoff_status prepare_inputs(castoff_run_context *context) {
   note_written(context);
   for (int i = 0; i < program->n_inputs; i++) {
     context->inputs[i] = castoff_tensor_data(inputs[i]);
+    if (!context->inputs[i]) { /* no elements: loops do not run, but what they read first may be read before them */
+      static unsigned char nothing[CASTOFF_ALIGNMENT];
+      context->inputs[i] = nothing;
+      continue;
+    }
     if (castoff_is_contiguous(inputs[i]) && castoff_is_aligned(inputs[i]) && !is_written_elsewhere(context, i)) continue;
     int overflow = 0;
     const size_t size = castoff_dense_size(inputs[i]->ndim, inputs[i]->shape, inputs[i]->dtype, &overflow);
