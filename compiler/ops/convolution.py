@@ -172,18 +172,85 @@ def _spread(b: Builder, x: Value, axis: int, stride: Dim) -> Value:
     if stride == 1:
         return x
     size = x.shape[axis]
-    split = b.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    split = b.unsqueeze(x, axis + 1)
     padded = b.pad(split, [(0, stride - 1 if i == axis + 1 else 0) for i in range(split.rank)])
     return b.reshape(padded, (*x.shape[:axis], size * stride, *x.shape[axis + 1 :]))
 
 
-def _transposed_weight(b: Builder, weight: Value, groups: int) -> Value:
-    """[C, O / groups, *kernel] as the weight [O, C / groups, *kernel] for spread inputs."""
+def _phase_weight(b: Builder, weight: Value, groups: int, strides: Sequence[int]) -> Value:
+    """[C, O / groups, *kernel] as the weight of a convolution with all phases as channels.
+
+    Phase r of a dimension takes the kernel's elements r, r + stride, ...: the result is
+    [O * phases, C / groups, *ceil(kernel / stride)], flipped, its channels ordered (O, *phases).
+    """
     channels, outputs, *kernel = weight.shape
-    split = b.reshape(weight, (groups, shapes.floordiv(channels, groups), outputs, *kernel))
-    swapped = b.transpose(split, 1, 2)
-    merged = b.reshape(swapped, (groups * outputs, shapes.floordiv(channels, groups), *kernel))
-    return b.flip(merged, range(2, weight.rank))
+    inner = shapes.floordiv(channels, groups)
+    taps = [shapes.ceildiv(k, s) for k, s in zip(kernel, strides, strict=True)]
+    missing = [(0, n * s - k) for n, s, k in zip(taps, strides, kernel, strict=True)]
+    if any(pair != (0, 0) for pair in missing):
+        weight = b.pad(weight, [(0, 0), (0, 0), *missing])
+    pairs = [size for pair in zip(taps, strides, strict=True) for size in pair]
+    split = b.reshape(weight, (groups, inner, outputs, *pairs))
+    tap_axes, phase_axes = range(3, split.rank, 2), range(4, split.rank, 2)
+    ordered = b.permute(split, (0, 2, *phase_axes, 1, *tap_axes))
+    phases = shapes.element_count(strides)
+    merged = b.reshape(ordered, (outputs * groups * phases, inner, *taps))
+    return b.flip(merged, range(2, merged.rank))
+
+
+def _interleaved(b: Builder, y: Value, strides: Sequence[int]) -> Value:
+    """[N, O * phases, *sizes] with the phases between the elements: [N, O, *sizes * strides]."""
+    batch, channels, *sizes = y.shape
+    rank = len(sizes)
+    outputs = shapes.floordiv(channels, shapes.element_count(strides))
+    split = b.reshape(y, (batch, outputs, *strides, *sizes))
+    order = [axis for i in range(rank) for axis in (2 + rank + i, 2 + i)]
+    merged = tuple(size * s for size, s in zip(sizes, strides, strict=True))
+    return b.reshape(b.permute(split, (0, 1, *order)), (batch, outputs, *merged))
+
+
+def _convolve_cropped(
+    b: Builder,
+    x: Value,
+    weight: Value,
+    padding: Sequence[tuple[Dim, Dim]],
+    dilation: tuple[Dim, ...],
+    groups: int,
+) -> Value:
+    """A convolution with stride 1 whose padding may be negative."""
+    crop = [(shapes.minimum(before, 0), shapes.minimum(after, 0)) for before, after in padding]
+    if any(pair != (0, 0) for pair in crop):
+        x = b.pad(x, [(0, 0), (0, 0), *crop])
+    grow = tuple((shapes.maximum(before, 0), shapes.maximum(after, 0)) for before, after in padding)
+    return b.emit1(Convolve((1,) * len(dilation), grow, dilation, groups), x, weight)
+
+
+def _by_phases(
+    b: Builder,
+    x: Value,
+    weight: Value,
+    strides: Sequence[int],
+    padding: Sequence[Dim],
+    sizes: Sequence[Dim],
+    dilation: tuple[Dim, ...],
+    groups: int,
+) -> Value:
+    """A transposed convolution as one with stride 1 that gives every phase of the result.
+
+    Element q * stride + r of the result, counted from the start of the padding, sums the kernel's
+    elements r + stride * j times the input's q - j: no zeros between the elements are multiplied.
+    """
+    pads: list[tuple[Dim, Dim]] = []
+    first = [shapes.floordiv(pad, s) for pad, s in zip(padding, strides, strict=True)]
+    for axis, stride in enumerate(strides):
+        reach = dilation[axis] * (shapes.ceildiv(weight.shape[2 + axis], stride) - 1)
+        end = shapes.ceildiv(padding[axis] + sizes[axis], stride)
+        pads.append((reach - first[axis], end - x.shape[2 + axis]))
+    kernel = _phase_weight(b, weight, groups, strides)
+    y = _interleaved(b, _convolve_cropped(b, x, kernel, pads, dilation, groups), strides)
+    for axis, stride in enumerate(strides):
+        y = b.slice(y, 2 + axis, padding[axis] - first[axis] * stride, sizes[axis])
+    return y
 
 
 def convolve_transposed(
@@ -197,24 +264,32 @@ def convolve_transposed(
     groups: int = 1,
     dilation: Sequence[Dim] | Dim = 1,
 ) -> Value:
-    """The adjoint of a convolution: one with the flipped kernel over the input spread by zeros."""
+    """The adjoint of a convolution."""
     rank = weight.rank - 2
-    spread = _batched(b, x, rank)
-    if shapes.is_equal(spread.shape[1], weight.shape[0]) is False:
+    batch = _batched(b, x, rank)
+    if shapes.is_equal(batch.shape[1], weight.shape[0]) is False:
         raise OperatorError(f"transposed convolution of {x.type} with {weight.type}")
     steps, gaps = per_axis(stride, rank), per_axis(dilation, rank)
-    extra = per_axis(output_padding, rank)
-    pads: list[tuple[Dim, Dim]] = []
-    for i, pad in enumerate(per_axis(padding, rank)):
-        reach = gaps[i] * (weight.shape[2 + i] - 1)
-        spread = _spread(b, spread, 2 + i, steps[i])
-        pads.append((reach - pad, reach - pad + extra[i] - (steps[i] - 1)))
-    crop = [(shapes.minimum(before, 0), shapes.minimum(after, 0)) for before, after in pads]
-    if any(pair != (0, 0) for pair in crop):
-        spread = b.pad(spread, [(0, 0), (0, 0), *crop])
-    grow = tuple((shapes.maximum(before, 0), shapes.maximum(after, 0)) for before, after in pads)
-    op = Convolve((1,) * rank, grow, gaps, groups)
-    y = _with_bias(b, b.emit1(op, spread, _transposed_weight(b, weight, groups)), bias)
+    edges, extra = per_axis(padding, rank), per_axis(output_padding, rank)
+    strides = tuple(step for step in steps if isinstance(step, int))
+    reaches = [gap * (k - 1) for gap, k in zip(gaps, weight.shape[2:], strict=True)]
+    if len(strides) == rank and all(s == 1 or d == 1 for s, d in zip(strides, gaps, strict=True)):
+        sizes = [
+            (n - 1) * s - 2 * pad + reach + more + 1
+            for n, s, pad, reach, more in zip(
+                batch.shape[2:], strides, edges, reaches, extra, strict=True
+            )
+        ]
+        y = _by_phases(b, batch, weight, strides, edges, sizes, gaps, groups)
+    else:  # the flipped kernel over the input with zeros between its elements
+        pads: list[tuple[Dim, Dim]] = []
+        for i in range(rank):
+            batch = _spread(b, batch, 2 + i, steps[i])
+            before = reaches[i] - edges[i]
+            pads.append((before, before + extra[i] - (steps[i] - 1)))
+        kernel = _phase_weight(b, weight, groups, (1,) * rank)
+        y = _convolve_cropped(b, batch, kernel, pads, gaps, groups)
+    y = _with_bias(b, y, bias)
     return y if x.rank == rank + 2 else b.squeeze(y, 0)
 
 
