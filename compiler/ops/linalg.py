@@ -20,6 +20,7 @@ from .linalg_factor import (
     Reflect,
     TriangularSolve,
 )
+from .symbols import check
 
 _SINGULAR = "a matrix is singular"
 _NOT_POSITIVE = "a matrix is not positive-definite"
@@ -424,6 +425,17 @@ def logdet(b: Builder, self: Value) -> Value:
 
 
 # ----------------------------------------------------------------------------------- tensors
+
+
+@target("aten._linalg_check_errors.default")
+def check_errors(b: Builder, info: Value, api_name: str, *, is_matrix: bool) -> None:
+    """Makes the run fail unless every `info` is 0."""
+    is_good = b.apply("eq", info, b.full((), 0, info.dtype))
+    check(
+        b,
+        b.reduce("all", is_good, tuple(range(info.rank))),
+        f"{api_name}: a matrix is singular, not positive-definite or does not converge",
+    )
 
 
 @target("aten.linalg_tensorinv.default")

@@ -154,6 +154,7 @@ def vander(b: Builder, x: Value, N: int | None = None, increasing: bool = False)
 
 @target("aten.linalg_vander.default")
 def linalg_vander(b: Builder, x: Value, *, N: Dim | None = None) -> Value:  # noqa: N803
+    x = b.reshape(x, (1,)) if x.rank == 0 else x
     return _powers(b, x, x.shape[-1] if N is None else N, True)
 
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from castoff.compiler.ops.base import OperatorError
+from castoff.compiler.ir.graph import Graph
+from castoff.compiler.ops.base import Builder, Environment, OperatorError
+from castoff.compiler.ops.interpret import run_graph
+from castoff.compiler.ops.symbols import RuntimeCheckError
 
 from .evaluation import evaluate
 
@@ -221,3 +224,12 @@ def test_ldl_solves_indefinite_systems(dtype: type, hermitian: bool) -> None:
     assert np.any(pivots[1] < 0)
     (x,) = evaluate("aten.linalg_ldl_solve.default", packed, pivots, b, hermitian=hermitian)
     np.testing.assert_allclose(a @ x, b, atol=1e-9)
+
+
+def test_a_reported_error_makes_the_run_fail() -> None:
+    builder = Builder()
+    info = builder.array(np.array([0, 2], np.int32))
+    builder.call("aten._linalg_check_errors.default", info, "linalg.inv", is_matrix=False)
+    graph = Graph("test", (), (), tuple(builder.nodes), builder.constants)
+    with pytest.raises(RuntimeCheckError, match=r"linalg\.inv"):
+        run_graph(graph, [], Environment())
