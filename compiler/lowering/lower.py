@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import kernels
 from ..ir import shapes
@@ -22,6 +22,9 @@ from .program import (
     StridedView, SymbolStep, WhileStep,
 )  # fmt: skip
 from .storage import StoragePlan, view_layout
+
+
+_NOWHERE = Buffer("nowhere", TensorType(DType.UINT8, ()), Space.ARENA)
 
 
 @dataclass(slots=True)
@@ -200,10 +203,14 @@ class GraphLowering:
 
     def strided(self, value: Value) -> StridedView:
         """An operand as strides over the memory it lies in."""
+        return replace(self._unplaced(value), buffer=self.buffer_of(self.plan.strided_base(value)))
+
+    def _unplaced(self, value: Value) -> StridedView:
+        """An operand as strides over memory that is still to be chosen."""
         base = self.plan.strided_base(value)
         layout = view_layout(self.definitions, value, base)
         assert layout is not None, "strided_base gives a base with strides"
-        return StridedView(self.buffer_of(base), layout[0], value.shape, layout[1])
+        return StridedView(_NOWHERE, layout[0], value.shape, layout[1])
 
     def contiguous(self, value: Value) -> StridedView:
         """An operand as a contiguous piece of the memory it lies in."""
@@ -219,7 +226,8 @@ class GraphLowering:
         node = self.definitions.node_of[value]
         definition = self.definitions.of[value]
         assert isinstance(definition, kernels.MatrixProduct), "a product group"
-        left, right = (self.strided(x) for x in node.inputs)
+        # Not yet in a buffer: a constant that is packed is not kept as it was.
+        left, right = (self._unplaced(x) for x in node.inputs)
         if definition.left_transposed:
             left = _transposed(left)
         if definition.right_transposed:
@@ -229,6 +237,9 @@ class GraphLowering:
         rows, columns = value.shape[-2:]
         depth = left.shape[-1]
         packed = self._packed_right(node.inputs[1], right, depth, columns)
+        left = replace(left, buffer=self.buffer_of(self.plan.strided_base(node.inputs[0])))
+        if packed is None:
+            right = replace(right, buffer=self.buffer_of(self.plan.strided_base(node.inputs[1])))
         row_shape: Shape = (rows,)
         if (merged := _merged_rows(left, right)) is not None:
             # One tall product rather than a batch of short ones that read the same right operand.
