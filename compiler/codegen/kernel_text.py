@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from ..ir.graph import Origin
 from ..lowering.program import Buffer
 from ..targets import cpu
 from .expr import Parameters
-from .statements import Line
+from .statements import Line, names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,7 @@ class KernelText:
     @property
     def used(self) -> frozenset[str]:
         """Every name that `lines` mention: only these parameters are unpacked for them."""
-        texts: list[str] = []
-        for line in self.lines:
-            texts.append(line.text)
-            if line.loop is not None:
-                texts += (line.loop.start, line.loop.end)
-        return frozenset(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
+        return frozenset(names_in(self.lines))
 
     @property
     def reads_arguments(self) -> bool:

@@ -11,7 +11,7 @@ from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .render import render
-from .statements import ForLoop, IfBlock, Statement, flatten
+from .statements import ForLoop, IfBlock, Statement, drop_unused, flatten
 
 TILE = 64
 """Elements of the row loop that one tile of accumulators covers."""
@@ -102,6 +102,7 @@ class LoopWriter:
         else:  # a flat loop: threads share the inner loop itself
             self._flat(head, kernel.phases[0])
         expressions.pop()
+        drop_unused(head)
         text = KernelText(
             describe(kernel.origins),
             pointers(self.parameters),

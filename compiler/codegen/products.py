@@ -18,7 +18,7 @@ from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .loops import StoreWriter
 from .render import render
-from .statements import ForLoop, Statement, flatten
+from .statements import ForLoop, Statement, drop_unused, flatten
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,9 @@ class ProductWriter:
         expressions.pop()
         rows.body.append(columns)
         expressions.pop()
-        head = expressions.scopes[0].statements
-        return [*head, rows]
+        statements = [*expressions.scopes[0].statements, rows]
+        drop_unused(statements)
+        return statements
 
     def text(self, origins: tuple[object, ...], plain: PlainStore | None) -> KernelText:
         """What all products give their template."""

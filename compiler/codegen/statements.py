@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -69,3 +71,45 @@ def flatten(statements: list[Statement], depth: int) -> Iterator[Line]:
                     yield Line("else", depth)
                     yield from flatten(statement.otherwise, depth + 1)
                 yield Line("end", depth)
+
+
+def names_in(lines: Iterable[Line]) -> Counter[str]:
+    """How often each name is mentioned, the heads of loops included."""
+    texts: list[str] = []
+    for line in lines:
+        texts.append(line.text)
+        if line.loop is not None:
+            texts += (line.loop.start, line.loop.end)
+    return Counter(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
+
+
+def drop_unused(statements: list[Statement]) -> None:
+    """Takes out integers that are defined and not mentioned again; calls stay for what they report.
+
+    Before: const int64_t i0 = row; p1[0] = acc0;      After: p1[0] = acc0;
+    """
+    while True:
+        mentions = names_in(flatten(statements, 0))
+        unused = {name for name, count in mentions.items() if count == 1}
+        if not _drop(statements, unused):
+            return
+
+
+def _drop(statements: list[Statement], unused: set[str]) -> bool:
+    kept = [s for s in statements if not (isinstance(s, str) and _defined_name(s) in unused)]
+    has_changed = len(kept) < len(statements)
+    statements[:] = kept
+    for statement in kept:
+        match statement:
+            case ForLoop() | Block():
+                has_changed |= _drop(statement.body, unused)
+            case IfBlock():
+                has_changed |= _drop(statement.then, unused)
+                has_changed |= _drop(statement.otherwise, unused)
+    return has_changed
+
+
+def _defined_name(statement: str) -> str | None:
+    """The integer that a statement without calls defines."""
+    found = re.match(r"const int64_t (\w+) = ", statement)
+    return found[1] if found and not re.search(r"\w\(", statement) else None

@@ -100,8 +100,7 @@ def _float_text(value: float, dtype: DType) -> str:
         return f'__builtin_nan{suffix}("")'
     if math.isinf(rounded):
         return f"(-__builtin_inf{suffix}())" if rounded < 0 else f"__builtin_inf{suffix}()"
-    text = repr(np.float32(value).item()) if not suffix else str(np.float32(value))
-    text = repr(value) if not suffix else text
+    text = str(np.float32(value)) if suffix else repr(value)
     if "." not in text and "e" not in text:
         text += ".0"
     return f"({text}{suffix})" if math.copysign(1, rounded) < 0 else text + suffix

@@ -3,12 +3,11 @@
 #ifndef CASTOFF_COMMON_SELECTION_H
 #define CASTOFF_COMMON_SELECTION_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "types.h"
 
 /* Writes the indices of the true elements of `mask` [sizes], in row-major order, as `count` rows of `rank` numbers.
  * Rows that are left are filled with `fill`; true elements that no row is left for are not written. */
-static inline __attribute__((unused)) void castoff_nonzero(int64_t *rows, const bool *mask, int64_t rank,
+static inline __attribute__((unused)) void castoff_nonzero(int64_t *rows, const castoff_b8 *mask, int64_t rank,
                                                            const int64_t *sizes, int64_t count, int64_t fill) {
     int64_t total = 1, row = 0;
     for (int64_t axis = 0; axis < rank; axis++)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from castoff.compiler import kernels
 from castoff.compiler.codegen.expr import Expressions, Parameters
 from castoff.compiler.codegen.program import c_string
-from castoff.compiler.codegen.statements import Statement
+from castoff.compiler.codegen.statements import ForLoop, Statement, drop_unused
 from castoff.compiler.ir import shapes
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import TensorType
@@ -120,3 +120,15 @@ def test_any_text_is_a_c_string(text: str, tmp_path: Path) -> None:
     subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     held = ctypes.c_char_p.in_dll(ctypes.CDLL(str(library)), "text").value
     assert held is not None and held.decode() == text
+
+
+def test_integers_nobody_mentions_are_dropped_but_not_calls() -> None:
+    body: list[Statement] = [
+        "const int64_t i0 = row;",
+        "const int64_t i1 = i0 * 4;",
+        "const int64_t t0 = castoff_wrap_index(t1, 5, fault);",
+        "p1[0] = acc0;",
+    ]
+    loop = ForLoop("row", "begin", "end", "", body)
+    drop_unused([loop])
+    assert body == ["const int64_t t0 = castoff_wrap_index(t1, 5, fault);", "p1[0] = acc0;"]

@@ -38,7 +38,7 @@ def linear_with_epilogue() -> Graph:
     x = b.input("x", size("batch"), 16)
     weight = b.array(np.ones((8, 16), np.float32), "weight")
     bias = b.array(np.ones(8, np.float32), "bias")
-    return b.graph(b.call("aten.relu.default", b.call("aten.linear.default", x, weight, bias)))
+    return b.graph(b.call("aten.sigmoid.default", b.call("aten.linear.default", x, weight, bias)))
 
 
 def joined_in_place() -> Graph:

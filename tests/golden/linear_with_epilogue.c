@@ -25,7 +25,7 @@ static void matmul_0_epilogue(const void *context, const float *tile, int64_t ti
             const int64_t n = col0 + j;
             const float t0 = p2[n];
             const float t1 = tile[i * tile_stride + j] + t0;
-            const float t2 = castoff_maximum_f32(t1, 0.0f);
+            const float t2 = castoff_sigmoid_f32(t1);
             p3[m * 8 + n] = t2;
         }
     }
@@ -100,7 +100,7 @@ int CASTOFF_RUN(castoff_frame *frame) {
     const int64_t batch = frame->symbols[0];
     (void)batch;
     {
-        struct matmul_0_arguments arguments = {.p0 = frame->inputs[0], .p1 = frame->constants[1], .p2 = frame->constants[2], .p3 = frame->outputs[0], .batch = batch};
+        struct matmul_0_arguments arguments = {.p0 = frame->inputs[0], .p1 = frame->constants[0], .p2 = frame->constants[1], .p3 = frame->outputs[0], .batch = batch};
         if (!castoff_workspace_reserve(frame, &workspace, matmul_0_scratch(&arguments, threads))) return CASTOFF_OUT_OF_MEMORY;
         matmul_0(&arguments, frame->pool, workspace.memory);
     }
