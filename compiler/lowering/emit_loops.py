@@ -6,18 +6,26 @@ After:  for row: (phase 0) for i: m = max(x); (phase 1) for i: e = exp(x - m); s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.graph import TensorType, Value
-from ..ir.shapes import Dim, Indirect, Shape, Symbol
+from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Index, Reduction, Scalar
 from ..ops.view import reshaped_index
-from .expand import Expander, loop_variables
+from .expand import Expander, scalars_in
 from .group import Group, Grouping, Member
 from .program import (
-    Accumulate, Accumulated, Buffer, Element, Loop, LoopKernel, Phase, Space, Store,
+    Accumulate,
+    Accumulated,
+    Buffer,
+    Element,
+    Loop,
+    LoopKernel,
+    Phase,
+    Space,
+    Store,
 )  # fmt: skip
 from .storage import estimate
 
@@ -316,40 +324,3 @@ class LoopEmitter:
 
 def _functions(expression: Dim) -> int:
     return sum(1 for atom in shapes.atoms_in(expression) if isinstance(atom, shapes.Func))
-
-
-def scalars_in(roots: Iterable[Scalar]) -> list[Scalar]:
-    """Every scalar below the roots once, those inside index expressions included."""
-    seen: dict[int, Scalar] = {}
-    stack = list(roots)
-    while stack:
-        scalar = stack.pop()
-        if id(scalar) in seen:
-            continue
-        seen[id(scalar)] = scalar
-        match scalar:
-            case kernels.Apply():
-                stack.extend(scalar.args)
-            case kernels.Cast():
-                stack.append(scalar.arg)
-            case kernels.Masked():
-                stack.extend((scalar.condition, scalar.body, scalar.otherwise))
-            case kernels.IndexValue():
-                stack.extend(_indirect(scalar.expression))
-            case Element():
-                stack.extend(_indirect(scalar.address))
-            case kernels.Load():
-                for position in scalar.index:
-                    stack.extend(_indirect(position))
-    return list(seen.values())
-
-
-def _indirect(expression: Dim) -> list[Scalar]:
-    return [
-        atom.scalar
-        for atom in shapes.atoms_in(expression)
-        if isinstance(atom, Indirect) and isinstance(atom.scalar, Scalar)
-    ]
-
-
-__all__ = ["LoopEmitter", "loop_variables", "scalars_in"]

@@ -5,13 +5,14 @@ Before:  %y = exp(%x);  %z = mul(%y, %w);  stored: x, w, z        After:  z[i] =
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.graph import Graph, Node, Value
 from ..ir.shapes import Dim, Indirect, Shape
 from ..kernels import Apply, Cast, Definition, Index, IndexValue, Load, Masked, Pointwise, Scalar
+from .program import Element
 
 Leaf = Callable[[Value, Index], Scalar]
 
@@ -147,3 +148,37 @@ def affine(expression: Dim, variables: Index) -> tuple[Dim, tuple[Dim, ...]] | N
         else:
             coefficients[variable] = coefficients.get(variable, 0) + term
     return offset, tuple(0 if a is None else coefficients.get(a, 0) for a in atoms)
+
+
+def scalars_in(roots: Iterable[Scalar]) -> list[Scalar]:
+    """Every scalar below the roots once, those inside index expressions included."""
+    seen: dict[int, Scalar] = {}
+    stack = list(roots)
+    while stack:
+        scalar = stack.pop()
+        if id(scalar) in seen:
+            continue
+        seen[id(scalar)] = scalar
+        match scalar:
+            case kernels.Apply():
+                stack.extend(scalar.args)
+            case kernels.Cast():
+                stack.append(scalar.arg)
+            case kernels.Masked():
+                stack.extend((scalar.condition, scalar.body, scalar.otherwise))
+            case kernels.IndexValue():
+                stack.extend(_indirect(scalar.expression))
+            case Element():
+                stack.extend(_indirect(scalar.address))
+            case kernels.Load():
+                for position in scalar.index:
+                    stack.extend(_indirect(position))
+    return list(seen.values())
+
+
+def _indirect(expression: Dim) -> list[Scalar]:
+    return [
+        atom.scalar
+        for atom in shapes.atoms_in(expression)
+        if isinstance(atom, Indirect) and isinstance(atom.scalar, Scalar)
+    ]

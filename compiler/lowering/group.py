@@ -16,7 +16,7 @@ from ..ir.graph import Node, Value
 from ..ir.shapes import Shape
 from ..kernels import Index, Pointwise, Reduction, Scalar
 from ..ops.view import Concatenate, reshaped_index
-from .expand import Definitions, Expander, loop_variables
+from .expand import Definitions, Expander, loop_variables, scalars_in
 from .storage import StoragePlan, estimate
 
 MOST_MEMBERS = 24
@@ -96,6 +96,8 @@ class Grouping:
         self.plan = plan
         self.items: list[Item] = []
         self._item_of: dict[Value, Item] = {}
+        self._read_at: dict[shapes.Symbol, int] = {}
+        """Where a symbol that the run decides gets its value."""
         for node in definitions.graph.nodes:
             self._place(node)
 
@@ -125,6 +127,10 @@ class Grouping:
     def _append_single(self, node: Node) -> None:
         item = Single(len(self.items), node)
         self.items.append(item)
+        if not node.outputs:
+            definition = node.op.define(node.inputs, node.outputs)[0]
+            if isinstance(definition, kernels.SymbolRead):
+                self._read_at[definition.symbol] = item.position
         for output in node.outputs:
             self._item_of[output] = item
 
@@ -151,6 +157,9 @@ class Grouping:
         loads = self._loads_generic(member)
         producers = {value: self._item_of[value] for value, _ in loads if value in self._item_of}
         latest = max((item.position for item in producers.values()), default=-1)
+        known = self._symbols_known_at(member)
+        if known > latest:  # not into a kernel that runs before a symbol it needs is known
+            latest = known
         for group in self._candidates(latest, {value for value, _ in loads}):
             if self._try_join(member, group):
                 group.members.append(member)
@@ -188,13 +197,8 @@ class Grouping:
         return expander.scalar(definition.body(index))
 
     def _loads_generic(self, member: Member) -> list[tuple[Value, Index]]:
-        variables = loop_variables(member.shape)
-        reduced: Index = ()
-        definition = self.definitions.of[member.value]
-        if member.role == "reduction":
-            assert isinstance(definition, Reduction), "a reduction's definition"
-            reduced = loop_variables(definition.extents, "r", len(member.shape))
-        return self._loads(member, variables, reduced)
+        index, reduced = self._generic_variables(member)
+        return self._loads(member, index, reduced)
 
     def _loads(self, member: Member, index: Index, reduced: Index) -> list[tuple[Value, Index]]:
         """The stored values a member reads at an index, and where."""
@@ -206,6 +210,31 @@ class Grouping:
 
         self.body(member, Expander(self.definitions.of, self.plan.stored, leaf), index, reduced)
         return found
+
+    def _symbols_known_at(self, member: Member) -> int:
+        """The position of the last step that sets a symbol the member needs; -1 where there is none."""
+        if not self._read_at:
+            return -1
+        index, reduced = self._generic_variables(member)
+        dims: list[shapes.Dim] = [*member.shape]
+
+        def leaf(value: Value, position: Index) -> Scalar:
+            dims.extend(position)
+            return kernels.Load(value.dtype.compute, value, position)
+
+        expander = Expander(self.definitions.of, self.plan.stored, leaf)
+        body = self.body(member, expander, index, reduced)
+        dims.extend(s.expression for s in scalars_in([body]) if isinstance(s, kernels.IndexValue))
+        symbols = {symbol for dim in dims for symbol in shapes.symbols_in(dim)}
+        return max((self._read_at.get(symbol, -1) for symbol in symbols), default=-1)
+
+    def _generic_variables(self, member: Member) -> tuple[Index, Index]:
+        definition = self.definitions.of[member.value]
+        if member.role != "reduction":
+            return loop_variables(member.shape), ()
+        assert isinstance(definition, Reduction), "a reduction's definition"
+        rank = len(member.shape)
+        return loop_variables(member.shape), loop_variables(definition.extents, "r", rank)
 
     def _try_join(self, member: Member, group: Group) -> bool:
         """Whether the member can be computed by the group; adapts the group's rows and the member's role."""

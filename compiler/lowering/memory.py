@@ -14,11 +14,29 @@ from ..ir import shapes
 from ..ir.graph import Graph
 from ..ir.shapes import Dim, Symbol
 from ..kernels import Scalar
-from .emit_loops import scalars_in
+from .expand import scalars_in
 from .program import (
-    Accumulate, AllocateStep, AttentionStep, BranchStep, Buffer, CallStep, CheckStep, ConvolutionStep, CopyStep,
-    CountedStep, Element, LoopKernel, PackedConstant, ProductStep, Program, Slot, Space, Step, Store,
-    StridedView, SymbolStep, WhileStep,
+    Accumulate,
+    AllocateStep,
+    AttentionStep,
+    BranchStep,
+    Buffer,
+    CallStep,
+    CheckStep,
+    ConvolutionStep,
+    CopyStep,
+    CountedStep,
+    Element,
+    LoopKernel,
+    PackedConstant,
+    ProductStep,
+    Program,
+    Slot,
+    Space,
+    Step,
+    Store,
+    SymbolStep,
+    WhileStep,
 )  # fmt: skip
 
 ALIGNMENT = 64
