@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,25 @@ from .corpus import Case
 
 Program = Callable[..., Any]
 MODES = ("reference", "compiled")
+QUICK: Mapping[str, object] = {"target_cpu": "x86-64-v3", "opt_level": 1, "jobs": 1}
+"""What programs are compiled with unless all CPU levels are asked for: cases run side by side."""
 
 
-def check_case(case: Case, mode: str, artefact: Path | None = None) -> str | None:
+def check_case(case: Case, mode: str, options: Mapping[str, object] = QUICK) -> str | None:
     """None where the case passes, else what is wrong.
 
-    "reference" runs the imported program by NumPy; "compiled" compiles it (or takes `artefact`,
-    built before) and loads it.
+    "reference" runs the imported program by NumPy; "compiled" compiles it with `options` and loads
+    it.
     """
+    if mode == "reference":
+        return _check(case, lambda: _reference(case.program))
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        return _check(case, mode, artefact or Path(folder) / "program.so")
+        return _check(case, lambda: _compiled(case.program, Path(folder) / "program.so", options))
 
 
-def _check(case: Case, mode: str, artefact: Path) -> str | None:
+def _check(case: Case, prepare: Callable[[], Callable[[], Program]]) -> str | None:
     try:
-        make = (
-            _reference(case.program) if mode == "reference" else _compiled(case.program, artefact)
-        )
+        make = prepare()
         program = make()
     except CastoffError as error:
         if case.expect_error is not None:
@@ -72,10 +74,10 @@ def _reference(program: bytes) -> Callable[[], Program]:
     return lambda: ReferenceProgram(imported)
 
 
-def _compiled(program: bytes, artefact: Path) -> Callable[[], Program]:
+def _compiled(
+    program: bytes, artefact: Path, options: Mapping[str, object]
+) -> Callable[[], Program]:
     import castoff
 
-    if not artefact.exists():
-        castoff.aot_compile(program, output=str(artefact))
-    path = str(artefact)
+    path = castoff.aot_compile(program, output=artefact, options=options)
     return lambda: castoff.aot_load(path)

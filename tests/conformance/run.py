@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import re
 import sys
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from castoff.compiler.ops import load_all
 
-from .check import MODES, check_case
+from .check import MODES, QUICK, check_case
 from .corpus import FAMILIES, Family, find_corpus, register_containers
 from .workers import run_tasks
 
@@ -52,36 +53,44 @@ def listed_as_passing(family: str, mode: str) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-_Task = tuple[Path, str, str, str]
+_Task = tuple[Path, str, str, str, Mapping[str, object]]
 
 
 def _run_one(task: _Task) -> tuple[str | None]:
     """What is wrong with a case, in a tuple: a bare string would mean that the worker died."""
-    corpus, family, name, mode = task
+    corpus, family, name, mode, options = task
     try:
-        return (check_case(_family(corpus, family).load(name), mode),)
+        return (check_case(_family(corpus, family).load(name), mode, options),)
     except Exception as error:  # a crash of ours is one failed case, and the others go on
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         return (f"{type(error).__name__} at {place}: {error}",)
 
 
-_FAMILIES: dict[tuple[Path, str], Family] = {}
+_FAMILIES: dict[tuple[Path, str, int], Family] = {}
 
 
 def _family(corpus: Path, name: str) -> Family:
-    if (corpus, name) not in _FAMILIES:
+    key = corpus, name, os.getpid()  # forked processes would share one position in the zip file
+    if key not in _FAMILIES:
         register_containers()
-        _FAMILIES[corpus, name] = Family(corpus, name)
-    return _FAMILIES[corpus, name]
+        _FAMILIES[key] = Family(corpus, name)
+    return _FAMILIES[key]
 
 
 def run_cases(
-    corpus: Path, family: str, mode: str, names: Iterable[str], *, jobs: int = 1, seconds: int = 120
+    corpus: Path,
+    family: str,
+    mode: str,
+    names: Iterable[str],
+    *,
+    jobs: int = 1,
+    seconds: int = 120,
+    options: Mapping[str, object] = QUICK,
 ) -> Report:
     """Run cases of one family, `jobs` at a time."""
     problems: dict[str, str | None] = {}
-    tasks: list[_Task] = [(corpus, family, name, mode) for name in names]
+    tasks: list[_Task] = [(corpus, family, name, mode, options) for name in names]
     _family(corpus, family)
     load_all()
     for task, outcome in run_tasks(_run_one, tasks, jobs=jobs, seconds=seconds):
@@ -148,6 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--passing", action="store_true", help="only the cases that have to pass")
     parser.add_argument("-j", "--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=120, help="time for one case")
+    parser.add_argument(
+        "--portable", action="store_true", help="compile as by default: every CPU level, optimised"
+    )
     parser.add_argument("--update", action="store_true", help="rewrite the lists of passing cases")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every failing case")
     options = parser.parse_args(arguments)
@@ -163,7 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names = [name for name in names if name in listed]
         started = time.monotonic()
         report = run_cases(
-            corpus, family, options.mode, names, jobs=options.jobs, seconds=options.seconds
+            corpus,
+            family,
+            options.mode,
+            names,
+            jobs=options.jobs,
+            seconds=options.seconds,
+            options={"jobs": 1} if options.portable else QUICK,
         )
         print_report(report, verbose=options.verbose)
         print_missing(report)
