@@ -15,7 +15,7 @@ and what is memory is decided later.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Union
 
 from .ir import shapes
@@ -349,6 +349,27 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Reals:
+    """Argument: pointer to an array of `double` (`const double *`)."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Argument: a string (`const char *`)."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Argument: pointer to an array that describes all inputs, or all outputs (`const castoff_operand *`)."""
+
+    is_output: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Argument: the thread pool (`castoff_pool *`)."""
 
@@ -358,20 +379,30 @@ class Fault:
     """Argument: `int *` set non-zero by the function where an index is out of range."""
 
 
-Argument = Union[In, Out, Scratch, Size, Real, Sizes, Pool, Fault]
+Argument = Union[In, Out, Scratch, Size, Real, Sizes, Reals, Text, Tensors, Pool, Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderText:
+    """A header that `templates/` does not have: its path in the source tree, and its text."""
+
+    path: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryCall:
     """A call of a `static` C function of the headers in `templates/` that computes all outputs of a node.
 
-    A function that returns `int` other than 0 makes the run fail with `failure`.
+    A function that returns `int` other than 0 makes the run fail with `failure`. `carried` holds those of the
+    headers that come with the operator.
     """
 
     function: str
     headers: tuple[str, ...]
     arguments: tuple[Argument, ...]
     failure: str = ""
+    carried: tuple[HeaderText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

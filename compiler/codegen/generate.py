@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -43,7 +43,8 @@ def generate(imported: ImportedProgram, program: Program, options: CompileOption
     manifest = make_manifest(
         imported, name, specs, buffers, size, tuple(level.name for level in levels), platform.machine(), version
     )
-    kernels = ProgramWriter(program).write()
+    writer = ProgramWriter(program)
+    kernels = writer.write()
     functions = [(level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels]
     units = [
         SourceUnit(
@@ -57,13 +58,13 @@ def generate(imported: ImportedProgram, program: Program, options: CompileOption
     definition = write_definition(program.graph, manifest, program.slots, program.static_bytes, functions)
     units.append(SourceUnit("definition.c", definition, ("-O1",)))
     units += [SourceUnit(path, template_text(path), ("-O2",)) for path in ABI_UNITS]
-    tree = SourceTree(name, tuple(units), dict(_headers(units)))
+    tree = SourceTree(name, tuple(units), dict(_headers(units, writer.carried)))
     offsets = [spec.offset_bytes for spec in specs]
     return Generated(tree, manifest, tuple(zip(offsets, map(_bytes, arrays), strict=True)))
 
 
-def _headers(units: list[SourceUnit]) -> Iterator[tuple[str, str]]:
-    """Every header of `templates/` that the units include, through other headers too."""
+def _headers(units: list[SourceUnit], carried: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every header of `templates/`, or `carried` by an operator, that the units include, through other headers too."""
     import re
 
     pending = [(unit.path, unit.text) for unit in units]
@@ -76,7 +77,7 @@ def _headers(units: list[SourceUnit]) -> Iterator[tuple[str, str]]:
                 if candidate in seen:
                     break
                 try:
-                    header = template_text(candidate)
+                    header = carried[candidate] if candidate in carried else template_text(candidate)
                 except FileNotFoundError:
                     continue
                 seen.add(candidate)

@@ -8,7 +8,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Origin
 from ..ir.shapes import Dim
-from ..kernels import Fault, In, Out, Pool, Real, Scratch, Size, Sizes
+from ..kernels import Fault, In, Out, Pool, Real, Reals, Scratch, Size, Sizes, Tensors, Text
 from ..lowering.memory import is_dynamic
 from ..lowering.program import (
     AllocateStep, AttentionStep, BranchStep, Buffer, CallStep, CheckStep, ConvolutionStep, CopyStep, CountedStep,
@@ -46,6 +46,8 @@ class ProgramWriter:
         self.program = program
         self.kernels: dict[str, str] = {}
         self.headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
+        self.carried: dict[str, str] = {}
+        """Headers that came with operators: path -> text."""
         self.dynamic: dict[Buffer, str] = {}
         self.has_workspace = False
         self._names: dict[str, int] = {}
@@ -224,6 +226,7 @@ class ProgramWriter:
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
         self.headers.update(dict.fromkeys(step.headers))
+        self.carried.update((header.path, header.text) for header in step.carried)
         texts: list[str] = []
         scratch = iter(step.scratch)
         has_fault = False
@@ -244,6 +247,14 @@ class ProgramWriter:
                     values = ", ".join(expressions.dim(value) for value in argument.values) or "0"
                     block.body.append(f"const int64_t sizes{number}[] = {{{values}}};")
                     texts.append(f"sizes{number}")
+                case Reals():
+                    values = ", ".join(cpu.literal_text(v, DType.FLOAT64) for v in argument.values) or "0"
+                    block.body.append(f"const double reals{number}[] = {{{values}}};")
+                    texts.append(f"reals{number}")
+                case Text():
+                    texts.append(c_string(argument.value))
+                case Tensors():
+                    texts.append(self._operands(block, expressions, step, argument.is_output))
                 case Pool():
                     texts.append("frame->pool")
                 case Fault():
@@ -260,6 +271,29 @@ class ProgramWriter:
             block.body.append(f"{call};")
         if has_fault:
             block.body.append(_fault_check(step.origins))
+
+    def _operands(
+        self, block: Block, expressions: Expressions, step: CallStep, is_output: bool
+    ) -> str:
+        """Adds the array that describes the inputs or outputs of a call; its name."""
+        name = "outputs" if is_output else "inputs"
+        pointers = (
+            [(self.pointer(buffer), buffer.type.shape, buffer.dtype) for buffer in step.outputs]
+            if is_output
+            else [
+                (f"(void *){self.element_pointer(view, expressions)}", view.shape, view.buffer.dtype)
+                for view in step.inputs
+            ]
+        )
+        rows: list[str] = []
+        for number, (pointer, shape, dtype) in enumerate(pointers):
+            sizes = ", ".join(expressions.dim(size) for size in shape) or "0"
+            count = expressions.dim(shapes.element_count(shape))
+            block.body.append(f"const int64_t {name}{number}_shape[] = {{{sizes}}};")
+            code = f"CASTOFF_{dtype.value.upper()}"
+            rows.append(f"{{{pointer}, {name}{number}_shape, {len(shape)}, {count}, {code}}}")
+        block.body.append(f"const castoff_operand {name}[] = {{{', '.join(rows) or '{0}'}}};")
+        return name
 
     def _copy(self, block: Block, expressions: Expressions, step: CopyStep) -> None:
         count = shapes.element_count(step.source.type.shape) * step.source.dtype.itemsize

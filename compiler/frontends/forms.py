@@ -67,8 +67,9 @@ def find_form(target: str, given: Collection[str]) -> Form:
     if form is not None:
         return form
     namespace, _, name = target.partition(".")
-    whose = "" if namespace == "aten" else f" ({namespace}::{name.partition('.')[0]})"
-    raise OperatorError(f"not registered{whose} (see CONTRIBUTING.md: add an operator)")
+    base, _, overload = name.partition(".")
+    called = f"{namespace}::{base}" + (f".{overload}" if overload not in ("", "default") else "")
+    raise OperatorError(f'not registered (castoff.register_custom_op("{called}", …) adds it)')
 
 
 def _out_form(target: str, given: Collection[str]) -> Form | None:

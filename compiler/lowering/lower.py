@@ -362,6 +362,7 @@ class GraphLowering:
                         definition.failure,
                         scratch,
                         origins,
+                        definition.carried,
                     )
                 ]
             case kernels.SymbolRead():

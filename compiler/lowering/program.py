@@ -14,7 +14,7 @@ from typing import Union
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol
-from ..kernels import Argument, Attention, Convolution, Scalar
+from ..kernels import Argument, Attention, Convolution, HeaderText, Scalar
 
 
 class Space(enum.Enum):
@@ -110,7 +110,7 @@ class Phase:
 
     before: tuple[Store, ...]
     loops: tuple[Loop, ...]
-    body: tuple[Union[Store, Accumulate], ...]
+    body: tuple[Store | Accumulate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +210,7 @@ class CallStep:
     failure: str
     scratch: tuple[Buffer, ...]
     origins: tuple[Origin, ...]
+    carried: tuple[HeaderText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +244,17 @@ class BranchStep:
     """Runs one of two lists of steps."""
 
     condition: StridedView
-    then: tuple["Step", ...]
-    otherwise: tuple["Step", ...]
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WhileStep:
     """`test` steps, then, while the 0-d bool `condition` holds, `body` and `test` again."""
 
-    test: tuple["Step", ...]
+    test: tuple[Step, ...]
     condition: StridedView
-    body: tuple["Step", ...]
+    body: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,7 @@ class CountedStep:
     counter: Symbol
     count: Dim
     reverse: bool
-    body: tuple["Step", ...]
+    body: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,7 @@ class Program:
     graph: Graph
     steps: tuple[Step, ...]
     constants: tuple[tuple[Buffer, PackedConstant], ...]
-    places: Mapping[Buffer, Union[int, Slot]]
+    places: Mapping[Buffer, int | Slot]
     """Byte offset in the arena, or the slot, of every temporary whose size is known when a run starts."""
     static_bytes: int
     slots: tuple[Dim, ...]

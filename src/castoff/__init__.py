@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .compiler.errors import CompileError as CompileError
     from .compiler.exported.deserialize import load_program
     from .compiler.exported.program import ExportedProgram as ExportedProgram
+    from .compiler.ir.dtypes import DType as DType
+    from .compiler.ir.graph import TensorType as TensorType
+    from .compiler.ops.custom import RegistrationError as RegistrationError
+    from .compiler.ops.custom import register_custom_op as register_custom_op
     from .compiler.options import CompileOptions as CompileOptions
     from .runtime.errors import ArtefactError as ArtefactError
     from .runtime.errors import CastoffError as CastoffError
@@ -37,15 +41,19 @@ _HOMES: dict[str, str] = {
     "CastoffError": ".runtime.errors",
     "CompileError": ".compiler.errors",
     "CompileOptions": ".compiler.options",
+    "DType": ".compiler.ir.dtypes",
     "ExportedProgram": ".compiler.exported.program",
     "InputMismatchError": ".runtime.errors",
     "Manifest": ".runtime.manifest",
     "ProgramError": ".runtime.errors",
+    "RegistrationError": ".compiler.ops.custom",
     "Runner": ".runtime.runner",
+    "TensorType": ".compiler.ir.graph",
     "aot_compile": ".compiler.api",
     "aot_load": ".runtime.runner",
     "load": ".compiler.exported.deserialize:load_program",
     "read_manifest": ".runtime.manifest",
+    "register_custom_op": ".compiler.ops.custom",
     "register_dataclass": ".runtime.treespec",
     "register_namedtuple": ".runtime.treespec",
     "register_pytree_node": ".runtime.treespec",
