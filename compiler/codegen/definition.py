@@ -7,10 +7,22 @@ from dataclasses import dataclass
 
 from ...runtime.callspec import CallSpec
 from ...runtime.manifest import (
-    Argument, BufferSpec, ConstantSpec, Manifest, Result, SymbolSpec, TensorSpec,
+    Argument,
+    BufferSpec,
+    ConstantSpec,
+    Manifest,
+    Result,
+    SymbolSpec,
+    TensorSpec,
 )  # fmt: skip
 from ..frontends.program import (
-    FixedInput, FixedOutput, ImportedProgram, InputAlias, ScalarInput, ScalarOutput, TensorOutput,
+    FixedInput,
+    FixedOutput,
+    ImportedProgram,
+    InputAlias,
+    ScalarInput,
+    ScalarOutput,
+    TensorOutput,
 )  # fmt: skip
 from ..ir import shapes
 from ..ir.dtypes import DType, Kind
@@ -109,7 +121,10 @@ def make_manifest(
     """The manifest of an imported program."""
     graph = program.graph
     spec = CallSpec(
-        program.in_spec, program.out_spec, program.forward_arg_names or (), program.namedtuple_fields
+        program.in_spec,
+        program.out_spec,
+        program.forward_arg_names or (),
+        program.namedtuple_fields,
     )
     return Manifest(
         name=name,
@@ -247,7 +262,11 @@ def _tensor(spec: TensorSpec, value_type: TensorType, numbers: Mapping[str, int]
         top = "INT64_MAX" if high >= shapes.INFINITY else str(high)
         dims.append(DimText(-1, number, max(low, 0), top, c_string(str(size))))
     return TensorText(
-        c_string(spec.name), c_string(spec.path), dlpack_text(value_type.dtype), tuple(dims), " | ".join(flags) or "0"
+        c_string(spec.name),
+        c_string(spec.path),
+        dlpack_text(value_type.dtype),
+        tuple(dims),
+        " | ".join(flags) or "0",
     )
 
 
@@ -278,11 +297,15 @@ class _Checks:
             number = numbers[binding.symbol.name]
             if binding.axis is None:
                 spec = self.manifest.inputs[binding.input_index]
-                out.append(f"symbols[{number}] = *(const int64_t *)inputs[{binding.input_index}].data;")
+                out.append(
+                    f"symbols[{number}] = *(const int64_t *)inputs[{binding.input_index}].data;"
+                )
                 out.extend(self._range(binding.symbol, number, spec.path))
             else:
                 out.append(f"if (symbols[{number}] == INT64_MIN)")
-                out.append(f"    symbols[{number}] = inputs[{binding.input_index}].shape[{binding.axis}];")
+                out.append(
+                    f"    symbols[{number}] = inputs[{binding.input_index}].shape[{binding.axis}];"
+                )
         for symbol, number in numbers.items():
             out.append(f"const int64_t {symbol} = symbols[{number}];")
             out.append(f"(void){symbol};")

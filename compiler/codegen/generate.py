@@ -36,26 +36,45 @@ class Generated:
     weights: tuple[tuple[int, memoryview], ...]
 
 
-def generate(imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str) -> Generated:
+def generate(
+    imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str
+) -> Generated:
     """Everything that is built into one artefact."""
     arrays, specs, buffers, size = _constants(program)
     levels = [cpu.LEVELS[level] for level in options.cpu_levels]
     manifest = make_manifest(
-        imported, name, specs, buffers, size, tuple(level.name for level in levels), platform.machine(), version
+        imported,
+        name,
+        specs,
+        buffers,
+        size,
+        tuple(level.name for level in levels),
+        platform.machine(),
+        version,
     )
     writer = ProgramWriter(program)
     kernels = writer.write()
-    functions = [(level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels]
+    functions = [
+        (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
+    ]
     units = [
         SourceUnit(
             "program.c",
             kernels,
-            (*cpu.FLAGS, "-Iabi", *level.flags, f"-DCASTOFF_LEVEL={level.number}", f"-DCASTOFF_RUN={function}"),
+            (
+                *cpu.FLAGS,
+                "-Iabi",
+                *level.flags,
+                f"-DCASTOFF_LEVEL={level.number}",
+                f"-DCASTOFF_RUN={function}",
+            ),
             f"program.{level.name}.o",
         )
         for level, (_, function) in zip(levels, functions, strict=True)
     ]
-    definition = write_definition(program.graph, manifest, program.slots, program.static_bytes, functions)
+    definition = write_definition(
+        program.graph, manifest, program.slots, program.static_bytes, functions
+    )
     units.append(SourceUnit("definition.c", definition, ("-O1",)))
     units += [SourceUnit(path, template_text(path), ("-O2",)) for path in ABI_UNITS]
     tree = SourceTree(name, tuple(units), dict(_headers(units, writer.carried)))
@@ -77,7 +96,9 @@ def _headers(units: list[SourceUnit], carried: Mapping[str, str]) -> Iterator[tu
                 if candidate in seen:
                     break
                 try:
-                    header = carried[candidate] if candidate in carried else template_text(candidate)
+                    header = (
+                        carried[candidate] if candidate in carried else template_text(candidate)
+                    )
                 except FileNotFoundError:
                     continue
                 seen.add(candidate)
@@ -111,9 +132,16 @@ def _constants(
     offsets, size = layout_constants([array.nbytes for array in arrays])
     specs = tuple(
         ConstantSpec(
-            name, from_numpy(array.dtype).value, tuple(array.shape), offset, array.nbytes, is_replaceable
+            name,
+            from_numpy(array.dtype).value,
+            tuple(array.shape),
+            offset,
+            array.nbytes,
+            is_replaceable,
         )
-        for name, array, offset, is_replaceable in zip(names, arrays, offsets, replaceable, strict=True)
+        for name, array, offset, is_replaceable in zip(
+            names, arrays, offsets, replaceable, strict=True
+        )
     )
     return arrays, specs, tuple(buffers), size
 
@@ -128,11 +156,13 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)
     start, bytes_each = flat[offset:], flat.itemsize
-    assert (depth - 1) * row + (columns - 1) * column < start.size, "the view lies inside the constant"
+    assert (depth - 1) * row + (columns - 1) * column < start.size, (
+        "the view lies inside the constant"
+    )
     strides = (row * bytes_each, column * bytes_each)
     return pack_panels(np.ndarray((depth, columns), flat.dtype, start, 0, strides))
 
 
 def _bytes(array: np.ndarray) -> memoryview:
     flat = np.ascontiguousarray(array).reshape(-1)
-    return memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")
+    return flat.view(np.uint8).data if flat.size else memoryview(b"")

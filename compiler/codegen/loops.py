@@ -92,7 +92,13 @@ class LoopWriter:
         kernel, expressions = self.kernel, self.expressions
         head: list[Statement] = []
         expressions.push(head)
-        if kernel.rows or kernel.tile or kernel.is_serial or len(kernel.phases) != 1 or self._has_accumulators():
+        if (
+            kernel.rows
+            or kernel.tile
+            or kernel.is_serial
+            or len(kernel.phases) != 1
+            or self._has_accumulators()
+        ):
             loop = ForLoop("row", "begin", "end", "")
             expressions.push(loop.body)
             expressions.bind("row")
@@ -221,7 +227,8 @@ class LoopWriter:
     def _is_sequential(self, phase: Phase) -> bool:
         """Whether iterations must run in order as far as the C compiler is told."""
         return self.kernel.is_serial or any(
-            isinstance(s, Accumulate) and not (s.dtype.is_float and s.kind in _SIMD) for s in phase.body
+            isinstance(s, Accumulate) and not (s.dtype.is_float and s.kind in _SIMD)
+            for s in phase.body
         )
 
     def _pragma(self, phase: Phase) -> str:
@@ -288,11 +295,16 @@ class LoopWriter:
                 loop.body.append(f"{name}[lane] = {initial};")
                 statements.append(loop)
                 lane = f"{name}[{tile.variable} - tile_begin]"
-                self.expressions.accumulators[name] = self.expressions.declare(lane, str(tile.variable))
+                self.expressions.accumulators[name] = self.expressions.declare(
+                    lane, str(tile.variable)
+                )
 
     def _combine(self, statements: list[Statement], statement: Accumulate) -> None:
         value = self.expressions.scalar(statement.value)
-        dtype, name = statement.dtype, self.expressions.accumulators.get(statement.name, statement.name)
+        dtype, name = (
+            statement.dtype,
+            self.expressions.accumulators.get(statement.name, statement.name),
+        )
         match statement.kind:
             case "sum" | "prod":
                 operation = "add" if statement.kind == "sum" else "mul"
@@ -312,7 +324,9 @@ class LoopWriter:
             case _:
                 self._combine_position(statements, statement, value)
 
-    def _combine_position(self, statements: list[Statement], statement: Accumulate, value: str) -> None:
+    def _combine_position(
+        self, statements: list[Statement], statement: Accumulate, value: str
+    ) -> None:
         best = self.expressions.accumulators[f"{statement.name}_best"]
         name = self.expressions.accumulators[statement.name]
         sign = ">" if statement.kind == "argmax" else "<"
@@ -320,9 +334,7 @@ class LoopWriter:
         if statement.dtype.is_float:
             condition += f" || ({value} != {value} && {best} == {best})"
         position = self.expressions.dim(statement.position)
-        statements.append(
-            IfBlock(condition, [f"{best} = {value};", f"{name} = {position};"])
-        )
+        statements.append(IfBlock(condition, [f"{best} = {value};", f"{name} = {position};"]))
 
     def _finish(self, statements: list[Statement], statement: Accumulate) -> None:
         if statement.kind in ("max", "min") and statement.dtype.is_float:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
+from ..ir.graph import Origin
 from ..ir.shapes import Dim
 from ..kernels import Scalar
 from ..lowering.program import (
-    AttentionStep, Buffer, ConvolutionStep, Element, Epilogue, ProductStep, StridedView, TileElement,
+    AttentionStep,
+    Buffer,
+    ConvolutionStep,
+    Element,
+    Epilogue,
+    ProductStep,
+    StridedView,
+    TileElement,
 )  # fmt: skip
 from ..targets import cpu
 from .expr import Expressions, Parameters
@@ -19,6 +28,8 @@ from .kernel_text import KernelCode, KernelText, describe, pointers
 from .loops import StoreWriter
 from .render import render
 from .statements import ForLoop, Statement, drop_unused, flatten
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +194,14 @@ class ProductWriter:
         drop_unused(statements)
         return statements
 
-    def text(self, origins: tuple[object, ...], plain: PlainStore | None) -> KernelText:
+    def text(self, origins: tuple[Origin, ...], plain: PlainStore | None) -> KernelText:
         """What all products give their template."""
         statements: list[Statement] = []
         if plain is None:
             self.expressions.bind(str(self.epilogue.batch.variable))
             statements = self.lines()
         return KernelText(
-            describe(origins),  # type: ignore[arg-type]
+            describe(origins),
             pointers(self.parameters),
             tuple(self.parameters.symbols),
             self.parameters.has_fault,
@@ -199,7 +210,9 @@ class ProductWriter:
             setup=tuple(flatten(self.sizes.statements, 1)),
         )
 
-    def code(self, hint: str, text: str, kernel: KernelText, headers: tuple[str, ...]) -> KernelCode:
+    def code(
+        self, hint: str, text: str, kernel: KernelText, headers: tuple[str, ...]
+    ) -> KernelCode:
         """The finished kernel."""
         return KernelCode(
             text, hint, tuple(self.parameters.buffers), tuple(self.parameters.buffers.values()),
@@ -253,9 +266,20 @@ def write_product(step: ProductStep) -> KernelCode:
         size = step.batch[axis]
         if size == 1:
             continue
-        axes.append(Axis(writer.sizes.dim(size), left.strides[axis], right.strides[axis], writer.sizes.dim(c_stride)))
+        axes.append(
+            Axis(
+                writer.sizes.dim(size),
+                left.strides[axis],
+                right.strides[axis],
+                writer.sizes.dim(c_stride),
+            )
+        )
         c_stride = c_stride * size
-    sizes = (writer.sizes.dim(step.rows), writer.sizes.dim(step.columns), writer.sizes.dim(step.depth))
+    sizes = (
+        writer.sizes.dim(step.rows),
+        writer.sizes.dim(step.columns),
+        writer.sizes.dim(step.depth),
+    )
     count = writer.sizes.dim(shapes.element_count(step.batch))
     kernel = writer.text(step.origins, plain)
     suffix = GEMM_SUFFIX[step.dtype]
@@ -270,7 +294,7 @@ def write_product(step: ProductStep) -> KernelCode:
     return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
 
 
-def _three(values: tuple[object, ...], filler: object) -> tuple[object, ...]:
+def _three(values: tuple[T, ...], filler: T) -> tuple[T, ...]:
     return (filler,) * (3 - len(values)) + values
 
 
@@ -285,7 +309,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     attributes = step.attributes
 
     def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return _three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")  # type: ignore[return-value]
+        return _three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
 
     batch = writer.sizes.dim(step.output.shape[0])
     channels = (writer.sizes.dim(step.x.shape[1]), writer.sizes.dim(step.output.shape[1]))
@@ -300,12 +324,13 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     batch_stride_text = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
     text = ConvolutionText(
-        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
+        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]),
+        GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, _three(attributes.stride, 1), _three(attributes.dilation, 1),
         _three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])), weight.pointer,
         step.packed_weight, plain,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride_text)
     header = "cpu/conv.h" if step.output.dtype is DType.FLOAT32 else "cpu/conv_any.h"
     return writer.code(step.name, rendered, kernel, (header,))
@@ -345,7 +370,9 @@ def write_attention(step: AttentionStep) -> KernelCode:
     }  # fmt: skip
     texts = {name: writer.sizes.dim(size) for name, size in sizes.items()}
     head_stride: Dim = plain.batch_stride if plain is not None else 0
-    strides = [writer.sizes.dim(stride) for stride in (head_stride * step.query.shape[1], head_stride)]
+    strides = [
+        writer.sizes.dim(stride) for stride in (head_stride * step.query.shape[1], head_stride)
+    ]
     kernel = writer.text(step.origins, plain)
     is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
     text = AttentionText(
@@ -354,4 +381,6 @@ def write_attention(step: AttentionStep) -> KernelCode:
         cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal, plain, strides[0],
         strides[1],
     )  # fmt: skip
-    return writer.code(step.name, render("cpu/attention.c.j2", a=text), kernel, ("cpu/attention.h",))
+    return writer.code(
+        step.name, render("cpu/attention.c.j2", a=text), kernel, ("cpu/attention.h",)
+    )

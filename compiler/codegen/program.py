@@ -11,8 +11,24 @@ from ..ir.shapes import Dim
 from ..kernels import Fault, In, Out, Pool, Real, Reals, Scratch, Size, Sizes, Tensors, Text
 from ..lowering.memory import is_dynamic
 from ..lowering.program import (
-    AllocateStep, AttentionStep, BranchStep, Buffer, CallStep, CheckStep, ConvolutionStep, CopyStep, CountedStep,
-    LoopKernel, ProductStep, Program, Slot, Space, Step, StridedView, SymbolStep, WhileStep,
+    AllocateStep,
+    AttentionStep,
+    BranchStep,
+    Buffer,
+    CallStep,
+    CheckStep,
+    ConvolutionStep,
+    CopyStep,
+    CountedStep,
+    LoopKernel,
+    ProductStep,
+    Program,
+    Slot,
+    Space,
+    Step,
+    StridedView,
+    SymbolStep,
+    WhileStep,
 )  # fmt: skip
 from ..targets import cpu
 from .expr import Expressions, Parameters
@@ -86,7 +102,9 @@ class ProgramWriter:
         text = expressions.dim(expression)
         for statement in reversed(statements):  # put what got a name of its own back in its place
             assert isinstance(statement, str), "dims are straight-line code"
-            name, _, value = statement.removeprefix("const int64_t ").removesuffix(";").partition(" = ")
+            name, _, value = (
+                statement.removeprefix("const int64_t ").removesuffix(";").partition(" = ")
+            )
             text = text.replace(name, f"({value})")
         self.headers["common/integer.h"] = None
         return text
@@ -110,12 +128,16 @@ class ProgramWriter:
         offset = f"slot{place.number}" if isinstance(place, Slot) else str(place)
         return f"(void *)(arena + {offset})"
 
-    def element_pointer(self, view: StridedView, expressions: Expressions, is_const: bool = True) -> str:
+    def element_pointer(
+        self, view: StridedView, expressions: Expressions, is_const: bool = True
+    ) -> str:
         """A typed pointer to the first element of a view."""
         pointer = self.pointer(view.buffer)
         ctype = ("const " if is_const else "") + cpu.C_TYPE[view.buffer.dtype]
         offset = expressions.dim(view.offset)
-        return f"(({ctype} *)({pointer}) + {offset})" if offset != "0" else f"(({ctype} *)({pointer}))"
+        return (
+            f"(({ctype} *)({pointer}) + {offset})" if offset != "0" else f"(({ctype} *)({pointer}))"
+        )
 
     # ---- steps
 
@@ -142,14 +164,17 @@ class ProgramWriter:
                 condition = self.element_pointer(step.source, expressions)
                 message = c_string(_message(step.message, step.origins))
                 block.body.append(
-                    f"if (!*{condition}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, \"%s\", {message});"
+                    f'if (!*{condition}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
                 )
             case AllocateStep():
                 self._allocate(block, expressions, step)
             case BranchStep():
                 condition = self.element_pointer(step.condition, expressions)
                 branch = IfBlock(f"*{condition}")
-                for statements, steps in ((branch.then, step.then), (branch.otherwise, step.otherwise)):
+                for statements, steps in (
+                    (branch.then, step.then),
+                    (branch.otherwise, step.otherwise),
+                ):
                     for inner in steps:
                         self._step(statements, inner)
                 block.body.append(branch)
@@ -179,7 +204,9 @@ class ProgramWriter:
     def _place(self, code: KernelCode) -> str:
         """The name of a kernel: a new one, or that of an equal kernel."""
         self.headers.update(dict.fromkeys(code.headers))
-        key = "\n".join(line for line in code.text.splitlines() if not line.startswith("/* origin:"))
+        key = "\n".join(
+            line for line in code.text.splitlines() if not line.startswith("/* origin:")
+        )
         if key in self._placed:
             return self._placed[key]
         count = self._names.get(code.hint, 0)
@@ -208,7 +235,9 @@ class ProgramWriter:
         if kernel.is_serial or (isinstance(count, int) and count <= piece):
             block.body.append(f"{name}(&arguments, 0, {text}, 0);")
         else:
-            block.body.append(f"castoff_parallel_for(frame->pool, {text}, {piece}, {name}, &arguments);")
+            block.body.append(
+                f"castoff_parallel_for(frame->pool, {text}, {piece}, {name}, &arguments);"
+            )
         if code.has_fault:
             block.body.append(_fault_check(kernel.origins))
 
@@ -248,7 +277,10 @@ class ProgramWriter:
                     block.body.append(f"const int64_t sizes{number}[] = {{{values}}};")
                     texts.append(f"sizes{number}")
                 case Reals():
-                    values = ", ".join(cpu.literal_text(v, DType.FLOAT64) for v in argument.values) or "0"
+                    values = (
+                        ", ".join(cpu.literal_text(v, DType.FLOAT64) for v in argument.values)
+                        or "0"
+                    )
                     block.body.append(f"const double reals{number}[] = {{{values}}};")
                     texts.append(f"reals{number}")
                 case Text():
@@ -281,7 +313,11 @@ class ProgramWriter:
             [(self.pointer(buffer), buffer.type.shape, buffer.dtype) for buffer in step.outputs]
             if is_output
             else [
-                (f"(void *){self.element_pointer(view, expressions)}", view.shape, view.buffer.dtype)
+                (
+                    f"(void *){self.element_pointer(view, expressions)}",
+                    view.shape,
+                    view.buffer.dtype,
+                )
                 for view in step.inputs
             ]
         )
@@ -352,9 +388,11 @@ def c_string(text: str) -> str:
     """A C string literal."""
     escaped = "".join(
         {"\\": "\\\\", '"': '\\"', "\n": "\\n"}.get(letter)
-        or (letter if letter.isascii() and letter.isprintable() else "".join(f"\\{b:03o}" for b in letter.encode()))
+        or (
+            letter
+            if letter.isascii() and letter.isprintable()
+            else "".join(f"\\{b:03o}" for b in letter.encode())
+        )
         for letter in text
     )
     return f'"{escaped}"'
-
-

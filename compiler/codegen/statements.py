@@ -17,7 +17,7 @@ class ForLoop:
     start: str
     end: str
     pragma: str
-    body: list["Statement"] = field(default_factory=list)
+    body: list[Statement] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class IfBlock:
     """`if (condition) { then } else { otherwise }`."""
 
     condition: str
-    then: list["Statement"] = field(default_factory=list)
-    otherwise: list["Statement"] = field(default_factory=list)
+    then: list[Statement] = field(default_factory=list)
+    otherwise: list[Statement] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Block:
     """`header { body }`; the header may be empty."""
 
     header: str
-    body: list["Statement"] = field(default_factory=list)
+    body: list[Statement] = field(default_factory=list)
 
 
 Statement = Union[str, ForLoop, IfBlock, Block]

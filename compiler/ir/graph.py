@@ -83,7 +83,7 @@ class Value:
 class Node:
     """One application of an operator."""
 
-    op: "Op"
+    op: Op
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     origin: Origin = Origin()
@@ -116,9 +116,9 @@ class Graph:
     """(input or buffer, value it holds after the run)."""
     symbols: tuple[Symbol, ...] = ()
     """Sizes and integers that the inputs decide ("backed"), with their ranges."""
-    bindings: tuple["Binding", ...] = ()
+    bindings: tuple[Binding, ...] = ()
     """How each symbol is read off the inputs."""
-    guards: tuple["Guard", ...] = ()
+    guards: tuple[Guard, ...] = ()
     """What must hold of the symbols for the program to be valid."""
 
     def results(self) -> Iterator[Value]:

@@ -28,7 +28,7 @@ class Symbol:
     name: str
     low: int = 0
     high: int = INFINITY
-    extent: "SymExpr | None" = None
+    extent: SymExpr | None = None
     order: int = 0
     """Position in the list of loops: keeps terms of index expressions in a readable order."""
 
@@ -41,7 +41,7 @@ class Func:
     """An opaque integer function of expressions: floordiv, mod, max, min, or equal/less (0 or 1)."""
 
     name: str
-    args: tuple["Dim", ...]
+    args: tuple[Dim, ...]
 
     def __str__(self) -> str:
         left, right = (str(a) for a in self.args)
@@ -58,7 +58,7 @@ class Indirect:
 
     scalar: object
     """The `kernels.Scalar` that computes it; opaque here, since the IR knows nothing of kernels."""
-    size: "Dim"
+    size: Dim
 
     def __str__(self) -> str:
         return f"[{self.scalar}]"
@@ -77,7 +77,7 @@ def _atom_key(atom: Atom) -> tuple[int, int, str]:
 class SymExpr:
     """A polynomial over atoms. Build with `+ - *`, `floordiv`, `mod`, `maximum`, `minimum`."""
 
-    __slots__ = ("terms", "_hash")
+    __slots__ = ("_hash", "terms")
 
     def __init__(self, terms: dict[Monomial, int]) -> None:
         self.terms: dict[Monomial, int] = terms
@@ -91,7 +91,7 @@ class SymExpr:
             return self._hash == other._hash and self.terms == other.terms
         return False
 
-    def __add__(self, other: "Dim") -> "Dim":
+    def __add__(self, other: Dim) -> Dim:
         if isinstance(other, int):
             if other == 0:
                 return self
@@ -109,16 +109,16 @@ class SymExpr:
 
     __radd__ = __add__
 
-    def __neg__(self) -> "Dim":
+    def __neg__(self) -> Dim:
         return SymExpr({m: -c for m, c in self.terms.items()})
 
-    def __sub__(self, other: "Dim") -> "Dim":
+    def __sub__(self, other: Dim) -> Dim:
         return self + (-other)
 
-    def __rsub__(self, other: int) -> "Dim":
+    def __rsub__(self, other: int) -> Dim:
         return (-self) + other
 
-    def __mul__(self, other: "Dim") -> "Dim":
+    def __mul__(self, other: Dim) -> Dim:
         if isinstance(other, int):
             if other == 0:
                 return 0
@@ -136,16 +136,16 @@ class SymExpr:
 
     __rmul__ = __mul__
 
-    def __floordiv__(self, other: "Dim") -> "Dim":
+    def __floordiv__(self, other: Dim) -> Dim:
         return floordiv(self, other)
 
-    def __rfloordiv__(self, other: int) -> "Dim":
+    def __rfloordiv__(self, other: int) -> Dim:
         return floordiv(other, self)
 
-    def __mod__(self, other: "Dim") -> "Dim":
+    def __mod__(self, other: Dim) -> Dim:
         return mod(self, other)
 
-    def __rmod__(self, other: int) -> "Dim":
+    def __rmod__(self, other: int) -> Dim:
         return mod(other, self)
 
     def sorted_terms(self) -> list[tuple[Monomial, int]]:
@@ -470,8 +470,12 @@ def recombine(expression: Dim) -> Dim:
             continue
         dividend, divisor = atom.args
         whole = floordiv(dividend, divisor) * divisor * coefficient
-        if isinstance(whole, SymExpr) and all(expression.terms.get(m) == c for m, c in whole.terms.items()):
-            return recombine(expression - whole - of_atom(atom) * coefficient + dividend * coefficient)
+        if isinstance(whole, SymExpr) and all(
+            expression.terms.get(m) == c for m, c in whole.terms.items()
+        ):
+            return recombine(
+                expression - whole - of_atom(atom) * coefficient + dividend * coefficient
+            )
     return expression
 
 
@@ -607,7 +611,7 @@ def is_static(shape: Iterable[Dim]) -> bool:
 
 def element_count(shape: Iterable[Dim]) -> Dim:
     """The product of the sizes; 1 for a scalar."""
-    return prod(shape, start=1)  # type: ignore[arg-type]  # Dim multiplies like a number
+    return prod(shape, start=1)
 
 
 def contiguous_strides(shape: Shape) -> tuple[Dim, ...]:

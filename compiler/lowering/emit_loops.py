@@ -43,7 +43,11 @@ class LoopEmitter:
     """Builds the kernel of one group."""
 
     def __init__(
-        self, grouping: Grouping, group: Group, buffer_of: BufferOf, is_needed: Callable[[Value], bool]
+        self,
+        grouping: Grouping,
+        group: Group,
+        buffer_of: BufferOf,
+        is_needed: Callable[[Value], bool],
     ) -> None:
         self.grouping = grouping
         self.group = group
@@ -112,7 +116,7 @@ class LoopEmitter:
         split = len(group.domain) - 1 if group.split is None else group.split
         loops = tuple(
             Loop(atom, size)
-            for v, size in zip(variables, group.domain)
+            for v, size in zip(variables, group.domain, strict=False)
             if isinstance(v, shapes.SymExpr) and isinstance(atom := shapes.atom_of(v), Symbol)
         )
         row_count = sum(1 for v in variables[: max(split, 0)] if not isinstance(v, int))
@@ -127,9 +131,7 @@ class LoopEmitter:
             phases,
             tuple(definitions.node_of[m.value].origin for m in group.members),
             tile,
-            tuple(
-                (buffer, estimate(group.inner)) for buffer in self.locals.values()
-            ),
+            tuple((buffer, estimate(group.inner)) for buffer in self.locals.values()),
         )
 
     def _choose_locals(self) -> None:
@@ -217,7 +219,9 @@ class LoopEmitter:
             producer = group.find(value)
             if producer is None:
                 return Element(
-                    value.dtype.compute, self.buffer_of(value), shapes.flatten_index(index, value.shape)
+                    value.dtype.compute,
+                    self.buffer_of(value),
+                    shapes.flatten_index(index, value.shape),
                 )
             if producer.role == "reduction":
                 return self._accumulated(producer)
@@ -315,7 +319,9 @@ class LoopEmitter:
                         along_row += shapes.stride_along(scalar.address, rows[-1].variable) == 1
                         along_inner += shapes.stride_along(scalar.address, inner[-1].variable) == 1
         count = shapes.element_count(self.group.inner)
-        is_small = isinstance(count, int) and count <= SMALL_BOX and estimate((inner[-1].extent,)) < 16
+        is_small = (
+            isinstance(count, int) and count <= SMALL_BOX and estimate((inner[-1].extent,)) < 16
+        )
         wide = estimate((rows[-1].extent,)) >= 8
         if along_row > along_inner or (is_small and wide):
             return rows[-1]

@@ -7,12 +7,18 @@ from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Index, Scalar
-from .expand import Expander
-from .group import Group, Member
 from .emit_loops import BufferOf
-from .group import Grouping
+from .expand import Expander
+from .group import Group, Grouping, Member
 from .program import (
-    ConvolutionStep, Element, Epilogue, Loop, ProductStep, Store, StridedView, TileElement,
+    ConvolutionStep,
+    Element,
+    Epilogue,
+    Loop,
+    ProductStep,
+    Store,
+    StridedView,
+    TileElement,
 )  # fmt: skip
 
 
@@ -26,7 +32,9 @@ def variable(name: str, extent: Dim) -> Symbol:
 class EpilogueEmitter:
     """Builds the epilogue of a product group: what happens to element (batch, row, column) of the result."""
 
-    def __init__(self, grouping: Grouping, group: Group, buffer_of: BufferOf, is_needed: object) -> None:
+    def __init__(
+        self, grouping: Grouping, group: Group, buffer_of: BufferOf, is_needed: object
+    ) -> None:
         self.grouping = grouping
         self.group = group
         self.buffer_of = buffer_of
@@ -51,9 +59,7 @@ class EpilogueEmitter:
         variables = tuple(0 if size == 1 else v for size, v in zip(domain, variables, strict=True))
         product = self.group.members[0]
         stores: list[Store] = []
-        registers: dict[Member, Scalar] = {
-            product: TileElement(product.value.dtype.compute)
-        }
+        registers: dict[Member, Scalar] = {product: TileElement(product.value.dtype.compute)}
         expander: Expander
 
         def evaluate(member: Member) -> Scalar:
@@ -82,4 +88,11 @@ class EpilogueEmitter:
         return Epilogue(batch, row, column, tuple(stores))
 
 
-__all__ = ["ConvolutionStep", "EpilogueEmitter", "ProductStep", "StridedView", "kernels", "variable"]
+__all__ = [
+    "ConvolutionStep",
+    "EpilogueEmitter",
+    "ProductStep",
+    "StridedView",
+    "kernels",
+    "variable",
+]

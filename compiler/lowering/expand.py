@@ -45,7 +45,12 @@ class Definitions:
 class Expander:
     """Rewrites scalars so that they load stored values only; `leaf` says what such a load becomes."""
 
-    def __init__(self, definitions: Mapping[Value, Definition], stored: Mapping[Value, object] | set[Value], leaf: Leaf) -> None:
+    def __init__(
+        self,
+        definitions: Mapping[Value, Definition],
+        stored: Mapping[Value, object] | set[Value],
+        leaf: Leaf,
+    ) -> None:
         self._definitions = definitions
         self._stored = stored
         self._leaf = leaf
@@ -62,7 +67,9 @@ class Expander:
                 found = self._leaf(value, index)
             else:
                 definition = self._definitions[value]
-                assert isinstance(definition, Pointwise), f"{value} is computed by a step of its own"
+                assert isinstance(definition, Pointwise), (
+                    f"{value} is computed by a step of its own"
+                )
                 found = self.scalar(definition.body(index))
             self._loads[key] = found
         return found
@@ -95,7 +102,7 @@ class Expander:
                 return self.load(scalar.value, scalar.index)
             case Apply():
                 args = tuple(self.scalar(arg) for arg in scalar.args)
-                same = all(a is b for a, b in zip(args, scalar.args))
+                same = all(a is b for a, b in zip(args, scalar.args, strict=False))
                 return scalar if same else Apply(scalar.dtype, scalar.name, args)
             case Cast():
                 arg = self.scalar(scalar.arg)
@@ -114,7 +121,8 @@ class Expander:
 def loop_variables(sizes: Shape, prefix: str = "i", order: int = 0) -> Index:
     """One loop variable per size; 0 where the size is 1."""
     return tuple(
-        shapes.loop_variable(f"{prefix}{axis}", size, order + axis) for axis, size in enumerate(sizes)
+        shapes.loop_variable(f"{prefix}{axis}", size, order + axis)
+        for axis, size in enumerate(sizes)
     )
 
 

@@ -258,12 +258,18 @@ class Grouping:
                 return False
         elif _same_count(member.shape, domain):
             role = "full"
-        elif split is not None and group.kind == "loops" and _same_count(member.shape, domain[:split]):
+        elif (
+            split is not None
+            and group.kind == "loops"
+            and _same_count(member.shape, domain[:split])
+        ):
             role = "row"
         else:
             return False
         trial = Group(group.position, group.kind, domain, split, group.members)
-        if not self._aligned(Member(member.value, role, member.shape, member.offset, member.source), trial):
+        if not self._aligned(
+            Member(member.value, role, member.shape, member.offset, member.source), trial
+        ):
             return False
         if group.split is None and split is not None:
             # The group gets rows: what its members read of one another must still be in hand.

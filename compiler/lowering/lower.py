@@ -8,21 +8,35 @@ from dataclasses import dataclass, field, replace
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
-from ..ir.graph import Graph, Node, TensorType, Value
-from ..ir.shapes import Dim, Shape, Symbol
+from ..ir.graph import Graph, Node, Origin, TensorType, Value
+from ..ir.shapes import Dim, Shape
 from ..ops.base import OperatorError
+from .control_flow import lower_branch, lower_scan, lower_while
 from .emit_loops import LoopEmitter
 from .emit_products import EpilogueEmitter
 from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
+from .loop_nest import nest
 from .memory import plan_memory
 from .program import (
-    AttentionStep, BranchStep, Buffer, CallStep, CheckStep, ConvolutionStep, CopyStep, CountedStep, Element,
-    Epilogue, Loop, LoopKernel, PackedConstant, Phase, ProductStep, Program, Space, Step, Store,
-    StridedView, SymbolStep, WhileStep,
+    AttentionStep,
+    Buffer,
+    CallStep,
+    CheckStep,
+    ConvolutionStep,
+    CopyStep,
+    Element,
+    PackedConstant,
+    ProductStep,
+    Program,
+    Space,
+    Step,
+    Store,
+    StridedView,
+    SymbolStep,
 )  # fmt: skip
 from .storage import StoragePlan, view_layout
-
+from .strided import broadcast_batch, four_dimensional, merged_rows, stretched, transposed
 
 _NOWHERE = Buffer("nowhere", TensorType(DType.UINT8, ()), Space.ARENA)
 
@@ -34,7 +48,9 @@ class Context:
     constants: dict[tuple[object, ...], tuple[Buffer, PackedConstant]] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
 
-    def constant(self, value: Value, name: str, array_type: TensorType, layout: str = "plain") -> Buffer:
+    def constant(
+        self, value: Value, name: str, array_type: TensorType, layout: str = "plain"
+    ) -> Buffer:
         """The buffer of a constant in a layout; the same one every time it is asked for."""
         key = (value, layout, array_type)
         if key not in self.constants:
@@ -98,7 +114,11 @@ class GraphLowering:
                         self._readers.setdefault(base, set()).add(Single(-1, node))
             else:
                 for value in item.node.inputs:
-                    for base in (value, self.plan.strided_base(value), self.plan.contiguous_base(value)):
+                    for base in (
+                        value,
+                        self.plan.strided_base(value),
+                        self.plan.contiguous_base(value),
+                    ):
                         self._readers.setdefault(base, set()).add(item)
                 for value in self._loop_reads(item.node):
                     self._readers.setdefault(value, set()).add(item)
@@ -135,6 +155,10 @@ class GraphLowering:
             self.buffers[value] = buffer
         return buffer
 
+    def subgraph(self, graph: Graph, inputs: tuple[Buffer, ...]) -> GraphLowering:
+        """The lowering of a graph that a control-flow operator runs on these buffers."""
+        return GraphLowering(graph, self.context, inputs)
+
     def run(self) -> tuple[Step, ...]:
         """All steps, the copies to outputs and mutated buffers included."""
         for item in self.grouping.items:
@@ -156,18 +180,22 @@ class GraphLowering:
         saved: dict[Value, Buffer] = {}
         for _, value in self.graph.mutations:  # a value that is itself overwritten is saved first
             if value in targets and value not in saved:
-                saved[value] = Buffer(self.context.unique(f"{value.name}_saved"), value.type, Space.ARENA)
+                saved[value] = Buffer(
+                    self.context.unique(f"{value.name}_saved"), value.type, Space.ARENA
+                )
                 self.steps.append(CopyStep(self.buffer_of(value), saved[value]))
-        for target, value in self.graph.mutations:
-            if target is not value:
+        for changed, value in self.graph.mutations:
+            if changed is not value:
                 source = saved.get(value) or self.buffer_of(value)
-                self.steps.append(CopyStep(source, self.buffer_of(target)))
+                self.steps.append(CopyStep(source, self.buffer_of(changed)))
 
     # ---- groups
 
     def _is_needed(self, item: Item) -> Callable[[Value], bool]:
         def is_needed(value: Value) -> bool:
-            if value in self._results or value in self.buffers and self.buffers[value].space is Space.OUTPUT:
+            if value in self._results or (
+                value in self.buffers and self.buffers[value].space is Space.OUTPUT
+            ):
                 return True
             return any(reader is not item for reader in self._readers.get(value, ()))
 
@@ -229,11 +257,11 @@ class GraphLowering:
         # Not yet in a buffer: a constant that is packed is not kept as it was.
         left, right = (self._unplaced(x) for x in node.inputs)
         if definition.left_transposed:
-            left = _transposed(left)
+            left = transposed(left)
         if definition.right_transposed:
-            right = _transposed(right)
+            right = transposed(right)
         batch = value.shape[:-2]
-        left, right = _broadcast(left, batch), _broadcast(right, batch)
+        left, right = broadcast_batch(left, batch), broadcast_batch(right, batch)
         rows, columns = value.shape[-2:]
         depth = left.shape[-1]
         packed = self._packed_right(node.inputs[1], right, depth, columns)
@@ -241,27 +269,31 @@ class GraphLowering:
         if packed is None:
             right = replace(right, buffer=self.buffer_of(self.plan.strided_base(node.inputs[1])))
         row_shape: Shape = (rows,)
-        if (merged := _merged_rows(left, right)) is not None:
+        if (merged := merged_rows(left, right)) is not None:
             # One tall product rather than a batch of short ones that read the same right operand.
             left, batch, row_shape = merged, (), (*batch, rows)
             right = StridedView(right.buffer, right.offset, right.shape[-2:], right.strides[-2:])
             rows = merged.shape[0]
             packed = packed and StridedView(packed.buffer, 0, right.shape, (0, 0))
-        epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            batch, row_shape, (columns,)
-        )
+        epilogue = EpilogueEmitter(
+            self.grouping, group, self.buffer_of, self._is_needed(group)
+        ).emit(batch, row_shape, (columns,))
         return ProductStep(
             "matmul", left, packed or right, batch, rows, columns, depth, value.dtype, epilogue,
             self._origins(group), packed is not None,
         )  # fmt: skip
 
-    def _origins(self, group: Group) -> tuple[object, ...]:
+    def _origins(self, group: Group) -> tuple[Origin, ...]:
         return tuple(self.definitions.node_of[m.value].origin for m in group.members)
 
-    def _packed_right(self, value: Value, view: StridedView, depth: Dim, columns: Dim) -> StridedView | None:
+    def _packed_right(
+        self, value: Value, view: StridedView, depth: Dim, columns: Dim
+    ) -> StridedView | None:
         """A constant right operand, packed into panels when the program is built."""
         source = self.plan.strided_base(value)
-        if source not in self.graph.constants or not (isinstance(depth, int) and isinstance(columns, int)):
+        if source not in self.graph.constants or not (
+            isinstance(depth, int) and isinstance(columns, int)
+        ):
             return None
         if value.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16):
             return None
@@ -270,7 +302,9 @@ class GraphLowering:
         row, column = view.strides[-2:]
         layout = f"panels:{view.offset}:{row}:{column}:{depth}:{columns}"
         panels = TensorType(value.dtype, (-(-columns // 16) * 16 * depth,))
-        buffer = self.context.constant(source, f"{self.graph.constants[source].name}.panels", panels, layout)
+        buffer = self.context.constant(
+            source, f"{self.graph.constants[source].name}.panels", panels, layout
+        )
         return StridedView(buffer, 0, view.shape, (*(0 for _ in view.strides[:-2]), 0, 0))
 
     def _convolution(self, group: Group) -> ConvolutionStep:
@@ -280,9 +314,9 @@ class GraphLowering:
         assert isinstance(definition, kernels.Convolution), "a convolution group"
         x, weight = node.inputs
         spatial = value.shape[2:]
-        epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            value.shape[:1], value.shape[1:2], spatial
-        )
+        epilogue = EpilogueEmitter(
+            self.grouping, group, self.buffer_of, self._is_needed(group)
+        ).emit(value.shape[:1], value.shape[1:2], spatial)
         packed = self._packed_weight(weight, definition.groups)
         return ConvolutionStep(
             "convolution", self.strided(x), packed or self.contiguous(weight), definition, value.type,
@@ -300,7 +334,9 @@ class GraphLowering:
         depth = inputs
         for size in kernel:
             depth *= size
-        elements = outputs * depth if inputs == 1 else -(-(outputs // groups) // 16) * 16 * depth * groups
+        elements = (
+            outputs * depth if inputs == 1 else -(-(outputs // groups) // 16) * 16 * depth * groups
+        )
         packed = TensorType(DType.FLOAT32, (elements,))
         name = f"{self.graph.constants[source].name}.packed"
         buffer = self.context.constant(source, name, packed, f"convolution:{groups}")
@@ -313,13 +349,13 @@ class GraphLowering:
         assert isinstance(definition, kernels.Attention), "an attention group"
         query, key, keyed, *mask = node.inputs
         *batch, queries, width = value.shape
-        epilogue = EpilogueEmitter(self.grouping, group, self.buffer_of, self._is_needed(group)).emit(
-            tuple(batch), (queries,), (width,)
-        )
+        epilogue = EpilogueEmitter(
+            self.grouping, group, self.buffer_of, self._is_needed(group)
+        ).emit(tuple(batch), (queries,), (width,))
         scores = (*query.shape[:-1], key.shape[-2])
         return AttentionStep(
-            "attention", _four(self.rows(query)), _four(self.rows(key)), _four(self.rows(keyed)),
-            _four(_stretched(self.strided(mask[0]), scores)) if mask else None, definition, value.dtype,
+            "attention", four_dimensional(self.rows(query)), four_dimensional(self.rows(key)), four_dimensional(self.rows(keyed)),
+            four_dimensional(stretched(self.strided(mask[0]), scores)) if mask else None, definition, value.dtype,
             epilogue, self._origins(group),
         )  # fmt: skip
 
@@ -370,11 +406,11 @@ class GraphLowering:
             case kernels.Check():
                 return [CheckStep(self.contiguous(node.inputs[0]), definition.message, origins)]
             case kernels.Branch():
-                return self._branch(node, definition)
+                return lower_branch(self, node, definition)
             case kernels.WhileLoop():
-                return self._while(node, definition)
+                return lower_while(self, node, definition)
             case kernels.ScanLoop():
-                return self._scan(node, definition)
+                return lower_scan(self, node, definition)
         raise OperatorError(f"{node.op} has no lowering")
 
     def _scatter(self, node: Node, definition: kernels.Scatter) -> list[Step]:
@@ -389,7 +425,9 @@ class GraphLowering:
         expander = Expander(self.definitions.of, self.plan.stored, leaf)
         index = loop_variables(output.shape)
         base = Store(
-            target, shapes.flatten_index(index, output.shape), expander.scalar(definition.base(index))
+            target,
+            shapes.flatten_index(index, output.shape),
+            expander.scalar(definition.base(index)),
         )
         position = loop_variables(definition.domain)
         place = tuple(expander.dim(dim) for dim in definition.target(position))
@@ -402,173 +440,6 @@ class GraphLowering:
         )
         name = type(node.op).__name__.lower()
         return [
-            _nest(f"{name}_base", index, output.shape, base, node),
-            _nest(name, position, definition.domain, update, node, is_serial=True),
+            nest(f"{name}_base", index, output.shape, base, node),
+            nest(name, position, definition.domain, update, node, is_serial=True),
         ]
-
-    # ---- control flow
-
-    def _subgraph(self, graph: Graph, inputs: tuple[Buffer, ...]) -> tuple[tuple[Step, ...], list[Buffer]]:
-        lowering = GraphLowering(graph, self.context, inputs)
-        steps = lowering.run()
-        return steps, [lowering.buffer_of(value) for value in graph.outputs]
-
-    def _operands(self, node: Node) -> tuple[list[Step], tuple[Buffer, ...]]:
-        """Inputs of a control-flow node as whole buffers, copied where they are only pieces of one."""
-        steps: list[Step] = []
-        buffers: list[Buffer] = []
-        for value in node.inputs:
-            view = self.contiguous(value)
-            whole = view.offset == 0 and shapes.element_count(value.shape) == shapes.element_count(
-                view.buffer.type.shape
-            )
-            if whole:
-                buffers.append(view.buffer)
-                continue
-            copy = Buffer(self.context.unique(value.name), value.type, Space.ARENA)
-            index = loop_variables(value.shape)
-            address = shapes.flatten_index(index, value.shape)
-            element = Element(value.dtype.compute, view.buffer, view.offset + address)
-            steps.append(_nest("copy", index, value.shape, Store(copy, address, element), node))
-            buffers.append(copy)
-        return steps, tuple(buffers)
-
-    def _branch(self, node: Node, definition: kernels.Branch) -> list[Step]:
-        steps, (_, *operands) = self._operands(node)
-        outputs = [self.buffer_of(value) for value in node.outputs]
-        branches: list[tuple[Step, ...]] = []
-        for graph in (definition.then, definition.otherwise):
-            body, results = self._subgraph(graph, tuple(operands))
-            copies = tuple(CopyStep(a, b) for a, b in zip(results, outputs, strict=True))
-            branches.append((*body, *copies))
-        condition = self.contiguous(node.inputs[0])
-        return [*steps, BranchStep(condition, branches[0], branches[1])]
-
-    def _carried(self, operands: tuple[Buffer, ...], outputs: list[Buffer]) -> list[Step]:
-        return [CopyStep(a, b) for a, b in zip(operands, outputs) if a is not b]
-
-    def _update(self, results: list[Buffer], outputs: list[Buffer]) -> tuple[Step, ...]:
-        """Copies results over the carried buffers; all are read before any is written."""
-        direct = not any(result in outputs for result in results)
-        if direct:
-            return tuple(CopyStep(a, b) for a, b in zip(results, outputs))
-        saved = [Buffer(self.context.unique("carried"), b.type, Space.ARENA) for b in outputs]
-        return (
-            *(CopyStep(a, b) for a, b in zip(results, saved)),
-            *(CopyStep(a, b) for a, b in zip(saved, outputs)),
-        )
-
-    def _while(self, node: Node, definition: kernels.WhileLoop) -> list[Step]:
-        steps, operands = self._operands(node)
-        carried = [self.buffer_of(value) for value in node.outputs]
-        arguments = (*carried, *operands[definition.carried :])
-        test, (condition,) = self._subgraph(definition.condition, arguments)
-        body, results = self._subgraph(definition.body, arguments)
-        update = self._update(results, carried)
-        start = self._carried(operands[: definition.carried], carried)
-        return [*steps, *start, WhileStep(test, _whole(condition), (*body, *update))]
-
-    def _scan(self, node: Node, definition: kernels.ScanLoop) -> list[Step]:
-        steps, operands = self._operands(node)
-        count, scanned = definition.carried, definition.scanned
-        outputs = [self.buffer_of(value) for value in node.outputs]
-        carried, stacked = outputs[:count], outputs[count:]
-        counter = Symbol(self.context.unique("step"), 0, shapes.INFINITY, None)
-        position = shapes.of_atom(counter)
-        body: list[Step] = []
-        slices: list[Buffer] = []
-        for graph_input, source in zip(
-            definition.body.inputs[count : count + scanned], operands[count : count + scanned], strict=True
-        ):
-            piece = Buffer(self.context.unique(graph_input.name), graph_input.type, Space.ARENA)
-            index = loop_variables(graph_input.shape)
-            address = shapes.flatten_index(index, graph_input.shape)
-            size = shapes.element_count(graph_input.shape)
-            element = Element(graph_input.dtype.compute, source, position * size + address)
-            body.append(_nest("slice", index, graph_input.shape, Store(piece, address, element), node))
-            slices.append(piece)
-        inner, results = self._subgraph(
-            definition.body, (*carried, *slices, *operands[count + scanned :])
-        )
-        body.extend(inner)
-        for result, target in zip(results[count:], stacked, strict=True):
-            shape = result.type.shape
-            index = loop_variables(shape)
-            address = shapes.flatten_index(index, shape)
-            element = Element(result.dtype.compute, result, address)
-            store = Store(target, position * shapes.element_count(shape) + address, element)
-            body.append(_nest("stack", index, shape, store, node))
-        body.extend(self._update(results[:count], carried))
-        start = self._carried(operands[:count], carried)
-        loop = CountedStep(counter, definition.length, definition.reverse, tuple(body))
-        return [*steps, *start, loop]
-
-
-def _nest(
-    name: str, index: kernels.Index, shape: Shape, store: Store, node: Node, is_serial: bool = False
-) -> LoopKernel:
-    """A kernel of one store over a loop per dimension."""
-    loops = tuple(
-        Loop(atom, size)
-        for i, size in zip(index, shape)
-        if isinstance(i, shapes.SymExpr) and isinstance(atom := shapes.atom_of(i), Symbol)
-    )
-    phase = Phase((), loops[-1:], (store,))
-    return LoopKernel(name, loops[:-1], (phase,), (node.origin,), is_serial=is_serial)
-
-
-def _merged_rows(left: StridedView, right: StridedView) -> StridedView | None:
-    """The left operand as one matrix, where the right one is the same for the whole batch and rows follow on."""
-    if len(left.shape) < 3 or any(stride != 0 for stride in right.strides[:-2]):
-        return None
-    size, stride = left.shape[-2], left.strides[-2]
-    for outer, step in zip(reversed(left.shape[:-2]), reversed(left.strides[:-2])):
-        if outer == 1:
-            continue
-        if size == 1:
-            size, stride = outer, step
-            continue
-        if step != stride * size:
-            return None
-        size = size * outer
-    return StridedView(left.buffer, left.offset, (size, left.shape[-1]), (stride, left.strides[-1]))
-
-
-def _whole(buffer: Buffer) -> StridedView:
-    shape = buffer.type.shape
-    return StridedView(buffer, 0, shape, shapes.contiguous_strides(shape))
-
-
-def _four(view: StridedView) -> StridedView:
-    """Four dimensions: [batch, heads, rows, columns]."""
-    missing = 4 - len(view.shape)
-    assert missing >= 0, "attention was given one batch dimension"
-    return StridedView(view.buffer, view.offset, (1,) * missing + view.shape, (0,) * missing + view.strides)
-
-
-def _stretched(view: StridedView, shape: Shape) -> StridedView:
-    """A view broadcast to a shape, with stride 0 where it is stretched."""
-    missing = len(shape) - len(view.shape)
-    strides = tuple(0 if size == 1 else stride for size, stride in zip(view.shape, view.strides))
-    return StridedView(view.buffer, view.offset, shape, (0,) * missing + strides)
-
-
-def _transposed(view: StridedView) -> StridedView:
-    shape = (*view.shape[:-2], view.shape[-1], view.shape[-2])
-    strides = (*view.strides[:-2], view.strides[-1], view.strides[-2])
-    return StridedView(view.buffer, view.offset, shape, strides)
-
-
-def _broadcast(view: StridedView, batch: Shape) -> StridedView:
-    """Batch dimensions stretched to `batch`, with stride 0 where they are."""
-    own = len(view.shape) - 2
-    missing = len(batch) - own
-    strides: list[Dim] = [0] * missing
-    for size, stride in zip(view.shape[:own], view.strides[:own]):
-        strides.append(0 if size == 1 else stride)
-    return StridedView(
-        view.buffer, view.offset, (*batch, *view.shape[own:]), (*strides, *view.strides[own:])
-    )
-
-
-__all__ = ["Epilogue", "lower"]

@@ -150,7 +150,10 @@ def _statement_buffers(statements: Iterable[Store | Accumulate]) -> Iterator[Buf
 
 
 def _allocate(
-    steps: tuple[Step, ...], unbacked: frozenset[Symbol], known: frozenset[Symbol], done: set[Buffer]
+    steps: tuple[Step, ...],
+    unbacked: frozenset[Symbol],
+    known: frozenset[Symbol],
+    done: set[Buffer],
 ) -> Iterator[Step]:
     """The steps, with the allocation of each dynamic buffer where its size is first known and it is needed."""
     for step in steps:
@@ -166,10 +169,16 @@ def _allocate(
         match step:
             case BranchStep():
                 then = tuple(_allocate(step.then, unbacked, known, done))
-                yield replace(step, then=then, otherwise=tuple(_allocate(step.otherwise, unbacked, known, done)))
+                yield replace(
+                    step,
+                    then=then,
+                    otherwise=tuple(_allocate(step.otherwise, unbacked, known, done)),
+                )
             case WhileStep():
                 test = tuple(_allocate(step.test, unbacked, known, done))
-                yield replace(step, test=test, body=tuple(_allocate(step.body, unbacked, known, done)))
+                yield replace(
+                    step, test=test, body=tuple(_allocate(step.body, unbacked, known, done))
+                )
             case CountedStep():
                 yield replace(step, body=tuple(_allocate(step.body, unbacked, known, done)))
             case _:
@@ -203,7 +212,7 @@ def _place_static(
         size = -(-size // ALIGNMENT) * ALIGNMENT
         live = lives[buffer]
         offset = 0
-        for start, end, other in sorted(p for p in placed if _overlap(p[2], live)):
+        for start, end, _other in sorted(p for p in placed if _overlap(p[2], live)):
             if offset + size <= start:
                 break
             offset = max(offset, end)

@@ -103,7 +103,9 @@ class StoragePlan:
         """The stored value that `value` is a strided view of with contiguous rows: itself where it is none."""
         base = self.definitions.base(value)
         layout = view_layout(self.definitions, value, base)
-        return base if layout is not None and (layout[1][-1] == 1 or value.shape[-1] == 1) else value
+        return (
+            base if layout is not None and (layout[1][-1] == 1 or value.shape[-1] == 1) else value
+        )
 
     def contiguous_base(self, value: Value) -> Value:
         """The stored value that `value` is a contiguous piece of: itself where it is none."""
@@ -137,7 +139,10 @@ class StoragePlan:
             or cost > LARGEST
             or loads > MOST_LOADS
             or (cost > CHEAP and len(users) > 1)
-            or (cost > CHEAP and any(self._iterations(user) > 2 * estimate(value.shape) for user in users))
+            or (
+                cost > CHEAP
+                and any(self._iterations(user) > 2 * estimate(value.shape) for user in users)
+            )
         )
         if stored:
             self._cost[value], self._loads[value] = 0, 1

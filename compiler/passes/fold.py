@@ -49,7 +49,9 @@ def _fold(
         return None
     if not all(shapes.is_static(value.shape) for value in node.outputs):
         return None
-    size = sum(int(shapes.element_count(v.shape)) * v.dtype.itemsize for v in node.outputs)  # type: ignore[arg-type]
+    size = sum(
+        shapes.evaluate(shapes.element_count(v.shape), {}) * v.dtype.itemsize for v in node.outputs
+    )
     given = sum(known[value].nbytes for value in node.inputs)
     if size > given + LARGEST_GROWTH:
         return None

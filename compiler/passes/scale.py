@@ -50,7 +50,9 @@ class _ScaleFolder:
             nodes=tuple(nodes),
             constants=self.constants,
             outputs=tuple(self._renamed(value) for value in self.graph.outputs),
-            mutations=tuple((target, self._renamed(value)) for target, value in self.graph.mutations),
+            mutations=tuple(
+                (target, self._renamed(value)) for target, value in self.graph.mutations
+            ),
         )
 
     def _renamed(self, value: Value) -> Value:
@@ -65,19 +67,27 @@ class _ScaleFolder:
             sole = len(self.users.get(x, ())) == 1 and x not in self.results
             if scale is None or not sole or source not in self.producer:
                 continue
-            before = self.changed.get(self.producer[source], self.producer[source])
+            before: Node | None = self.changed.get(self.producer[source], self.producer[source])
             bias: Node | None = None
-            if _is(before, "add"):
+            if before is not None and _is(before, "add"):
                 bias, before = before, self._addend(before)
             if before is None or not isinstance(before.op, Convolve):
                 continue
             channels = per_channel(scale, before.outputs[0])
             weight = self.known(before.inputs[1])
-            if channels is None or weight is None or (bias is not None and not self._scale_bias(bias, channels)):
+            if (
+                channels is None
+                or weight is None
+                or (bias is not None and not self._scale_bias(bias, channels))
+            ):
                 continue
             shape = (-1,) + (1,) * (weight.ndim - 1)
-            folded = self._constant(weight * channels.astype(weight.dtype).reshape(shape), before.inputs[1])
-            self.changed[self.producer[before.outputs[0]]] = replace(before, inputs=(before.inputs[0], folded))
+            folded = self._constant(
+                weight * channels.astype(weight.dtype).reshape(shape), before.inputs[1]
+            )
+            self.changed[self.producer[before.outputs[0]]] = replace(
+                before, inputs=(before.inputs[0], folded)
+            )
             self.replaced[node.outputs[0]] = source
             return
 
@@ -85,7 +95,11 @@ class _ScaleFolder:
         """The convolution that an addition of a constant adds to, if it is read there only."""
         for x, other in (node.inputs, node.inputs[::-1]):
             x = self._renamed(x)
-            if self.known(other) is not None and len(self.users.get(x, ())) == 1 and x in self.producer:
+            if (
+                self.known(other) is not None
+                and len(self.users.get(x, ())) == 1
+                and x in self.producer
+            ):
                 return self.changed.get(self.producer[x], self.producer[x])
         return None
 

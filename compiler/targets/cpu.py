@@ -62,12 +62,25 @@ LEVELS: Mapping[str, Level] = {
         Level("generic", "CASTOFF_LEVEL_BASELINE", 0, ()),
         Level("x86-64", "CASTOFF_LEVEL_BASELINE", 1, ("-march=x86-64",)),
         Level("x86-64-v3", "CASTOFF_LEVEL_X86_64_V3", 3, ("-march=x86-64-v3",)),
-        Level("x86-64-v4", "CASTOFF_LEVEL_X86_64_V4", 4, ("-march=x86-64-v4", "-mprefer-vector-width=512")),
+        Level(
+            "x86-64-v4",
+            "CASTOFF_LEVEL_X86_64_V4",
+            4,
+            ("-march=x86-64-v4", "-mprefer-vector-width=512"),
+        ),
         Level("native", "CASTOFF_LEVEL_NATIVE", 4, ("-march=native", "-mprefer-vector-width=512")),
     )
 }
 
-FLAGS = ("-std=gnu11", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+FLAGS = (
+    "-std=gnu11",
+    "-ftree-vectorize",
+    "-fvect-cost-model=dynamic",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+)
 """For every unit with generated loops: loops are vectorised at any -O level, and -O2 of the rest is as fast as -O3 and
 compiled in half the time. Contraction stays off so that every level rounds alike."""
 
