@@ -21,10 +21,7 @@ from .program import ProgramWriter
 from .render import template_text
 from .source_tree import SourceTree, SourceUnit
 
-ABI_UNITS = (
-    "abi/castoff_abi.c", "abi/castoff_cpu.c", "abi/castoff_image.c", "abi/castoff_pool.c", "abi/castoff_run.c",
-    "abi/castoff_state.c", "abi/castoff_tensor.c",
-)  # fmt: skip
+ABI_UNIT = "abi/castoff_all.c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def generate(
         program.graph, manifest, program.slots, program.static_bytes, functions
     )
     units.append(SourceUnit("definition.c", definition, ("-O1",)))
-    units += [SourceUnit(path, template_text(path), ("-O2",)) for path in ABI_UNITS]
+    units.append(SourceUnit(ABI_UNIT, template_text(ABI_UNIT), ("-O1",)))
     tree = SourceTree(name, tuple(units), dict(_headers(units, writer.carried)))
     offsets = [spec.offset_bytes for spec in specs]
     return Generated(tree, manifest, tuple(zip(offsets, map(_bytes, arrays), strict=True)))
