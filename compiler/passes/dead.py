@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import shapes
 from ..ir.graph import Graph, Node, Value
 
 
 def remove_dead_nodes(graph: Graph) -> Graph:
     """Before: %a = exp(%x); %b = neg(%x); return %b      After: %b = neg(%x); return %b
 
-    Constants that nobody reads go too. Nodes with an effect stay, except symbol reads whose symbol no shape mentions are kept
-    as well: their range check is part of the program.
+    Constants that nobody reads go too. Nodes with an effect stay; reads of symbols that no shape
+    mentions have one, since their range check is part of the program.
     """
     needed: set[Value] = set(graph.results())
     kept: list[Node] = []
@@ -24,6 +23,3 @@ def remove_dead_nodes(graph: Graph) -> Graph:
     if len(kept) == len(graph.nodes) and len(constants) == len(graph.constants):
         return graph
     return replace(graph, nodes=tuple(reversed(kept)), constants=constants)
-
-
-__all__ = ["remove_dead_nodes", "shapes"]

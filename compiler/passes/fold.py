@@ -21,30 +21,27 @@ def fold_constants(graph: Graph) -> Graph:
     """
     constants = dict(graph.constants)
     known: dict[Value, np.ndarray] = {value: c.array for value, c in constants.items()}
-    pure: set[Value] = set()
     kept: list[Node] = []
     env = Environment()
     for node in graph.nodes:
-        result = _fold(node, known, pure, env)
+        result = _fold(node, known, env)
         if result is None:
             kept.append(node)
             continue
         for value, array in zip(node.outputs, result, strict=True):
             known[value] = array
-            pure.add(value)
         if not node.inputs or node.op.is_view:
             kept.append(node)  # known, but as cheap as it is; dead once every reader was folded
             continue
         for value, array in zip(node.outputs, result, strict=True):
-            constants[value] = Constant(value.name, array)
+            whole = np.ascontiguousarray(array).reshape(array.shape)  # it makes 0-d arrays 1-d
+            constants[value] = Constant(value.name, whole)
     if len(kept) == len(graph.nodes):
         return graph
     return replace(graph, nodes=tuple(kept), constants=constants)
 
 
-def _fold(
-    node: Node, known: dict[Value, np.ndarray], pure: set[Value], env: Environment
-) -> list[np.ndarray] | None:
+def _fold(node: Node, known: dict[Value, np.ndarray], env: Environment) -> list[np.ndarray] | None:
     if node.op.has_effect or not node.outputs or any(value not in known for value in node.inputs):
         return None
     if not all(shapes.is_static(value.shape) for value in node.outputs):
@@ -61,6 +58,6 @@ def _fold(
     except (KeyError, NotImplementedError):  # symbols of the run, or control flow over them
         return None
     return [
-        np.ascontiguousarray(np.asarray(r, dtype=v.dtype.numpy)).reshape(np.shape(r))
+        np.asarray(r, dtype=v.dtype.numpy)  # views of weights stay views until they are read
         for v, r in zip(node.outputs, results, strict=True)
     ]

@@ -16,8 +16,9 @@ def fold_channel_scales(graph: Graph) -> Graph:
     """Before: %c = Convolve(%x, %w); %b = add(%c, %bias); %y = mul(%b, %scale)
     After:  %c = Convolve(%x, %w * %scale); %y = add(%c, %bias * %scale)
 
-    Where weight, bias and scale are constants, the scale differs at most from channel to channel, and nobody else reads what is
-    in between. The product of two float32 numbers is rounded where the sum was before: results differ in the last bits.
+    Where weight, bias and scale are constants, the scale differs at most from channel to channel,
+    and nobody else reads what is in between. The product of two float32 numbers is rounded where
+    the sum was before: results differ in the last bits.
     """
     return _ScaleFolder(graph).run()
 
@@ -29,6 +30,7 @@ class _ScaleFolder:
         self.producer = {value: node for node in graph.nodes for value in node.outputs}
         self.users = users(graph.nodes)
         self.results = set(graph.results())
+        self.names = {value.name for value in graph.values()}
         self.changed: dict[Node, Node] = {}
         self.replaced: dict[Value, Value] = {}
 
@@ -64,8 +66,7 @@ class _ScaleFolder:
         for x, factor in (node.inputs, node.inputs[::-1]):
             scale = self.known(factor)
             source = self._renamed(x)
-            sole = len(self.users.get(x, ())) == 1 and x not in self.results
-            if scale is None or not sole or source not in self.producer:
+            if scale is None or not self._is_read_once(x) or source not in self.producer:
                 continue
             before: Node | None = self.changed.get(self.producer[source], self.producer[source])
             bias: Node | None = None
@@ -91,15 +92,15 @@ class _ScaleFolder:
             self.replaced[node.outputs[0]] = source
             return
 
+    def _is_read_once(self, value: Value) -> bool:
+        return len(self.users.get(value, ())) == 1 and value not in self.results
+
     def _addend(self, node: Node) -> Node | None:
         """The convolution that an addition of a constant adds to, if it is read there only."""
         for x, other in (node.inputs, node.inputs[::-1]):
             x = self._renamed(x)
-            if (
-                self.known(other) is not None
-                and len(self.users.get(x, ())) == 1
-                and x in self.producer
-            ):
+            is_sum = self.known(other) is not None and x in self.producer
+            if is_sum and self._is_read_once(x):
                 return self.changed.get(self.producer[x], self.producer[x])
         return None
 
@@ -122,6 +123,9 @@ class _ScaleFolder:
     def _constant(self, array: np.ndarray, like: Value) -> Value:
         array = np.ascontiguousarray(array)
         name = f"{like.name}_scaled"
+        while name in self.names:
+            name += "_again"
+        self.names.add(name)
         value = Value(name, replace(like.type, shape=tuple(array.shape)))
         self.constants[value] = Constant(name, array)
         return value
@@ -145,11 +149,15 @@ def _is(node: Node, name: str) -> bool:
 
 
 def per_channel(factor: np.ndarray, output: Value) -> np.ndarray | None:
-    """One number per channel (dimension 1 of `output`), where a constant broadcast to it has no more than that."""
+    """One finite number per channel (dimension 1 of `output`), where a constant broadcast to it has
+    no more than that.
+    """
     channels = output.shape[1]
     if not isinstance(channels, int) or factor.ndim > output.rank:
         return None
     shape = (1,) * (output.rank - factor.ndim) + factor.shape
     if shape[1] not in (1, channels) or any(size != 1 for size in (shape[0], *shape[2:])):
+        return None
+    if not np.isfinite(factor).all():  # an infinite factor times a weight of 0 would be NaN
         return None
     return np.broadcast_to(factor.reshape(-1), (channels,))

@@ -143,3 +143,11 @@ def test_every_pass_is_timed() -> None:
     observer = Observer(CompileOptions())
     optimize(b.graph(b.apply("exp", b.input("x", 3))), observer)
     assert [time.stage for time in observer.times] == [name for name, _ in PASSES]
+
+
+def test_views_of_weights_stay_views() -> None:
+    b = GraphBuilder()
+    x = b.input("x", 4, 8)
+    weight = b.array(np.ones((6, 8), np.float32), "weight")
+    graph = b.graph(b.matmul(x, b.transpose(weight, 0, 1)))
+    assert fold_constants(graph) is graph
