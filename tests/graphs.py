@@ -111,7 +111,9 @@ def as_program(graph: Graph) -> ImportedProgram:
     """The graph as a program that takes its inputs in order and returns a tuple."""
     return ImportedProgram(
         graph,
-        _treespec([_container("builtins.tuple", len(graph.inputs)), _container("builtins.dict", 0)]),
+        _treespec(
+            [_container("builtins.tuple", len(graph.inputs)), _container("builtins.dict", 0)]
+        ),
         _treespec([_LEAF] * len(graph.outputs)),
         tuple(value.name for value in graph.inputs),
         tuple(TensorInput(value.name, index) for index, value in enumerate(graph.inputs)),

@@ -53,7 +53,9 @@ def assert_right(outcome: Outcome) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_level_can_be_forced(level: str, driver: Path, portable: Path) -> None:
     flags = Path("/proc/cpuinfo").read_text()
-    if (level == LEVELS[2] and "avx512vl" not in flags) or (level != LEVELS[0] and "avx2" not in flags):
+    if (level == LEVELS[2] and "avx512vl" not in flags) or (
+        level != LEVELS[0] and "avx2" not in flags
+    ):
         pytest.skip(f"this processor has no {level}")
     outcome = run([driver], portable, CASTOFF_CPU_LEVEL=level)
     assert_right(outcome)

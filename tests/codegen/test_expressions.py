@@ -25,7 +25,7 @@ from castoff.compiler.lowering.program import Buffer, Element, Space
 from castoff.compiler.targets import cpu
 
 ROOT = Path(__file__).resolve().parents[2]
-S, I = shapes.symbol("s", 0, 100), shapes.symbol("i", 0, 9)  # noqa: E741
+S, I = shapes.symbol("s", 0, 100), shapes.symbol("i", 0, 9)
 
 
 def writer() -> tuple[Expressions, list[Statement]]:
