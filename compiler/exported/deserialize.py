@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from .archive import Archive, PayloadKind, ProgramEntries, Source
 from .errors import ProgramFormatError, SchemaVersionError, UnsafePickleError
 from .json_records import decode_payload_config, decode_program
-from .program import Constant, ExampleInputs, ExportedProgram, OpaqueConstant
+from .program import Constant, ExampleInputs, ExportedProgram, InputsRecord, OpaqueConstant
 from .schema import PayloadMeta, SerializedProgram, SymInt
 from .tensors import Storage, TensorData, strided_tensor
 from .torch_save import read_torch_save
@@ -43,6 +43,7 @@ def load_program(
         for name, content in stored_extra_files.items():
             extra_files[name] = _decode_extra_file(content, name, archive.source)
     module = serialized.graph_module
+    example_inputs, inputs_record = _load_example_inputs(archive, entries)
     return ExportedProgram(
         graph=module.graph,
         graph_signature=module.signature,
@@ -55,10 +56,11 @@ def load_program(
         schema_version=serialized.schema_version,
         torch_version=serialized.torch_version,
         dialect=serialized.verifiers[0] if serialized.verifiers else "",
-        example_inputs=_load_example_inputs(archive, entries),
+        example_inputs=example_inputs,
         extra_files=stored_extra_files,
         treespec_namedtuple_fields=module.treespec_namedtuple_fields,
         metadata=module.metadata,
+        inputs_record=inputs_record,
     )
 
 
@@ -160,6 +162,7 @@ def _strided(storage: Storage, payload: PayloadMeta, where: str) -> TensorData:
         where,
         requires_grad=meta.requires_grad,
         is_parameter=payload.is_param,
+        device=meta.device,
     )
 
 
@@ -171,13 +174,16 @@ def _static(value: SymInt, where: str) -> int:
 
 def _load_pickled(archive: Archive, entry: str, payload: PayloadMeta, where: str) -> Constant:
     if entry.rpartition("/")[2].startswith(("custom_obj_", "opaque_obj_")):
-        archive.zip.size_bytes(entry)  # a listed object must at least be there
-        return OpaqueConstant(entry, "a pickled object that is no tensor")
+        content = archive.zip.read(entry)
+        return OpaqueConstant(entry, "a pickled object that is no tensor", content, payload)
+    content = archive.zip.read(entry)
     try:
-        value = read_torch_save(archive.zip.read(entry), where)
+        value = read_torch_save(content, where)
     except ForeignClassError as error:
-        return OpaqueConstant(entry, str(error))
-    return _as_constant(value, entry)
+        return OpaqueConstant(entry, str(error), content, payload)
+    if isinstance(value, TensorData):
+        return value
+    return OpaqueConstant(entry, _no_tensor(value), content, payload)
 
 
 def _load_saved(archive: Archive, entry: str | None) -> dict[str, Constant]:
@@ -198,27 +204,35 @@ def _load_saved(archive: Archive, entry: str | None) -> dict[str, Constant]:
 def _as_constant(value: object, entry: str) -> Constant:
     if isinstance(value, TensorData):
         return value
-    return OpaqueConstant(entry, f"a pickled {type(value).__name__}, which is no tensor")
+    return OpaqueConstant(entry, _no_tensor(value))
+
+
+def _no_tensor(value: object) -> str:
+    return f"a pickled {type(value).__name__}, which is no tensor"
 
 
 # --- Example inputs ----------------------------------------------------------------------------
 
 
-def _load_example_inputs(archive: Archive, entries: ProgramEntries) -> ExampleInputs | None:
-    """The inputs the program was exported with, or None where there are none we could build.
+def _load_example_inputs(
+    archive: Archive, entries: ProgramEntries
+) -> tuple[ExampleInputs | None, InputsRecord | None]:
+    """The inputs the program was exported with, or None where there are none we could build, and
+    the record that holds them.
 
     They describe nothing that the program needs, so classes of other packages among them are no
     error; a pickle that reaches for Python's own modules still is.
     """
     if entries.example_inputs is None or not archive.zip.size_bytes(entries.example_inputs):
-        return None
+        return None, None
     data = archive.zip.read(entries.example_inputs)
     try:
         values = read_torch_save(data, f"{archive.source}: {entries.example_inputs}")
     except ForeignClassError:
-        return None
+        return None, InputsRecord(data, None)
     match values:
         case (tuple(args), dict(kwargs)) if all(isinstance(name, str) for name in kwargs):
-            return ExampleInputs(args, kwargs)
+            found = ExampleInputs(args, kwargs)
+            return found, InputsRecord(data, found)
         case _:
-            return None
+            return None, InputsRecord(data, None)

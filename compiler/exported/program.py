@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .schema import (
     Graph,
     GraphSignature,
     ModuleCallEntry,
+    PayloadMeta,
     RangeConstraint,
     SchemaVersion,
 )
 from .tensors import TensorData
 
+if TYPE_CHECKING:
+    from ..verify import ReferenceProgram
+
 
 @dataclass(frozen=True, slots=True)
 class OpaqueConstant:
-    """A constant that is no tensor, left unread: a script object or a pickled Python object."""
+    """A constant that is no tensor, left unread: a script object or a pickled Python object.
+
+    `payload` is what the file holds for it, to be written again; None where it is part of a larger
+    pickle and cannot be.
+    """
 
     entry: str
     reason: str
+    payload: memoryview | None = None
+    meta: PayloadMeta | None = None
 
 
 Constant = TensorData | OpaqueConstant
@@ -32,6 +44,18 @@ class ExampleInputs:
 
     args: tuple[object, ...]
     kwargs: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputsRecord:
+    """The example inputs as the torch.save payload they were read from, to be written again.
+
+    It serves as long as `of` is the program's `example_inputs`; None is for inputs of classes that
+    are not known here.
+    """
+
+    payload: memoryview
+    of: ExampleInputs | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +84,36 @@ class ExportedProgram:
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     treespec_namedtuple_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    inputs_record: InputsRecord | None = None
 
     @property
     def call_entry(self) -> ModuleCallEntry | None:
         """The entry of the root module, which says how the program is called."""
         return next((entry for entry in self.module_call_graph if entry.fqn == ""), None)
+
+    def digest(self) -> str:
+        """SHA-256 of the program's canonical file, in hexadecimal.
+
+        Programs that differ only in what `canonicalize` drops have one digest.
+        """
+        from .serialize import write_canonical
+
+        digest = hashlib.sha256()
+        write_canonical(self, digest.update)
+        return digest.hexdigest()
+
+    def module(self) -> ReferenceProgram:
+        """The program as a callable on NumPy arrays: the reference interpreter, slow and simple.
+
+        Each has buffers of its own, which start from the saved values. Raises
+        `UnsupportedOperatorError` for a program that castoff could not compile.
+        """
+        from ..verify import ReferenceProgram
+
+        return ReferenceProgram.of(self)
+
+    def __str__(self) -> str:
+        """The program for people: its graph, its signature and the ranges of its symbols."""
+        from .listing import program_listing
+
+        return program_listing(self)

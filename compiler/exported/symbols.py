@@ -124,7 +124,7 @@ _FUNCTION_NAMES = {
     "torch.sym_ite": "Where",
     "torch._sym_sqrt": "OpaqueUnaryFn_sqrt",
 }
-_NAMED_NUMBERS: dict[str, int | float] = {
+NAMED_NUMBERS: dict[str, int | float] = {
     "true": True,
     "false": False,
     "oo": math.inf,
@@ -143,6 +143,16 @@ def parse_expression(text: str) -> ExprTree:
     """The tree of a symbolic expression; raises `ProgramFormatError` for anything else."""
     try:
         return _Reader(is_guard=False).read(_parse(text))
+    except _Unknown as error:
+        raise ProgramFormatError(
+            f"expected a symbolic expression, got {_shortened(text)!r}: {error}"
+        ) from None
+
+
+def parse_syntax(text: str) -> ast.expr:
+    """The syntax of a symbolic expression, bounded in size and depth; nothing in it is judged."""
+    try:
+        return _parse(text)
     except _Unknown as error:
         raise ProgramFormatError(
             f"expected a symbolic expression, got {_shortened(text)!r}: {error}"
@@ -229,8 +239,8 @@ class _Reader:
                 raise _Unknown(f"a {type(node).__name__}")
 
     def _name(self, name: str) -> ExprTree:
-        if name in _NAMED_NUMBERS:
-            return Num(_NAMED_NUMBERS[name])
+        if name in NAMED_NUMBERS:
+            return Num(NAMED_NUMBERS[name])
         if self._is_guard:
             raise _Unknown(f"the name {name!r}, which is no input")
         return Sym(name)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ProgramFormatError
-from .schema import ScalarType
+from .schema import Device, ScalarType
 
 NUMPY_DTYPES: Mapping[ScalarType, np.dtype[np.generic]] = MappingProxyType(
     {
@@ -43,6 +43,8 @@ NUMPY_DTYPES: Mapping[ScalarType, np.dtype[np.generic]] = MappingProxyType(
 
 _MAX_ELEMENTS = 1 << 62
 
+CPU = Device("cpu")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
@@ -56,6 +58,7 @@ class Storage:
 class TensorData:
     """One tensor: a read-only view of `storage`, with the strides it had in torch.
 
+    `device` is where the tensor was when it was saved; its bytes are in memory here.
     Tied weights and views of one another have the same `storage` (compare with `is`);
     `storage_offset_elements` and the strides of `array` say which part each one is.
     """
@@ -66,6 +69,12 @@ class TensorData:
     storage_offset_elements: int
     requires_grad: bool = False
     is_parameter: bool = False
+    device: Device = CPU
+
+    @property
+    def strides_elements(self) -> tuple[int, ...]:
+        """The strides of `array`, counted in elements."""
+        return tuple(stride // self.array.itemsize for stride in self.array.strides)
 
 
 def numpy_dtype(dtype: ScalarType, where: str) -> np.dtype[np.generic]:
@@ -86,6 +95,7 @@ def strided_tensor(
     *,
     requires_grad: bool = False,
     is_parameter: bool = False,
+    device: Device = CPU,
 ) -> TensorData:
     """The tensor at `offset` of `storage`; strides and offset are in elements.
 
@@ -98,12 +108,9 @@ def strided_tensor(
     if len(sizes) > 64 or max((*sizes, *strides, offset), default=0) > _MAX_ELEMENTS:
         raise ProgramFormatError(f"{where}: {shape_text} is past what can be addressed")
     array: npt.NDArray[np.generic]
-    if 0 in sizes:
-        array = np.empty(sizes, element_type)
-        array.flags.writeable = False
-        return TensorData(array, dtype, storage, offset, requires_grad, is_parameter)
+    is_empty = 0 in sizes
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    needed_bytes = (last + 1) * element_type.itemsize
+    needed_bytes = 0 if is_empty else (last + 1) * element_type.itemsize
     if needed_bytes > len(storage.data):
         raise ProgramFormatError(
             f"{where}: {shape_text} of {element_type.name} needs {needed_bytes} bytes, but "
@@ -112,9 +119,9 @@ def strided_tensor(
     try:
         # Built from the buffer itself: `as_strided` does not know the types of ml_dtypes.
         byte_strides = tuple(stride * element_type.itemsize for stride in strides)
-        start = offset * element_type.itemsize
+        start = 0 if is_empty else offset * element_type.itemsize
         array = np.ndarray(sizes, element_type, storage.data, start, byte_strides)
     except (ValueError, OverflowError) as error:
         raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
     array.flags.writeable = False
-    return TensorData(array, dtype, storage, offset, requires_grad, is_parameter)
+    return TensorData(array, dtype, storage, offset, requires_grad, is_parameter, device)

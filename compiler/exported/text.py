@@ -10,24 +10,28 @@ from .program import ExportedProgram
 
 def program_text(program: ExportedProgram) -> str:
     """An exported program, one call a line."""
-    lines = [f"inputs: {', '.join(_argument(argument) for argument in program.graph.inputs)}"]
+    lines = [f"inputs: {', '.join(argument_text(argument) for argument in program.graph.inputs)}"]
     for node in program.graph.nodes:
-        outputs = ", ".join(_argument(output) for output in node.outputs)
+        outputs = ", ".join(argument_text(output) for output in node.outputs)
         inputs = ", ".join(
-            f"{given.name}={_argument(given.arg)}" if given.name else _argument(given.arg)
+            f"{given.name}={argument_text(given.arg)}" if given.name else argument_text(given.arg)
             for given in node.inputs
         )
         lines.append(f"{outputs} = {node.target}({inputs})")
-    lines.append(f"outputs: {', '.join(_argument(argument) for argument in program.graph.outputs)}")
+    lines.append(
+        f"outputs: {', '.join(argument_text(argument) for argument in program.graph.outputs)}"
+    )
     return "\n".join(lines) + "\n"
 
 
-def _argument(argument: object) -> str:
+def argument_text(argument: object) -> str:
     """The name or the value of an argument: what its record holds, without the record."""
     if isinstance(argument, tuple):
-        return f"[{', '.join(map(_argument, argument))}]"
+        return f"[{', '.join(map(argument_text, argument))}]"
     if is_dataclass(argument) and not isinstance(argument, type):
-        inside = [_argument(getattr(argument, item.name)) for item in fields(argument)]
+        inside = [argument_text(getattr(argument, item.name)) for item in fields(argument)]
+        if not inside:
+            return "None"
         return inside[0] if len(inside) == 1 else f"({', '.join(inside)})"
     if isinstance(argument, enum.Enum):
         return argument.name

@@ -18,7 +18,7 @@ from .tensors import Storage, TensorData, numpy_dtype, strided_tensor
 from .unpickle import unpickle
 from .zip_reader import ZipReader, is_zip
 
-_DTYPE_NAMES = {
+DTYPE_NAMES = {
     "uint8": ScalarType.BYTE,
     "int8": ScalarType.CHAR,
     "int16": ScalarType.SHORT,
@@ -50,7 +50,7 @@ class _StorageType:
     dtype: ScalarType | None
 
 
-_STORAGE_TYPES = {
+STORAGE_TYPES = {
     "ByteStorage": ScalarType.BYTE,
     "CharStorage": ScalarType.CHAR,
     "ShortStorage": ScalarType.SHORT,
@@ -260,6 +260,6 @@ _ALLOWED: Globals = {
     ("torch", "Size"): Constructor("Size", _integers, copies_argument=True),
     ("torch", "device"): Constructor("device", _device),
     ("torch.storage", "UntypedStorage"): _StorageType(None),
-    **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_TYPES.items()},
-    **{("torch", name): dtype for name, dtype in _DTYPE_NAMES.items()},
+    **{("torch", name): _StorageType(dtype) for name, dtype in STORAGE_TYPES.items()},
+    **{("torch", name): dtype for name, dtype in DTYPE_NAMES.items()},
 }

@@ -136,7 +136,7 @@ def _read_directory(data: memoryview, source: str) -> list[ZipEntry]:
     seen: set[str] = set()
     extents: list[tuple[int, int, str]] = []
     for fields, name, extra in _directory_records(data, start, size, count, source):
-        _check_name(name, source)
+        check_name(name, source)
         if name in seen:
             raise ProgramFormatError(f"{source}: entry '{name}' occurs twice")
         seen.add(name)
@@ -232,7 +232,8 @@ def _decode_name(raw: bytes, flags: int, index: int, source: str) -> str:
         return raw.decode("cp437")
 
 
-def _check_name(name: str, source: str) -> None:
+def check_name(name: str, source: str) -> None:
+    """Raise `ProgramFormatError` for the name of an entry that would leave its archive."""
     parts = name.removesuffix("/").split("/")
     if "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in parts):
         raise ProgramFormatError(f"{source}: entry {name!r} has a name that leaves the archive")

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .compiler.api import aot_compile as aot_compile
     from .compiler.errors import CompileError as CompileError
+    from .compiler.exported.canonicalize import canonicalize as canonicalize
     from .compiler.exported.deserialize import load_program
     from .compiler.exported.program import ExportedProgram as ExportedProgram
+    from .compiler.exported.serialize import save_program
     from .compiler.ir.dtypes import DType as DType
     from .compiler.ir.graph import TensorType as TensorType
     from .compiler.ops.custom import RegistrationError as RegistrationError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.treespec import register_pytree_node as register_pytree_node
 
     load = load_program
+    save = save_program
 
 __version__ = "0.1.0"
 
@@ -51,7 +54,9 @@ _HOMES: dict[str, str] = {
     "TensorType": ".compiler.ir.graph",
     "aot_compile": ".compiler.api",
     "aot_load": ".runtime.runner",
+    "canonicalize": ".compiler.exported.canonicalize",
     "load": ".compiler.exported.deserialize:load_program",
+    "save": ".compiler.exported.serialize:save_program",
     "read_manifest": ".runtime.manifest",
     "register_custom_op": ".compiler.ops.custom",
     "register_dataclass": ".runtime.treespec",
