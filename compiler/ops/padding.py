@@ -105,9 +105,10 @@ def pad_enum(
     b: Builder, self: Value, pad: Sequence[Dim], mode: int, value: float | None = None
 ) -> Value:
     """Padding by the number of a mode."""
-    if mode == 0:
+    name = ("reflect", "replicate", "circular", "constant")[mode]
+    if name == "constant":
         return constant_pad_nd(b, self, pad, 0 if value is None else value)
-    return _pad_edges(b, self, pad, ("constant", "reflect", "replicate", "circular")[mode])
+    return _pad_edges(b, self, pad, name)
 
 
 @target("aten._pad_circular.default")
