@@ -218,7 +218,10 @@ def write_definition(
             _tensor(spec, value.type, numbers) for spec, value in zip(manifest.outputs, graph.outputs, strict=True)
         ),
         constants=tuple(
-            ArrayText(c_string(c.name), dlpack_text(DType(c.dtype)), c.shape, c.offset_bytes, c.size_bytes, c.replaceable)
+            ArrayText(
+                c_string(c.name), dlpack_text(DType(c.dtype)), c.shape, c.offset_bytes,
+                c.size_bytes, c.replaceable,
+            )
             for c in manifest.constants
         ),
         buffers=tuple(

@@ -379,7 +379,11 @@ def grain(kernel: LoopKernel) -> int:
         work += max(1, len(phase.body)) * estimate(tuple(loop.extent for loop in phase.loops)) * 2
     if kernel.tile is not None:
         work *= TILE
-    elif not kernel.rows and len(kernel.phases) == 1 and kernel.phases[0].loops:
-        if not any(isinstance(s, Accumulate) for s in kernel.phases[0].body):
-            work = 4
+    elif (
+        not kernel.rows
+        and len(kernel.phases) == 1
+        and kernel.phases[0].loops
+        and not any(isinstance(s, Accumulate) for s in kernel.phases[0].body)
+    ):
+        work = 4
     return max(1, GRAIN // max(work, 1))

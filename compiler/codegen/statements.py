@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Union
 
 
 @dataclass(slots=True)
@@ -37,12 +36,14 @@ class Block:
     body: list[Statement] = field(default_factory=list)
 
 
-Statement = Union[str, ForLoop, IfBlock, Block]
+Statement = str | ForLoop | IfBlock | Block
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One printed line: `kind` is "text", "for", "block", "if", "else" or "end"; blocks come flattened, with their depth."""
+    """One printed line: `kind` is "text", "for", "block", "if", "else" or "end"; blocks come
+    flattened, with their depth.
+    """
 
     kind: str
     depth: int
