@@ -1,9 +1,10 @@
 """Integer expressions over symbols: sizes of dimensions and positions inside tensors.
 
-`Dim` is an `int` or a `SymExpr`. A `SymExpr` is a polynomial with integer coefficients over atoms: symbols,
-and floor divisions, remainders, maxima and minima of other expressions. Equal expressions built in
-different ways compare equal where expanding the polynomial shows it, so that shapes can be compared and index arithmetic of views
-simplifies while it is built: `(i*64 + j) // 64` is `i` where `0 <= j < 64`.
+`Dim` is an `int` or a `SymExpr`. A `SymExpr` is a polynomial with integer coefficients over atoms:
+symbols, and floor divisions, remainders, maxima and minima of other expressions. Equal expressions
+built in different ways compare equal where expanding the polynomial shows it, so that shapes can be
+compared and index arithmetic of views simplifies while it is built: `(i*64 + j) // 64` is `i` where
+`0 <= j < 64`.
 
 It is our own and small because index arithmetic is what the code generator does all day: the same
 expressions through sympy took longer than all the rest of a compilation, and sympy alone takes
@@ -15,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import gcd, prod
-from typing import Union
 
 INFINITY = 1 << 62
 """A bound that stands for "no bound": larger than any size, and safe in int64 arithmetic."""
@@ -64,7 +64,7 @@ class Indirect:
         return f"[{self.scalar}]"
 
 
-Atom = Union[Symbol, Func, Indirect]
+Atom = Symbol | Func | Indirect
 Monomial = tuple[tuple[Atom, int], ...]  # atoms with their powers, sorted
 
 
@@ -169,7 +169,7 @@ class SymExpr:
         return str(self)
 
 
-Dim = Union[int, SymExpr]
+Dim = int | SymExpr
 Shape = tuple[Dim, ...]
 
 
