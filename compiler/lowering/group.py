@@ -1,14 +1,13 @@
 """Fusion: which stored values are computed by one kernel.
 
 Values join the latest kernel that produces something they read, if they read it at the very element
-the kernel has in hand. A softmax (max, exp, sum, divide) becomes one group with three phases; the pointwise tail of a matrix
-product becomes its epilogue.
+the kernel has in hand. A softmax (max, exp, sum, divide) becomes one group with three phases; the
+pointwise tail of a matrix product becomes its epilogue.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
 
 from .. import kernels
 from ..ir import shapes
@@ -43,7 +42,9 @@ class Group:
 
     position: int
     kind: str
-    """"loops", or "product", whose other members are the epilogue of its first: a matrix product, convolution or attention."""
+    """"loops", or "product", whose other members are the epilogue of its first: a matrix product,
+    convolution or attention.
+    """
     domain: Shape
     split: int | None = None
     members: list[Member] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Single:
     node: Node
 
 
-Item = Union[Group, Single]
+Item = Group | Single
 
 
 class Grouping:
@@ -271,10 +272,10 @@ class Grouping:
             Member(member.value, role, member.shape, member.offset, member.source), trial
         ):
             return False
-        if group.split is None and split is not None:
-            # The group gets rows: what its members read of one another must still be in hand.
-            if not all(self._aligned(other, trial) for other in group.members):
-                return False
+        # Where the group gets rows, what its members read of one another must still be in hand.
+        gets_rows = group.split is None and split is not None
+        if gets_rows and not all(self._aligned(other, trial) for other in group.members):
+            return False
         group.domain, group.split, member.role = domain, split, role
         return True
 

@@ -354,7 +354,8 @@ class GraphLowering:
         ).emit(tuple(batch), (queries,), (width,))
         scores = (*query.shape[:-1], key.shape[-2])
         return AttentionStep(
-            "attention", four_dimensional(self.rows(query)), four_dimensional(self.rows(key)), four_dimensional(self.rows(keyed)),
+            "attention", four_dimensional(self.rows(query)), four_dimensional(self.rows(key)),
+            four_dimensional(self.rows(keyed)),
             four_dimensional(stretched(self.strided(mask[0]), scores)) if mask else None, definition, value.dtype,
             epilogue, self._origins(group),
         )  # fmt: skip

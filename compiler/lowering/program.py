@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
 
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Origin, TensorType, Value
@@ -259,7 +258,9 @@ class WhileStep:
 
 @dataclass(frozen=True, slots=True)
 class CountedStep:
-    """`body` for `counter` from 0 to `count` - 1 (backwards where `reverse`); `counter` is a symbol the body may use."""
+    """`body` for `counter` from 0 to `count` - 1 (backwards where `reverse`); `counter` is a symbol
+    the body may use.
+    """
 
     counter: Symbol
     count: Dim
@@ -274,10 +275,20 @@ class AllocateStep:
     buffer: Buffer
 
 
-Step = Union[
-    AllocateStep, LoopKernel, ProductStep, ConvolutionStep, AttentionStep, CallStep, SymbolStep, CheckStep, CopyStep,
-    BranchStep, WhileStep, CountedStep,
-]  # fmt: skip
+Step = (
+    AllocateStep
+    | LoopKernel
+    | ProductStep
+    | ConvolutionStep
+    | AttentionStep
+    | CallStep
+    | SymbolStep
+    | CheckStep
+    | CopyStep
+    | BranchStep
+    | WhileStep
+    | CountedStep
+)
 
 
 @dataclass(frozen=True, slots=True)
