@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Union
 
 from .ir import shapes
 from .ir.dtypes import DType
 from .ir.graph import Graph, Value
 from .ir.shapes import Dim, Indirect, Shape
 
-Number = Union[bool, int, float, complex]
+Number = bool | int | float | complex
 Index = tuple[Dim, ...]
 
 
@@ -33,28 +32,28 @@ class Scalar:
 
     dtype: DType
 
-    def __add__(self, other: "Scalar | Number") -> "Scalar":
+    def __add__(self, other: Scalar | Number) -> Scalar:
         return apply("add", self, literal_like(other, self))
 
-    def __radd__(self, other: Number) -> "Scalar":
+    def __radd__(self, other: Number) -> Scalar:
         return apply("add", literal_like(other, self), self)
 
-    def __sub__(self, other: "Scalar | Number") -> "Scalar":
+    def __sub__(self, other: Scalar | Number) -> Scalar:
         return apply("sub", self, literal_like(other, self))
 
-    def __rsub__(self, other: Number) -> "Scalar":
+    def __rsub__(self, other: Number) -> Scalar:
         return apply("sub", literal_like(other, self), self)
 
-    def __mul__(self, other: "Scalar | Number") -> "Scalar":
+    def __mul__(self, other: Scalar | Number) -> Scalar:
         return apply("mul", self, literal_like(other, self))
 
-    def __rmul__(self, other: Number) -> "Scalar":
+    def __rmul__(self, other: Number) -> Scalar:
         return apply("mul", literal_like(other, self), self)
 
-    def __truediv__(self, other: "Scalar | Number") -> "Scalar":
+    def __truediv__(self, other: Scalar | Number) -> Scalar:
         return apply("div", self, literal_like(other, self))
 
-    def __neg__(self) -> "Scalar":
+    def __neg__(self) -> Scalar:
         return apply("neg", self)
 
 
@@ -141,7 +140,7 @@ def literal(value: Number, dtype: DType) -> Literal:
     return Literal(compute, value)
 
 
-def literal_like(value: "Scalar | Number", like: Scalar) -> Scalar:
+def literal_like(value: Scalar | Number, like: Scalar) -> Scalar:
     """`value` as a scalar of the type of `like`."""
     return value if isinstance(value, Scalar) else literal(value, like.dtype)
 
@@ -177,7 +176,9 @@ def load(value: Value, index: Index) -> Load:
 def load_broadcast(value: Value, index: Index) -> Load:
     """The element a value broadcast to the rank of `index` has there."""
     index = index[len(index) - value.rank :]
-    return load(value, tuple(0 if size == 1 else i for i, size in zip(index, value.shape, strict=True)))
+    return load(
+        value, tuple(0 if size == 1 else i for i, size in zip(index, value.shape, strict=True))
+    )
 
 
 def index_value(expression: Dim) -> Scalar:
@@ -379,7 +380,7 @@ class Fault:
     """Argument: `int *` set non-zero by the function where an index is out of range."""
 
 
-Argument = Union[In, Out, Scratch, Size, Real, Sizes, Reals, Text, Tensors, Pool, Fault]
+Argument = In | Out | Scratch | Size | Real | Sizes | Reals | Text | Tensors | Pool | Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,7 +489,17 @@ class Attention:
     has_mask: bool
 
 
-Definition = Union[
-    Pointwise, Reduction, Scatter, LibraryCall, SymbolRead, Check, Branch, WhileLoop, ScanLoop,
-    MatrixProduct, Convolution, Attention,
-]  # fmt: skip
+Definition = (
+    Pointwise
+    | Reduction
+    | Scatter
+    | LibraryCall
+    | SymbolRead
+    | Check
+    | Branch
+    | WhileLoop
+    | ScanLoop
+    | MatrixProduct
+    | Convolution
+    | Attention
+)
