@@ -5,7 +5,7 @@ Makes `.venv`, installs castoff into it, and runs what is asked:
 
 python3 build.py run                                   compile and run the sample, examples/digits
 python3 build.py test [--device cpu|cuda] [--all] ...  the tests; further arguments go to pytest
-python3 build.py bench ...                             the benchmarks in bench/
+python3 build.py bench [compare|cold|limits|list] ...  castoff beside its peers, see bench/README.md
 python3 build.py compile model.pt2 -o model.so ...     the command `castoff compile`
 python3 build.py setup                                 only make .venv
 """
@@ -22,6 +22,9 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, ".castoff-stamp")
+BENCH_VENV = os.path.join(ROOT, ".venv-bench")
+PEERS = os.path.join("bench", "requirements.txt")
+DEFINITIONS = os.path.join("bench", "requirements-definitions.txt")
 OLDEST_PYTHON = (3, 10)
 EXTRAS = "test,dev"
 
@@ -91,21 +94,54 @@ def set_up() -> "None":
     except OSError:
         pass
     if not os.path.exists(PYTHON):
-        try:
-            import ensurepip  # noqa: F401
-            import venv  # noqa: F401
-        except ImportError:
-            stop(
-                "this Python cannot make virtual environments; mend it with "
-                "`apt-get install python%d.%d-venv`" % sys.version_info[:2]
-            )
-        run([sys.executable, "-m", "venv", VENV])
+        make_environment(VENV)
     run(
         [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         + ["--editable", ".[%s]" % EXTRAS]
     )
     with open(STAMP, "w", encoding="ascii") as file:
         file.write(wanted_stamp())
+
+
+def make_environment(folder: "str") -> "None":
+    """Makes a virtual environment, or says what this Python lacks."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        stop(
+            "this Python cannot make virtual environments; mend it with "
+            "`apt-get install python%d.%d-venv`" % sys.version_info[:2]
+        )
+    run([sys.executable, "-m", "venv", folder])
+
+
+def set_up_bench() -> "str":
+    """Makes .venv-bench with castoff and its peers, unless it is there; returns its Python.
+
+    The definitions come without what they depend on: they ask for another torch than the one that
+    is measured, and are only read.
+    """
+    python = os.path.join(BENCH_VENV, "bin", "python")
+    stamp = os.path.join(BENCH_VENV, ".castoff-stamp")
+    wanted = wanted_stamp()
+    for name in (PEERS, DEFINITIONS):
+        with open(os.path.join(ROOT, name), "rb") as file:
+            wanted += hashlib.sha256(file.read()).hexdigest()
+    try:
+        with open(stamp, encoding="ascii") as file:
+            if file.read() == wanted:
+                return python
+    except OSError:
+        pass
+    if not os.path.exists(python):
+        make_environment(BENCH_VENV)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(install + ["--editable", ".", "--requirement", PEERS])
+    run(install + ["--no-deps", "--requirement", DEFINITIONS])
+    with open(stamp, "w", encoding="ascii") as file:
+        file.write(wanted)
+    return python
 
 
 def take(arguments: "list[str]", name: "str", default: "str") -> "str":
@@ -149,16 +185,8 @@ def has_jobs(arguments: "list[str]") -> "bool":
 
 
 def command_bench(arguments: "list[str]") -> "int":
-    """Runs one benchmark by its name, or says which there are."""
-    names = sorted(
-        name[:-3]
-        for name in os.listdir(os.path.join(ROOT, "bench"))
-        if name.endswith(".py") and not name.startswith("_")
-    )
-    if not arguments or arguments[0] not in names:
-        stop("bench needs one of: %s" % (", ".join(names) or "(there are none yet)"))
-    script = os.path.join("bench", arguments[0] + ".py")
-    return run([PYTHON, script] + arguments[1:], False)
+    """Measures castoff beside its peers."""
+    return run([set_up_bench(), "-m", "bench"] + arguments, False)
 
 
 def command_compile(arguments: "list[str]") -> "int":
@@ -193,7 +221,8 @@ def main(arguments: "list[str]") -> "int":
     if command is None:
         stop("no command %s; the commands are %s" % (arguments[0], ", ".join(COMMANDS)))
     check_python()
-    set_up()
+    if command is not command_bench:  # which has an environment of its own
+        set_up()
     check_compiler()
     return command(arguments[1:])
 

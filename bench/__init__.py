@@ -1,0 +1,1 @@
+"""castoff beside its peers, measured in one run."""
