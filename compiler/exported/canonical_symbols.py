@@ -21,20 +21,28 @@ from .schema import (
     SymInt,
     TensorMeta,
 )
-from .symbols import NAMED_NUMBERS, parse_syntax
+from .symbol_values import value_of
+from .symbols import NAMED_NUMBERS, parse_expression, parse_syntax
 
 T = TypeVar("T")
 
 _COMMUTATIVE = frozenset(
     ("Add", "Mul", "Max", "Min", "And", "Or", "Equality", "Unequality", "Eq", "Ne")
 )
+_WITHOUT_BOUNDS = "OpaqueUnaryFn_"
+_DEFAULT_LEAST = 2
 _PREFIX = re.compile(r"[A-Za-z_]+(?=\d+$)")
 
 
 class SymbolNames:
-    """The names given so far, and the expressions that were rewritten with them."""
+    """The names given so far, and the expressions that were rewritten with them.
 
-    def __init__(self) -> None:
+    Hints, the values of one example, are dropped. Only where torch cannot do without one, for
+    functions that it knows no bounds of, is it the value at the least sizes that `ranges` allows.
+    """
+
+    def __init__(self, ranges: Mapping[str, RangeConstraint]) -> None:
+        self._ranges = ranges
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._texts: dict[str, str] = {}
@@ -75,8 +83,9 @@ class SymbolNames:
             },
         )
 
-    def renamed_ranges(self, ranges: Mapping[str, RangeConstraint]) -> dict[str, RangeConstraint]:
+    def renamed_ranges(self) -> dict[str, RangeConstraint]:
         """The ranges of the symbols that turned up, in that order."""
+        ranges = self._ranges
         return {new: ranges[old] for old, new in self._names.items() if old in ranges}
 
     def _argument(self, argument: Argument) -> Argument:
@@ -104,7 +113,19 @@ class SymbolNames:
         text = self._texts.get(value.expr_str)
         if text is None:
             text = self._texts[value.expr_str] = self._rewritten(value.expr_str)
-        return SymExpr(text)
+        return SymExpr(text, self._hint(value.expr_str))
+
+    def _hint(self, text: str) -> int | float | bool | None:
+        if _WITHOUT_BOUNDS not in text:
+            return None
+        try:
+            return value_of(parse_expression(text), self._least_value)
+        except (ArithmeticError, ValueError):
+            return None
+
+    def _least_value(self, name: str) -> int:
+        bounds = self._ranges.get(name)
+        return _DEFAULT_LEAST if bounds is None else max(bounds.min_val or 0, _DEFAULT_LEAST)
 
     def _rewritten(self, text: str) -> str:
         try:

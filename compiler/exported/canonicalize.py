@@ -90,7 +90,7 @@ def canonicalize(program: ExportedProgram) -> ExportedProgram:
     for spec, argument in zip(signature.input_specs, graph.inputs, strict=True):
         inputs.add(names_in(argument) if not isinstance(spec, ConstantInput) else (spec.name,))
     ordered, names = canonical_graph(graph, inputs, _shared_inputs(program, signature))
-    symbols = SymbolNames()
+    symbols = SymbolNames(program.range_constraints)
     ordered = symbols.renamed_graph(ordered)
     return replace(
         program,
@@ -101,7 +101,7 @@ def canonicalize(program: ExportedProgram) -> ExportedProgram:
         ),
         state_dict=_sorted(program.state_dict),
         constants=_sorted(program.constants),
-        range_constraints=symbols.renamed_ranges(program.range_constraints),
+        range_constraints=symbols.renamed_ranges(),
         module_call_graph=tuple(_renamed_call(entry, names) for entry in program.module_call_graph),
         guards_code=tuple(sorted(set(program.guards_code))),
         opset_version=_sorted(program.opset_version),

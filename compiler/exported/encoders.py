@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from .errors import ProgramFormatError
+
 T = TypeVar("T")
 Json = object
 Encoder = Callable[[T], Json]
@@ -98,7 +100,7 @@ def by_class(members: Mapping[type, Encoder[T]]) -> Encoder[object]:
         encode = table.get(type(value))
         if encode is None:
             expected = ", ".join(cls.__name__ for cls in table)
-            raise TypeError(f"expected one of {expected}, got {type(value).__name__}")
+            raise ProgramFormatError(f"expected one of {expected}, got {type(value).__name__}")
         return encode(value)  # type: ignore[arg-type]
 
     return encode_union
