@@ -52,7 +52,7 @@ def positional(count: int, *names: str) -> str:
 def compile_library(
     program: str, output: Path, flags: Sequence[str] = (), sources: Sequence[Path] = ()
 ) -> None:
-    units = [HERE / "programs" / program, *sorted(ABI.glob("*.c")), *sources]
+    units = [HERE / "programs" / program, ABI / "castoff_all.c", *sources]
     shared = [] if output.suffix == "" else ["-shared", "-fPIC"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
     subprocess.run(
