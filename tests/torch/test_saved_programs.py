@@ -1,0 +1,200 @@
+"""What castoff writes opens in PyTorch and gives the same answers there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+import castoff  # noqa: E402
+from castoff.compiler.exported import ExampleInputs  # noqa: E402
+
+from ..conformance.corpus import FAMILIES, Family, find_corpus  # noqa: E402
+
+nn = torch.nn
+Dim = torch.export.Dim
+
+
+class Tied(nn.Module):  # type: ignore[misc,name-defined]
+    """Weights that share memory: tied, a transposed view, a slice; and numbers that are odd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(6, 4)
+        self.head = nn.Linear(4, 6, bias=False)
+        self.head.weight = self.embed.weight
+        base = torch.arange(12.0).reshape(3, 4)
+        base[0] = torch.tensor([float("nan"), float("inf"), -0.0, -float("inf")])
+        self.register_buffer("base", base)
+        self.register_buffer("column", base.t()[1])
+        self.register_buffer("rows", base[1:], persistent=False)
+        self.register_buffer("nothing", torch.empty(0, 3))
+        self.narrow = nn.Parameter(torch.tensor([1.5, -2.0], dtype=torch.bfloat16))
+
+    def forward(self, x: Any) -> Any:
+        looked_up = self.head(self.embed(x))
+        return looked_up, self.base * 2, self.column, self.rows.t(), self.nothing, self.narrow + 1
+
+
+class Counting(nn.Module):  # type: ignore[misc,name-defined]
+    """A buffer that is written, an input that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Any) -> Any:
+        before = x.view(-1) * 2
+        self.count.add_(1)
+        x.mul_(3)
+        return before, x + self.count
+
+
+class Branching(nn.Module):  # type: ignore[misc,name-defined]
+    """A subgraph on either side, with weights of its own, and symbolic sizes in the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: Any, *, scale: float) -> Any:
+        y = torch.cond(x.sum() > 0, lambda x: self.linear(x), lambda x: x.sin(), (x,))
+        return {"y": y[: x.shape[0] // 2], "size": x.shape[0] * 2, "scaled": y * scale}
+
+
+PROGRAMS: dict[str, Callable[[], Any]] = {
+    "tied": lambda: torch.export.export(Tied(), (torch.tensor([1, 5]),)),
+    "counting": lambda: torch.export.export(Counting(), (torch.ones(2, 2),)),
+    "counting_functional": lambda: torch.export.export(
+        Counting(), (torch.ones(2, 2),)
+    ).run_decompositions(),
+    "branching": lambda: torch.export.export(
+        Branching(),
+        (torch.randn(4, 3),),
+        {"scale": 2.0},
+        dynamic_shapes={"x": {0: Dim.DYNAMIC}, "scale": None},
+    ),
+}
+
+
+def answers(program: Any, inputs: tuple[Any, Any]) -> Sequence[Any]:
+    """Results of a call, and what it left in its arguments."""
+    args, kwargs = copy.deepcopy(inputs)
+    results = program.module()(*args, **kwargs)
+    leaves: Sequence[Any] = torch.utils._pytree.tree_leaves((results, args, kwargs))
+    return leaves
+
+
+def assert_same(got: Sequence[Any], want: Sequence[Any]) -> None:
+    assert len(got) == len(want)
+    for one, other in zip(got, want, strict=True):
+        if isinstance(other, torch.Tensor):
+            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+        else:
+            assert one == other
+
+
+@pytest.mark.parametrize("canonical", [False, True], ids=["as it is", "canonical"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_saved_programs_open_in_torch(name: str, canonical: bool, tmp_path: Path) -> None:
+    source, path = tmp_path / "source.pt2", tmp_path / "saved.pt2"
+    exported = PROGRAMS[name]()
+    torch.export.save(exported, source)
+    castoff.save(castoff.load(source), path, canonical=canonical)
+    want = answers(torch.export.load(source), exported.example_inputs)
+    opened = torch.export.load(path)
+    assert_same(answers(opened, exported.example_inputs), want)
+    if not canonical:
+        assert opened.graph_signature == torch.export.load(source).graph_signature
+        # Buffers that the first call wrote are the program's own: the second needs another one.
+        assert_same(answers(torch.export.load(path), opened.example_inputs), want)
+
+
+def test_memory_that_is_shared_is_shared_in_torch(tmp_path: Path) -> None:
+    source, path = tmp_path / "source.pt2", tmp_path / "saved.pt2"
+    torch.export.save(PROGRAMS["tied"](), source)
+    castoff.save(castoff.load(source), path)
+    state = torch.export.load(path).state_dict
+    assert state["head.weight"].data_ptr() == state["embed.weight"].data_ptr()
+    assert state["column"].untyped_storage().data_ptr() == state["base"].data_ptr()
+    assert state["column"].stride() == (4,)
+    assert isinstance(state["narrow"], nn.Parameter)
+    assert not isinstance(state["base"], nn.Parameter)
+    assert torch.signbit(state["base"][0, 2])
+
+
+def test_exporting_again_under_other_names_gives_the_same_digest(tmp_path: Path) -> None:
+    class Renamed(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, x: Any) -> Any:
+            scaled = x * 2
+            return self.linear(x) + scaled.relu()
+
+    class Original(Renamed):
+        def forward(self, x: Any) -> Any:
+            product = self.linear(x)
+            return product + (x * 2).relu()
+
+    digests = []
+    for module, rows in ((Original, 4), (Renamed, 6)):
+        torch.manual_seed(0)
+        exported = torch.export.export(
+            module(), (torch.randn(rows, 3),), dynamic_shapes={"x": {0: Dim.DYNAMIC}}
+        )
+        torch.export.save(exported, tmp_path / "model.pt2")
+        digests.append(castoff.load(tmp_path / "model.pt2").digest())
+    assert digests[0] == digests[1]
+
+
+def test_extra_files_and_new_example_inputs_are_read_by_torch(tmp_path: Path) -> None:
+    source, path = tmp_path / "source.pt2", tmp_path / "saved.pt2"
+    torch.export.save(PROGRAMS["tied"](), source)
+    program = castoff.load(source)
+    state = program.state_dict
+    inputs = ExampleInputs(
+        (state["column"], [None, True, -7, 1 << 40, 0.5, 1j, "ä"]),
+        {"narrow": state["narrow"], "d": {"k": (state["base"],)}},
+    )
+    castoff.save(
+        replace(program, example_inputs=inputs), path, extra_files={"note.txt": "hällo", "b": b"1"}
+    )
+    extra = {"note.txt": "", "b": ""}
+    opened = torch.export.load(path, extra_files=extra)
+    assert extra == {"note.txt": "hällo", "b": "1"}
+    (column, values), named = opened.example_inputs
+    assert values == [None, True, -7, 1 << 40, 0.5, 1j, "ä"]
+    torch.testing.assert_close(column, opened.state_dict["column"], rtol=0, atol=0)
+    assert isinstance(named["narrow"], nn.Parameter)
+    assert named["d"]["k"][0].shape == (3, 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_programs_of_the_corpus_give_the_same_answers_in_torch(family: str, tmp_path: Path) -> None:
+    corpus = find_corpus()
+    if corpus is None or not Family.exists(corpus, family):
+        pytest.skip("there is no corpus")
+    cases = Family(corpus, family)
+    source, path = tmp_path / "source.pt2", tmp_path / "saved.pt2"
+    for name in cases.names[:: 12 if family == "structure" else 90]:
+        source.write_bytes(cases.program(name))
+        try:
+            original = torch.export.load(source)
+        except (ModuleNotFoundError, RuntimeError):
+            continue  # needs the classes of another package
+        torch.manual_seed(0)
+        want = answers(original, original.example_inputs)
+        for canonical in (False, True):
+            castoff.save(castoff.load(source), path, canonical=canonical)
+            torch.manual_seed(0)
+            got = answers(torch.export.load(path), original.example_inputs)
+            assert_same(got, want)
