@@ -194,7 +194,9 @@ class LoopWriter:
         for statement in accumulates:
             self._declare(body, statement)
         if phase.loops:
-            self._nest(body, phase, list(phase.loops))
+            # Where nothing is computed, nothing may be read before it: empty tensors have no memory.
+            if all(loop.extent != 0 for loop in phase.loops):
+                self._nest(body, phase, list(phase.loops))
         elif self.kernel.tile is not None:
             loop = self._tile_loop("")
             self._in_loop(body, loop, lambda: self._body(loop.body, phase))

@@ -199,7 +199,8 @@ class ProgramWriter:
                     self._step(loop.body, inner)
                 block.body.append(loop)
         self.headers.update(expressions.parameters.headers)
-        out.append(block)
+        if block.body:
+            out.append(block)
 
     def _place(self, code: KernelCode) -> str:
         """The name of a kernel: a new one, or that of an equal kernel."""
@@ -227,13 +228,16 @@ class ProgramWriter:
         block.body.append(f"struct {name}_arguments arguments = {{{', '.join(fields) or '0'}}};")
 
     def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
+        count, piece = iteration_count(kernel), grain(kernel)
+        if count == 0:
+            return  # what is read before the loop may not be there: an empty tensor has no memory
         code = LoopWriter(kernel).write()
         name = self._place(code)
         self._arguments(block, code, name)
-        count, piece = iteration_count(kernel), grain(kernel)
         text = expressions.dim(count)
         if kernel.is_serial or (isinstance(count, int) and count <= piece):
-            block.body.append(f"{name}(&arguments, 0, {text}, 0);")
+            condition = "" if shapes.lower_bound(count) > 0 else f"if ({text} > 0) "
+            block.body.append(f"{condition}{name}(&arguments, 0, {text}, 0);")
         else:
             block.body.append(
                 f"castoff_parallel_for(frame->pool, {text}, {piece}, {name}, &arguments);"
