@@ -128,11 +128,19 @@ def batched_product() -> tuple[Graph, list[np.ndarray]]:
     return b.graph(b.apply("exp", product)), [_random(3, 6, 10) / 4, _random(3, 7, 10) / 4]
 
 
+def empty_tensors() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x, y = b.input("x", 2, 0, 3), b.input("y", size("n"), 4)
+    total = b.reduce("sum", x, [1])
+    joined = b.concatenate([b.reshape(x, (0, 4)), b.apply("exp", y)], 0)
+    return b.graph(b.apply("exp", x), total, joined), [_random(2, 0, 3), _random(0, 4)]
+
+
 SPREAD: Mapping[str, Case] = {
     make.__name__: make
     for make in (
         pointwise_chain, softmax, layer_norm, linear_gelu, convolution, attention,
         strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
-        integers_and_masks, narrow_floats, counter, batched_product,
+        integers_and_masks, narrow_floats, counter, batched_product, empty_tensors,
     )
 }  # fmt: skip
