@@ -5,15 +5,15 @@ Two things are registered in the modules beside this one:
 - **Primitives**: subclasses of `Op`, frozen dataclasses whose fields are the attributes. Each holds its
   inference (`infer`), its NumPy reference (`reference`) and its lowering (`define`). Graphs consist of primitives only.
 - **Targets**: functions under `@target("aten.gelu.default")` that take a `Builder` and the arguments of the
-  operator's schema (names and defaults are the function's own) and build it from primitives or other targets. Inference, reference and
-  lowering of a target follow from what it is made of.
+  operator's schema (names and defaults are the function's own) and build it from primitives or other targets.
+  Inference, reference and lowering of a target follow from what it is made of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypeVar, Union
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ...runtime.errors import CastoffError
 from ..ir import shapes
 from ..ir.dtypes import DType, Kind, promote
 from ..ir.graph import Constant, Graph, Node, Origin, TensorType, Value
-from ..ir.shapes import Dim, Shape
+from ..ir.shapes import Dim
 from ..kernels import Definition, Number
 
 
@@ -45,7 +45,7 @@ class Environment:
 
     def run(self, graph: Graph, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of a subgraph."""
-        from .interpret import run_graph  # the interpreter knows all operators, operators know it only here
+        from .interpret import run_graph  # it knows all operators, operators know it only here
 
         return run_graph(graph, arguments, self)
 
@@ -71,7 +71,7 @@ class Op:
         """How the outputs are computed: one `Definition` per output, or one `LibraryCall` for all of them."""
         raise NotImplementedError
 
-    def inverse(self, builder: "Builder", base: Value, updated: Value) -> Value:
+    def inverse(self, builder: Builder, base: Value, updated: Value) -> Value:
         """For views: `base` with the elements this view shows replaced by `updated`."""
         raise OperatorError(f"{self}: writing through this view is not possible")
 
@@ -88,33 +88,39 @@ class WeakScalar:
     value: Value
 
 
-Operand = Union[Value, WeakScalar, Number, shapes.SymExpr]
+Operand = Value | WeakScalar | Number | shapes.SymExpr
 """What a Tensor argument of a schema may hold: a value, a number, or a symbolic number."""
 
 
 class TargetFunction(Protocol):
     """A function registered for a target: builds it from primitives, gives its result (a tuple for several)."""
 
-    def __call__(self, b: "Builder", /, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, b: Builder, /, *args: Any, **kwargs: Any) -> Any: ...
 
 
 _TARGETS: dict[str, TargetFunction] = {}
 _ALIASING: set[str] = set()
+_SAMPLES: dict[str, tuple[str, ...]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def target(*names: str, alias: bool = False) -> Callable[[F], F]:
+def target(*names: str, alias: bool = False, samples: Sequence[str] = ()) -> Callable[[F], F]:
     """Register a function for operator targets, as `aten.add.Tensor`.
 
     `alias`: where the result is a chain of views of the first argument, it shares memory with it in PyTorch,
-    so that writing to one is seen through the other. In-place forms (`aten.add_.Tensor`) need no registration: the importer makes
-    them from the functional one.
+    so that writing to one is seen through the other. In-place forms (`aten.add_.Tensor`) need no registration: the
+    importer makes them from the functional one.
+
+    `samples`: calls that tests run, as `(float32[3, 4], dim=1)`; each goes for every name. `samples/` says how they
+    read, and holds most.
     """
 
     def register(function: F) -> F:
         for name in names:
             assert name not in _TARGETS, f"two definitions of {name}"
             _TARGETS[name] = function
+            if samples:
+                _SAMPLES[name] = tuple(samples)
             if alias:
                 _ALIASING.add(name)
         return function
@@ -137,11 +143,16 @@ def registered_targets() -> Mapping[str, TargetFunction]:
     return _TARGETS
 
 
+def registered_samples() -> Mapping[str, tuple[str, ...]]:
+    """The samples that stand with registrations, by target."""
+    return _SAMPLES
+
+
 class Builder:
     """Adds nodes to a graph under construction; one per graph.
 
-    The methods here are what targets are written with. Shapes and dtypes are inferred as nodes are added, so a target can look at
-    `value.shape` and `value.dtype` at any time.
+    The methods here are what targets are written with. Shapes and dtypes are inferred as nodes are added, so a target
+    can look at `value.shape` and `value.dtype` at any time.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,172 @@
+"""Runs samples of operators: by the reference interpreter, compiled, and by PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ir.graph import Value
+from castoff.compiler.ops.base import find_target
+from castoff.compiler.ops.samples import Argument, Sample, SampleTensor
+
+from ..graphs import GraphBuilder, reference
+
+TOLERANCES: Mapping[DType, float] = {
+    DType.FLOAT16: 4e-3,
+    DType.BFLOAT16: 3e-2,
+    DType.FLOAT32: 2e-5,
+    DType.COMPLEX64: 4e-5,
+    DType.FLOAT64: 1e-9,
+    DType.COMPLEX128: 1e-9,
+}
+"""Relative and absolute, by the narrowest type of a sample."""
+
+
+class SampleBuilder(GraphBuilder):
+    """Keeps what targets write to their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[Value] = []
+
+    def write(self, value: Value, updated: Value) -> None:
+        self.written.append(updated)
+
+
+def arguments_of(
+    sample: Sample, tensor: Callable[[np.ndarray], Any], dtype: Callable[[DType], Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a sample, its tensors and types made by these functions."""
+    random = sample.random
+
+    def made(argument: Argument) -> Any:
+        if isinstance(argument, SampleTensor):
+            return tensor(argument.array(random))
+        if isinstance(argument, DType):
+            return dtype(argument)
+        return [made(item) for item in argument] if isinstance(argument, list) else argument
+
+    positional = [made(argument) for argument in sample.positional]
+    return positional, {name: made(argument) for name, argument in sample.named.items()}
+
+
+def add_sample(b: SampleBuilder, sample: Sample) -> tuple[list[Value], list[np.ndarray]]:
+    """Builds a sample: its results, in order, and the arrays for the inputs it adds."""
+    arrays: list[np.ndarray] = []
+
+    def tensor(array: np.ndarray) -> Value:
+        arrays.append(array)
+        return b.input("x", *array.shape, dtype=DType(array.dtype.name))
+
+    positional, named = arguments_of(sample, tensor, lambda dtype: dtype)
+    function = find_target(sample.target)
+    assert function is not None, f"{sample.target} is not registered"
+    return flat_results(function(b, *positional, **named)), arrays
+
+
+def flat_results(result: Any) -> list[Any]:
+    """Results in one list, without those that are None."""
+    if isinstance(result, (tuple, list)):
+        return [each for item in result for each in flat_results(item)]
+    return [] if result is None else [result]
+
+
+def reference_results(sample: Sample) -> list[np.ndarray]:
+    """What the reference interpreter gives."""
+    b = SampleBuilder()
+    results, arrays = add_sample(b, sample)
+    values = [value if isinstance(value, Value) else b.tensor(value) for value in results]
+    return reference(b.graph(*values, *b.written), *arrays)[: len(values)]
+
+
+def torch_results(sample: Sample) -> list[np.ndarray] | None:
+    """What PyTorch gives; None for what it has no kernel for on the CPU, and for functional forms
+    that are there for the sake of their in-place ones alone."""
+    import torch
+
+    def tensor(array: np.ndarray) -> Any:
+        if array.dtype == ml_dtypes.bfloat16:
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(array)
+
+    positional, named = arguments_of(sample, tensor, lambda dtype: getattr(torch, dtype.value))
+    function = torch_operator(sample.target)
+    if function is None:
+        return None
+
+    def array(result: Any) -> np.ndarray:
+        if not isinstance(result, torch.Tensor):
+            return np.asarray(result)
+        result = result.detach().resolve_conj().resolve_neg().contiguous()
+        if result.dtype is torch.bfloat16:
+            return np.asarray(result.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
+        return np.asarray(result.numpy())
+
+    if sample.target.split(".")[1] in _NEEDS_A_DEVICE:
+        return None
+    try:
+        results = flat_results(function(*positional, **named))
+    except NotImplementedError:
+        return None
+    return [array(result) for result in results]
+
+
+def torch_operator(target: str) -> Any:
+    """PyTorch's operator of a target, or None."""
+    import torch
+
+    found: Any = torch.ops
+    for name in target.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            return None
+    return found
+
+
+_SEVERAL_RIGHT = {
+    **dict.fromkeys(
+        ("_linalg_eigh", "linalg_eigh", "linalg_eig", "_linalg_svd", "linalg_svd", "svd", "geqrf"),
+        "factors are unique but for signs and phases",
+    ),
+    **dict.fromkeys(
+        ("_linalg_det", "_linalg_slogdet"), "the factors are those of A or of its transpose"
+    ),
+    "log_sigmoid_backward": "PyTorch reads what the forward pass kept, castoff computes it again",
+}
+_NEEDS_A_DEVICE = ("pin_memory", "_pin_memory", "_lazy_clone")
+
+
+def is_open(target: str) -> bool:
+    """Whether PyTorch's answer depends on a seed, on what was in memory, or on a choice among several right ones."""
+    import torch
+
+    function, name = torch_operator(target), target.split(".")[1]
+    tags = {torch.Tag.nondeterministic_seeded, torch.Tag.nondeterministic_bitwise}
+    is_seeded = function is not None and bool(tags & set(function.tags))
+    return is_seeded or "empty" in name or "_random" in name or name in _SEVERAL_RIGHT
+
+
+def difference(
+    sample: Sample, got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], *, values: bool = True
+) -> str:
+    """What is wrong with results, or the empty text; without `values`, types and shapes count."""
+    if len(got) < len(wanted):
+        return f"{len(got)} results, not {len(wanted)}"
+    narrow = [TOLERANCES.get(dtype, 0.0) for dtype in (*sample.dtypes, DType.FLOAT32)]
+    for number, (left, right) in enumerate(zip(got, wanted, strict=False)):
+        if left.dtype != right.dtype or left.shape != right.shape:
+            return f"result {number}: {left.dtype}{left.shape}, not {right.dtype}{right.shape}"
+        if not values:
+            continue
+        wide = np.complex128 if right.dtype.kind == "c" else np.float64
+        a, b = left.astype(wide), right.astype(wide)
+        tolerance = max(narrow) if sample.dtypes != (DType.FLOAT64,) else 1e-6
+        with np.errstate(all="ignore"):
+            if not np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
+                return f"result {number}: {left.tolist()}, not {right.tolist()}"
+    return ""
