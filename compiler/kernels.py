@@ -261,6 +261,26 @@ def clamped_index(scalar: Scalar, size: Dim) -> Dim:
     return shapes.of_atom(Indirect(cast(scalar, DType.INT64), size))
 
 
+def is_inside(index: Index, shape: Shape) -> Scalar:
+    """Whether there is an element at an index whose computed positions are `checked_index`.
+
+    A position that failed its check is 0, which is inside every dimension but an empty one.
+    """
+    return all_of(
+        [
+            apply("lt", index_value(i), index_value(size))
+            for i, size in zip(index, shape, strict=True)
+            if any(isinstance(atom, Indirect) for atom in shapes.atoms_in(i))
+            and shapes.lower_bound(size) <= 0
+        ]
+    )
+
+
+def load_checked(value: Value, index: Index) -> Scalar:
+    """As `load`, for an index with `checked_index` in it: 0 where there is no element at all."""
+    return masked(is_inside(index, value.shape), load(value, index), literal(0, value.dtype))
+
+
 # ----------------------------------------------------------------------------------- definitions
 
 

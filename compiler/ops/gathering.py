@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ class AdvancedIndex(Op):
         x, *indices = inputs
 
         def body(index: Index) -> kernels.Scalar:
-            return kernels.load(x, self.source(x, tuple(indices), index))
+            return kernels.load_checked(x, self.source(x, tuple(indices), index))
 
         return (kernels.Pointwise(body),)
 
@@ -114,15 +115,29 @@ class IndexPut(Op):
     ) -> tuple[Definition, ...]:
         base, values, *indices = inputs
         reader = AdvancedIndex(self.axes, self.position, self.wrap)
+
+        def target(i: Index) -> Index:
+            return reader.source(base, tuple(indices), i)
+
         return (
             kernels.Scatter(
                 lambda i: kernels.load(base, i),
                 values.shape,
-                lambda i: reader.source(base, tuple(indices), i),
+                target,
                 lambda i: kernels.load(values, i),
                 self.combine,
+                _inside(base, self.axes, target),
             ),
         )
+
+
+def _inside(
+    base: Value, axes: Sequence[int], target: Callable[[Index], Index]
+) -> Callable[[Index], kernels.Scalar] | None:
+    """The condition of a scatter into dimensions that may be empty; None where none is."""
+    if all(shapes.lower_bound(base.shape[axis]) > 0 for axis in axes):
+        return None
+    return lambda i: kernels.is_inside(target(i), base.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +166,7 @@ class GatherAxis(Op):
 
         def body(i: Index) -> kernels.Scalar:
             at = kernels.checked_index(kernels.load(index, i), x.shape[self.axis], wrap=False)
-            return kernels.load(x, replace_axis(i, self.axis, at))
+            return kernels.load_checked(x, replace_axis(i, self.axis, at))
 
         return (kernels.Pointwise(body),)
 
@@ -210,6 +225,7 @@ class ScatterAxis(Op):
                 target,
                 lambda i: kernels.load(source, i),
                 self.combine,
+                _inside(base, (self.axis,), target),
             ),
         )
 
@@ -272,7 +288,7 @@ class MaskedPut(Op):
             at = kernels.load(position, inner)
             place = kernels.checked_index(at, source.shape[self.axis], wrap=False)
             rest = index[self.axis + mask.rank :]
-            element = kernels.load(source, (*index[: self.axis], place, *rest))
+            element = kernels.load_checked(source, (*index[: self.axis], place, *rest))
             return kernels.masked(kernels.load(mask, inner), element, kernels.load(base, index))
 
         return (kernels.Pointwise(body),)
