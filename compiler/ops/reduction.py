@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,8 @@ class ArgReduce(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         x = widen(inputs[0])
         kept = [axis for axis in range(x.ndim) if axis not in self.axes]
-        rows = x.transpose([*kept, *self.axes]).reshape([x.shape[axis] for axis in kept] + [-1])
+        count = math.prod(x.shape[axis] for axis in self.axes)
+        rows = x.transpose([*kept, *self.axes]).reshape([*(x.shape[axis] for axis in kept), count])
         function = np.argmax if self.kind == "argmax" else np.argmin
         return (function(rows, axis=-1),)
 
