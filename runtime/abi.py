@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _REGION = re.compile(r"/\* \[cffi begin\] \*/\n(.*?)/\* \[cffi end\] \*/", re.DOTALL)
 _CDEF_MODULE = "_abi_cdef"
@@ -65,5 +68,7 @@ def generate(header: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
+    from pathlib import Path  # a program that only loads artefacts need not pay for it
+
     here = Path(__file__).resolve().parent
     generate(here.parent / "templates" / "abi" / "castoff.h", here / f"{_CDEF_MODULE}.py")

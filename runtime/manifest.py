@@ -13,8 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import BinaryIO, TypeVar, Union
+from typing import BinaryIO, NamedTuple, TypeVar, Union
 
 from .errors import ArtefactError
 
@@ -40,8 +39,7 @@ MACHINES: Mapping[str, int] = {"x86_64": 62, "aarch64": 183, "riscv64": 243, "pp
 Constant = Union[None, bool, int, float, complex, str]  # noqa: UP007 (evaluated at run time on 3.10 too)
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolSpec:
+class SymbolSpec(NamedTuple):
     """A symbolic size: its name and the range that is enforced; None means unbounded."""
 
     name: str
@@ -49,8 +47,7 @@ class SymbolSpec:
     max: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """An input or an output of the program.
 
     `path` is where the caller finds it (`args[0]`, `kwargs['mask']`, `result[1]`); a size in
@@ -73,20 +70,18 @@ class TensorSpec:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A leaf of the input tree, in order.
 
     "input" number `index` of the program, or a "constant" that must equal `value`.
     """
 
     kind: str
-    index: int = -1
+    index: int = -1  # type: ignore[assignment]  # no one searches a record
     value: Constant = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """A leaf of the output tree, in order.
 
     "output" number `index` of the program, the "argument" leaf number `index` itself (the caller's
@@ -94,12 +89,11 @@ class Result:
     """
 
     kind: str
-    index: int = -1
+    index: int = -1  # type: ignore[assignment]
     value: Constant = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantSpec:
+class ConstantSpec(NamedTuple):
     """A constant in the weights; `replaceable` where it is held as the source program has it."""
 
     name: str
@@ -110,8 +104,7 @@ class ConstantSpec:
     replaceable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class BufferSpec:
+class BufferSpec(NamedTuple):
     """State of an instance, first constant number `initial_constant`, or zeros (-1)."""
 
     name: str
@@ -120,8 +113,7 @@ class BufferSpec:
     initial_constant: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What an artefact says of itself.
 
     `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields`
@@ -156,7 +148,7 @@ class Manifest:
 
     def as_dict(self) -> dict[str, object]:
         """The manifest as JSON-able dicts and lists, keys in the order of the fields."""
-        return {field.name: _encode(getattr(self, field.name)) for field in fields(self)}
+        return {name: _encode(getattr(self, name)) for name in self._fields}
 
     def to_json(self) -> bytes:
         """The bytes that go into the file: equal manifests give equal bytes."""
@@ -199,12 +191,13 @@ def _encode(value: object) -> object:
             return {"float": repr(value)}
         case complex():
             return {"complex": [repr(value.real), repr(value.imag)]}
+        case tuple() if names := getattr(value, "_fields", ()):
+            return {name: _encode(getattr(value, name)) for name in names}
         case tuple() | list():
             return [_encode(item) for item in value]
         case Mapping():
             return {str(key): _encode(item) for key, item in value.items()}
-        case _:
-            return {name: _encode(getattr(value, name)) for name in value.__slots__}  # type: ignore[attr-defined]
+    raise TypeError(f"a manifest holds no {type(value).__name__}")
 
 
 def _decode_constant(value: object) -> Constant:
@@ -224,7 +217,7 @@ _Record = TypeVar("_Record", SymbolSpec, TensorSpec, Argument, Result, ConstantS
 def _records(cls: type[_Record], items: object) -> tuple[_Record, ...]:
     if not isinstance(items, list):
         raise ValueError(f"expected a list of {cls.__name__}")
-    known = cls.__slots__
+    known = cls._fields
     made = []
     for item in items:
         values = {name: item[name] for name in known if name in item}
@@ -247,7 +240,7 @@ def _decode_manifest(data: Mapping[str, object]) -> Manifest:
         "symbols": SymbolSpec,
     }
     values: dict[str, object] = {}
-    for name in Manifest.__slots__:
+    for name in Manifest._fields:
         value = data[name]
         if name in records:
             value = _records(records[name], value)
@@ -383,7 +376,7 @@ def append_payload(
             write(view)
         assert position <= manifest.weights_size_bytes, "the manifest knows the size of the weights"
         pad(manifest.weights_size_bytes)
-        written = replace(manifest, weights_digest=digest.hexdigest())
+        written = manifest._replace(weights_digest=digest.hexdigest())
         text = written.to_json()
         file.write(text)
         file.write(_footer(weights_offset, position, text))

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -151,8 +150,7 @@ def complete_manifest(
         digest.update(f"{path}\0{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
     for unit in tree.units:
         digest.update(repr((unit.output, unit.flags, options.opt_level)).encode())
-    return replace(
-        manifest,
+    return manifest._replace(
         program_digest=manifest.program_digest or digest.hexdigest(),
         compiler=manifest.compiler or (compiler.version if compiler else ""),
     )

@@ -136,8 +136,7 @@ def test_header_goes_beside_and_says_what_the_program_takes(
     tree: SourceTree, options: CompileOptions, manifest: Manifest, tmp_path: Path
 ) -> None:
     tree = replace(tree, headers={**tree.headers, "abi/castoff.h": "#define DECLARED 1\n"})
-    manifest = replace(
-        manifest,
+    manifest = manifest._replace(
         inputs=(TensorSpec("x*/", "args[0]", "float32", ("batch", 3), mutated=True),),
         symbols=(SymbolSpec("batch", 2, None),),
     )
