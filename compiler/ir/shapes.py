@@ -479,8 +479,15 @@ def recombine(expression: Dim) -> Dim:
     return expression
 
 
-def stride_along(expression: Dim, variable: Symbol) -> Dim | None:
-    """By how much the expression grows with the variable, or None where that is not constant."""
+def stride_along(
+    expression: Dim,
+    variable: Symbol,
+    reads: Callable[[Indirect, Symbol], bool] = lambda atom, variable: True,
+) -> Dim | None:
+    """By how much the expression grows with the variable, or None where that is not constant.
+
+    `reads` says whether what an indirect index reads changes with the variable.
+    """
     if isinstance(expression, int):
         return 0
     stride: Dim = 0
@@ -491,8 +498,10 @@ def stride_along(expression: Dim, variable: Symbol) -> Dim | None:
             if atom == variable:
                 power_seen = power
                 continue
+            inner = set(atoms_in(of_atom(atom)))
             if not isinstance(atom, Symbol) and (
-                isinstance(atom, Indirect) or variable in set(atoms_in(of_atom(atom)))
+                variable in inner
+                or any(isinstance(a, Indirect) and reads(a, variable) for a in (atom, *inner))
             ):
                 return None
             for _ in range(power):

@@ -315,9 +315,14 @@ class LoopEmitter:
         for phase in phases:
             for statement in phase.body:
                 for scalar in scalars_in([statement.value]):
-                    if isinstance(scalar, Element):
-                        along_row += shapes.stride_along(scalar.address, rows[-1].variable) == 1
-                        along_inner += shapes.stride_along(scalar.address, inner[-1].variable) == 1
+                    if not isinstance(scalar, Element):
+                        continue
+                    by_row, by_inner = (
+                        shapes.stride_along(scalar.address, loop.variable, _reads_along)
+                        for loop in (rows[-1], inner[-1])
+                    )
+                    along_row += by_row == 1 and by_inner != 0
+                    along_inner += by_inner == 1
         count = shapes.element_count(self.group.inner)
         is_small = (
             isinstance(count, int) and count <= SMALL_BOX and estimate((inner[-1].extent,)) < 16
@@ -326,6 +331,24 @@ class LoopEmitter:
         if along_row > along_inner or (is_small and wide):
             return rows[-1]
         return None
+
+
+def _reads_along(atom: shapes.Indirect, variable: Symbol) -> bool:
+    """Whether what an index is read from changes with a loop variable."""
+    assert isinstance(atom.scalar, Scalar), "an indirect index holds a scalar"
+    for scalar in scalars_in([atom.scalar]):
+        match scalar:
+            case Element():
+                dims: tuple[Dim, ...] = (scalar.address,)
+            case kernels.Load():
+                dims = scalar.index
+            case kernels.IndexValue():
+                dims = (scalar.expression,)
+            case _:
+                continue
+        if any(variable in shapes.symbols_in(dim) for dim in dims):
+            return True
+    return False
 
 
 def _functions(expression: Dim) -> int:
