@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def write_source_tree(
             file.write_text(text, encoding="utf-8")
         digest = _write_weights(root / WEIGHTS_NAME, constants, manifest.weights_size_bytes)
         complete = complete_manifest(manifest, tree, compiler, options)
-        complete = replace(complete, weights_digest=digest)
+        complete = complete._replace(weights_digest=digest)
         (root / MANIFEST_NAME).write_bytes(complete.to_json())
         (root / RESPONSE_FILE).write_text(response_text(tree), encoding="utf-8")
         (root / SEAL_NAME).write_text(_seal_script(), encoding="utf-8")
