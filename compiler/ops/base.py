@@ -67,7 +67,9 @@ class Op:
         """The outputs by NumPy. Narrow floats are computed in float32 and rounded at the end."""
         raise NotImplementedError
 
-    def define(self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> tuple[Definition, ...]:
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
         """How the outputs are computed: one `Definition` per output, or one `LibraryCall` for all of them."""
         raise NotImplementedError
 
@@ -201,7 +203,9 @@ class Builder:
         value = Value(
             self.unique_name(name), TensorType(from_numpy(array.dtype), tuple(array.shape))
         )
-        self.constants[value] = Constant(value.name, np.ascontiguousarray(array).reshape(array.shape))
+        self.constants[value] = Constant(
+            value.name, np.ascontiguousarray(array).reshape(array.shape)
+        )
         return value
 
     def fresh_symbol(self, low: int = 0, high: int = shapes.INFINITY) -> shapes.Symbol:

@@ -38,7 +38,9 @@ def run_graph(
             )
             for value, array in zip(node.outputs, outputs, strict=True):
                 expected = env.shape(value.shape)
-                assert array.shape == expected, f"{node}: reference gave shape {array.shape}, not {expected}"
+                assert array.shape == expected, (
+                    f"{node}: reference gave shape {array.shape}, not {expected}"
+                )
                 values[value] = array
             if observe is not None:
                 observe(node, outputs)
