@@ -103,7 +103,7 @@ static int choose_level(void) {
   }
   int best_offered = 0;
   for (int level = limit; level >= 0; level--) {
-    if (!castoff_level_fits(level, features, program->native_features)) continue;
+    if (!castoff_level_fits(level, features, program->native_features ? *program->native_features : 0)) continue;
     if (program->run[level]) return level;
     if (best_offered == 0 && level != CASTOFF_LEVEL_NATIVE) best_offered = level;
   }

@@ -80,8 +80,8 @@ typedef struct castoff_program {
   /* Size of the weights the file has to carry; 0 where there are none. */
   uint64_t weights_size_bytes;
   /* CASTOFF_FEATURE_* bits (castoff_cpu.h) that run[CASTOFF_LEVEL_NATIVE] needs: CASTOFF_COMPILED_FEATURES of that unit.
-   * 0 where that level was not built. */
-  uint64_t native_features;
+   * NULL where that level was not built. */
+  const uint64_t *native_features;
 
   /* Binds symbols and checks derived sizes and guards; NULL where there is nothing to do. Dimensions that are a plain
    * symbol were bound, compared with each other and held to their range before; symbols not bound that way hold
