@@ -2,15 +2,17 @@
 
 from .canonicalize import canonicalize
 from .deserialize import load_program
-from .errors import ProgramFormatError, SchemaVersionError, UnsafePickleError
+from .errors import InvalidProgramError, ProgramFormatError, SchemaVersionError, UnsafePickleError
 from .program import ExampleInputs, ExportedProgram, InputsRecord, OpaqueConstant
 from .serialize import program_bytes, save_program
 from .tensors import Storage, TensorData
+from .verifier import verify_program
 
 __all__ = [
     "ExampleInputs",
     "ExportedProgram",
     "InputsRecord",
+    "InvalidProgramError",
     "OpaqueConstant",
     "ProgramFormatError",
     "SchemaVersionError",
@@ -21,4 +23,5 @@ __all__ = [
     "load_program",
     "program_bytes",
     "save_program",
+    "verify_program",
 ]

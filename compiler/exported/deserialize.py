@@ -12,6 +12,7 @@ from .schema import PayloadMeta, SerializedProgram, SymInt
 from .tensors import Storage, TensorData, strided_tensor
 from .torch_save import read_torch_save
 from .unpickle import ForeignClassError
+from .verifier import verify_program
 
 
 def load_program(
@@ -20,15 +21,18 @@ def load_program(
     expected_opset_version: Mapping[str, int] | None = None,
     extra_files: MutableMapping[str, str] | None = None,
     program_name: str | None = None,
+    verify: bool = True,
 ) -> ExportedProgram:
     """The program in a `.pt2` given as a path, bytes or a binary file object.
 
     A path is mapped, not read: its weights are views into the file, which must not be changed
     while the program is in use. `extra_files`, if given, is filled with the user's own files as
     text. `program_name` picks one of several programs; the default is "model" or the only one.
+    `verify` checks that the records fit together (see `verifier`).
 
     Raises `SchemaVersionError` for another major schema version or an opset other than expected,
-    `UnsafePickleError` for a pickle that asks for more than data, and their base
+    `UnsafePickleError` for a pickle that asks for more than data, `InvalidProgramError` for records
+    that do not fit together, and their base
     `ProgramFormatError`, naming the entry, for whatever else is wrong; `OSError` if the file
     cannot be opened.
     """
@@ -44,7 +48,7 @@ def load_program(
             extra_files[name] = _decode_extra_file(content, name, archive.source)
     module = serialized.graph_module
     example_inputs, inputs_record = _load_example_inputs(archive, entries)
-    return ExportedProgram(
+    program = ExportedProgram(
         graph=module.graph,
         graph_signature=module.signature,
         state_dict=state_dict,
@@ -62,6 +66,9 @@ def load_program(
         metadata=module.metadata,
         inputs_record=inputs_record,
     )
+    if verify:
+        verify_program(program, label)
+    return program
 
 
 def _pick_program(archive: Archive, wanted: str | None) -> str:

@@ -265,6 +265,12 @@ def written_names(node: Node) -> tuple[str, ...]:
     return _Effects(node).written
 
 
+def is_aten_write(node: Node) -> bool:
+    """Whether a node is an operator of aten that by its name writes into what it takes."""
+    namespace, base, overload = _split(node.target)
+    return namespace == "aten" and (_is_in_place(base) or _is_out(overload))
+
+
 def is_effectful(graph: Graph) -> bool:
     """Whether a node of the graph writes, draws random numbers or changes a mode."""
     return any(
@@ -341,6 +347,14 @@ def _split(target: str) -> tuple[str, str, str]:
         return parts[2], parts[3], ".".join(parts[4:])
     # Targets of extensions read `#namespace:name`.
     return ("extension" if target.startswith("#") else ""), target, ""
+
+
+def _is_in_place(base: str) -> bool:
+    return base in _IN_PLACE_DUNDERS or (base.endswith("_") and base[-2:] != "__")
+
+
+def _is_out(overload: str) -> bool:
+    return overload == "out" or overload.endswith("_out")
 
 
 def _tensors(inputs: Iterable[NamedArgument]) -> Iterator[str]:

@@ -13,5 +13,9 @@ class SchemaVersionError(ProgramFormatError):
     """The file was written for another major version of the schema."""
 
 
+class InvalidProgramError(ProgramFormatError):
+    """The records of the file do not fit together; the message lists all that is wrong."""
+
+
 class UnsafePickleError(ProgramFormatError):
     """A pickle in the file asks for something outside the closed list of constructors."""

@@ -1,0 +1,60 @@
+"""Exported programs as objects: printed, run, told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import castoff
+
+from . import pt2_files as pt2
+
+LISTING = """\
+exported program, dialect unknown, torch <=2.4
+inputs
+  p_w: float32[2]  parameter 'w'
+  x: float32[2]
+calls
+  add: float32[2] = aten.add.Tensor(self=x, other=p_w)
+outputs
+  add
+ranges
+  2 <= s0
+guards
+  L['x'].size()[0] != 4"""
+
+
+def test_a_program_prints_as_typed_calls() -> None:
+    record = pt2.program(
+        range_constraints={"s0": {"min_val": 2, "max_val": None}},
+        guards_code=["L['x'].size()[0] != 4"],
+    )
+    assert str(castoff.load(pt2.zipped(pt2.entries(record)))) == LISTING
+
+
+def test_symbolic_sizes_and_source_lines_are_readable() -> None:
+    record = pt2.program()
+    graph = pt2.graph_of(record)
+    expression = "Add(Mul(Integer(2), Symbol('s0', positive=True, integer=True)), Integer(1))"
+    size = {"as_expr": {"expr_str": expression, "hint": None}}
+    graph["tensor_values"]["add"] = pt2.tensor_meta([size, 3])  # type: ignore[index]
+    trace = 'File "model.py", line 7, in forward\n  File "<eval_with_key>.1", line 3, in forward'
+    graph["nodes"][0]["metadata"] = {"stack_trace": trace}  # type: ignore[index]
+    text = str(castoff.load(pt2.zipped(pt2.entries(record))))
+    assert "  # model.py:7 in forward\n  add: float32[(2*s0) + 1, 3] = aten.add.Tensor" in text
+
+
+def test_a_program_runs_as_a_module() -> None:
+    record = pt2.program()
+    leaf = '{"type": null, "context": null, "children_spec": []}'
+    args = f'{{"type": "builtins.tuple", "context": "null", "children_spec": [{leaf}]}}'
+    kwargs = '{"type": "builtins.dict", "context": "[]", "children_spec": []}'
+    call = record["graph_module"]["module_call_graph"][0]["signature"]  # type: ignore[index]
+    call["in_spec"] = (
+        f'[1, {{"type": "builtins.tuple", "context": "null", "children_spec": [{args}, {kwargs}]}}]'
+    )
+    call["out_spec"] = f"[1, {leaf}]"
+    call["forward_arg_names"] = ["x"]
+    program = castoff.load(pt2.zipped(pt2.entries(record)))
+    result = program.module()(np.array([1.0, 2.0], np.float32))
+    np.testing.assert_array_equal(result, np.float32([2.5, 0.0]))  # type: ignore[arg-type]
+    assert len(program.digest()) == 64
