@@ -11,6 +11,7 @@ from ..ir.graph import Value
 from ..kernels import Number
 from .activation import number
 from .base import Builder, normalize_axis, target
+from .complex import conj
 from .loss import MEAN, NONE
 from .pointwise import compute_operands
 
@@ -27,12 +28,12 @@ def _one_minus(b: Builder, x: Value) -> Value:
 
 @target("aten.tanh_backward.default")
 def tanh_backward(b: Builder, grad_output: Value, output: Value) -> Value:
-    return _chained(b, grad_output, output, lambda y: _one_minus(b, b.apply("mul", y, y)))
+    return _chained(b, grad_output, output, lambda y: conj(b, _one_minus(b, b.apply("mul", y, y))))
 
 
 @target("aten.sigmoid_backward.default")
 def sigmoid_backward(b: Builder, grad_output: Value, output: Value) -> Value:
-    return _chained(b, grad_output, output, lambda y: b.apply("mul", y, _one_minus(b, y)))
+    return _chained(b, grad_output, output, lambda y: conj(b, b.apply("mul", y, _one_minus(b, y))))
 
 
 @target("aten.threshold_backward.default")

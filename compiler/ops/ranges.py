@@ -128,7 +128,7 @@ def _whole(x: Operand) -> Operand:
 
 def _linspace_dtype(b: Builder, start: Operand, end: Operand) -> DType:
     dtype = b.result_type(start, end)
-    return dtype if dtype.is_complex else DType.FLOAT32
+    return DType.COMPLEX64 if dtype.is_complex else DType.FLOAT32
 
 
 @target("aten.logspace.default", "aten.logspace.Tensor_Tensor", "aten.logspace.Tensor_Scalar",
