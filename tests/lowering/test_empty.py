@@ -38,3 +38,16 @@ def test_a_position_in_an_empty_table_is_refused_and_nothing_touched(
     program = load(b.graph(make(b, table, places)), tmp_path)
     with pytest.raises(castoff.CastoffError, match="index out of range"):
         program(np.zeros((0, 1 << 20), np.float32), np.array([0, 1]))
+
+
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(0, 3, 2), (3, 0, 2), (3, 2, 0)])
+def test_matrix_products_of_sizes_that_turn_out_to_be_zero(
+    rows: int, depth: int, columns: int, tmp_path: Path
+) -> None:
+    b = GraphBuilder()
+    left = b.input("left", size("rows"), size("depth"))
+    right = b.input("right", size("depth"), size("columns"))
+    program = load(b.graph(b.matmul(left, right)), tmp_path, target_cpu="x86-64-v3")
+    got = program(np.ones((rows, depth), np.float32), np.ones((depth, columns), np.float32))
+    result = got[0] if isinstance(got, tuple) else got
+    np.testing.assert_array_equal(result, np.zeros((rows, columns), np.float32))
