@@ -33,6 +33,8 @@ RECOMPUTE = 6
 """Instructions that a later phase does again rather than keep a row in memory."""
 LARGEST_LOCAL = 16384
 """Elements of a row that fit a thread's own memory."""
+STRIDED = 8
+"""Accesses side by side that cost as much as one with a stride, a line of memory for each element."""
 SMALL_BOX = 64
 """Reductions over fewer elements are vectorised across rows."""
 
@@ -311,26 +313,29 @@ class LoopEmitter:
         has_reduction = any(isinstance(s, Accumulate) for p in phases for s in p.body)
         if not rows or not inner or self.locals or not has_reduction:
             return None
-        along_row = along_inner = 0
+        cost_row = cost_inner = 0
         for phase in phases:
             for statement in phase.body:
                 for scalar in scalars_in([statement.value]):
-                    if not isinstance(scalar, Element):
-                        continue
-                    by_row, by_inner = (
-                        shapes.stride_along(scalar.address, loop.variable, _reads_along)
-                        for loop in (rows[-1], inner[-1])
-                    )
-                    along_row += by_row == 1 and by_inner != 0
-                    along_inner += by_inner == 1
+                    if isinstance(scalar, Element):
+                        cost_row += _access_cost(scalar.address, rows[-1].variable)
+                        cost_inner += _access_cost(scalar.address, inner[-1].variable)
         count = shapes.element_count(self.group.inner)
         is_small = (
             isinstance(count, int) and count <= SMALL_BOX and estimate((inner[-1].extent,)) < 16
         )
         wide = estimate((rows[-1].extent,)) >= 8
-        if along_row > along_inner or (is_small and wide):
+        if cost_row < cost_inner or (is_small and wide):
             return rows[-1]
         return None
+
+
+def _access_cost(address: Dim, variable: Symbol) -> int:
+    """What an access costs a vectorised loop: little where elements lie side by side."""
+    stride = shapes.stride_along(address, variable, _reads_along)
+    if stride == 0:
+        return 0
+    return 1 if stride == 1 else STRIDED
 
 
 def _reads_along(atom: shapes.Indirect, variable: Symbol) -> bool:

@@ -16,6 +16,14 @@
 #define CASTOFF_INLINE static inline __attribute__((always_inline, unused))
 #endif
 /* For what is too large to be copied into every caller. */
+/* A loop kernel. gcc 12 must not see the constants it is called with: it drops the row loop of a kernel with one row
+ * and then leaves the reduction inside scalar. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define CASTOFF_KERNEL static __attribute__((noipa))
+#else
+#define CASTOFF_KERNEL static
+#endif
+
 #ifndef CASTOFF_LARGE
 #define CASTOFF_LARGE static __attribute__((unused))
 #endif

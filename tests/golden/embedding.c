@@ -11,7 +11,7 @@ struct advancedindex_0_arguments {
     int *fault;
 };
 
-static void advancedindex_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void advancedindex_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct advancedindex_0_arguments *const arguments = context;
     const int64_t *restrict const p0 = arguments->p0;
     const float *restrict const p1 = arguments->p1;
@@ -29,6 +29,14 @@ static void advancedindex_0(void *context, int64_t begin, int64_t end, int threa
         }
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

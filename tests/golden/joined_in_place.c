@@ -8,7 +8,7 @@ struct concatenate_0_arguments {
     float *p1;
 };
 
-static void concatenate_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void concatenate_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct concatenate_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     float *restrict const p1 = arguments->p1;
@@ -30,7 +30,7 @@ struct concatenate_1_arguments {
     float *p1;
 };
 
-static void concatenate_1(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void concatenate_1(void *context, int64_t begin, int64_t end, int thread) {
     const struct concatenate_1_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     float *restrict const p1 = arguments->p1;
@@ -44,6 +44,14 @@ static void concatenate_1(void *context, int64_t begin, int64_t end, int thread)
         }
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

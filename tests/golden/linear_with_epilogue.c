@@ -88,6 +88,14 @@ static int castoff_workspace_reserve(castoff_frame *frame, struct castoff_worksp
     return workspace->memory != 0;
 }
 
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
+
 int CASTOFF_RUN(castoff_frame *frame);
 
 int CASTOFF_RUN(castoff_frame *frame) {

@@ -8,7 +8,7 @@ struct mul_0_arguments {
     float *p2;
 };
 
-static void mul_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void mul_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct mul_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     const float *restrict const p1 = arguments->p1;
@@ -26,6 +26,14 @@ static void mul_0(void *context, int64_t begin, int64_t end, int thread) {
         }
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

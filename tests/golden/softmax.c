@@ -9,7 +9,7 @@ struct max_exp_sum_div_0_arguments {
     int64_t rows;
 };
 
-static void max_exp_sum_div_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void max_exp_sum_div_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct max_exp_sum_div_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     float *restrict const p1 = arguments->p1;
@@ -43,6 +43,14 @@ static void max_exp_sum_div_0(void *context, int64_t begin, int64_t end, int thr
         }
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

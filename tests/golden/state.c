@@ -9,7 +9,7 @@ struct add_0_arguments {
     float *p2;
 };
 
-static void add_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void add_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct add_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     const float *restrict const p1 = arguments->p1;
@@ -23,6 +23,14 @@ static void add_0(void *context, int64_t begin, int64_t end, int thread) {
         p2[i0] = t2;
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

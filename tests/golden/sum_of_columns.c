@@ -7,7 +7,7 @@ struct sum_0_arguments {
     float *p1;
 };
 
-static void sum_0(void *context, int64_t begin, int64_t end, int thread) {
+CASTOFF_KERNEL void sum_0(void *context, int64_t begin, int64_t end, int thread) {
     const struct sum_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     float *restrict const p1 = arguments->p1;
@@ -34,6 +34,14 @@ static void sum_0(void *context, int64_t begin, int64_t end, int thread) {
         }
     }
 }
+
+#ifdef CASTOFF_NATIVE
+#include "abi/castoff_cpu.h"
+
+/* What a processor needs to run this unit. */
+extern const uint64_t castoff_native_features;
+const uint64_t castoff_native_features = CASTOFF_COMPILED_FEATURES;
+#endif
 
 int CASTOFF_RUN(castoff_frame *frame);
 

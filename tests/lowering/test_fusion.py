@@ -193,3 +193,11 @@ def test_equal_steps_of_repeated_layers_share_a_kernel() -> None:
     text = next(u.text for u in generated(b.graph(x)).tree.units if u.path == "program.c")
     # Of the first layer's neighbours the input lies elsewhere, but no kernel knows where.
     assert text.count("\nstatic void ") <= 4
+
+
+def test_a_reduction_runs_along_memory_though_a_row_is_added_across() -> None:
+    b = GraphBuilder()
+    x, scale = b.input("x", 4, 32, 100), b.array(weights(32, 1), "scale")
+    kernel = only_kernel(b.graph(b.reduce("max", b.apply("add", x, scale), [1])))
+    assert kernel.tile is not None
+    assert kernel.tile.extent == 100
