@@ -134,6 +134,7 @@ def _load_raw(archive: Archive, config_entry: str | None) -> dict[str, Constant]
     label = f"{archive.source}: {config_entry}"
     payloads = decode_payload_config(archive.zip.read(config_entry), label).config
     folder = config_entry.rpartition("/")[0]
+    archive.zip.check_stored(f"{folder}/{payload.path_name}" for payload in payloads.values())
     storages: dict[str, Storage] = {}
     loaded: dict[str, Constant] = {}
     for name, payload in payloads.items():

@@ -112,6 +112,12 @@ class ExportedProgram:
 
         return ReferenceProgram.of(self)
 
+    def to_dot(self) -> str:
+        """The graph in Graphviz's DOT language, with the graphs within as clusters."""
+        from .dot import program_dot
+
+        return program_dot(self.graph)
+
     def __str__(self) -> str:
         """The program for people: its graph, its signature and the ranges of its symbols."""
         from .listing import program_listing

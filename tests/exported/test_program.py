@@ -58,3 +58,18 @@ def test_a_program_runs_as_a_module() -> None:
     result = program.module()(np.array([1.0, 2.0], np.float32))
     np.testing.assert_array_equal(result, np.float32([2.5, 0.0]))  # type: ignore[arg-type]
     assert len(program.digest()) == 64
+
+
+def test_a_program_is_drawn_with_its_types() -> None:
+    assert castoff.load(pt2.zipped(pt2.entries())).to_dot() == (
+        "digraph program {\n"
+        "  node [shape=box, fontname=monospace];\n"
+        '  "in:p_w" [shape=ellipse, label="p_w"];\n'
+        '  "in:x" [shape=ellipse, label="x"];\n'
+        '  "0" [label="aten.add.Tensor"];\n'
+        '  "in:x" -> "0" [label="x: float32[2]"];\n'
+        '  "in:p_w" -> "0" [label="p_w: float32[2]"];\n'
+        '  "out:0" [shape=ellipse, label="output 0"];\n'
+        '  "0" -> "out:0" [label="add: float32[2]"];\n'
+        "}\n"
+    )

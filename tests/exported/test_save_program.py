@@ -468,3 +468,18 @@ def test_names_that_occur_twice_are_refused() -> None:
 
 def test_save_program_is_the_public_save() -> None:
     assert castoff.save is save_program
+
+
+@pytest.mark.parametrize("damaged", [None, 0, 1])
+def test_damage_is_found_in_large_weights_too(damaged: int | None) -> None:
+    count = 1 << 18
+    metas = {f"w{i}": pt2.payload(pt2.tensor_meta([count]), f"weight_{i}") for i in range(2)}
+    files = {f"weight_{i}": bytes([i + 1]) * (4 * count) for i in range(2)}
+    content = bytearray(pt2.zipped(pt2.entries(weights=metas, weight_files=files)))
+    if damaged is None:
+        state = load_program(content, verify=False).state_dict
+        assert [tensor.storage.data[-1] for tensor in state.values()] == [1, 2]
+        return
+    content[content.index(files[f"weight_{damaged}"]) + 77] ^= 1
+    with pytest.raises(ProgramFormatError, match=rf"weight_{damaged}' is damaged"):
+        load_program(content, verify=False)
