@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ...runtime.manifest import Manifest, read_manifest
 from ..errors import CompileError
-from ..exported import ExportedProgram, ProgramFormatError, load_program
+from ..exported import ExportedProgram, ProgramFormatError, TensorData, load_program
 
 
 def describe_file(path: str) -> Mapping[str, object]:
@@ -32,6 +32,13 @@ def _program(program: ExportedProgram) -> dict[str, object]:
     schema = program.schema_version
     entry = program.call_entry
     parameters = sum(int(data.array.size) for data in program.state_dict.values())
+    tensors = [
+        data
+        for data in (*program.state_dict.values(), *program.constants.values())
+        if isinstance(data, TensorData)
+    ]
+    # Tied weights and views of one another lie in one storage, which counts once.
+    storages = {id(data.storage): len(data.storage.data) for data in tensors}
     return {
         "schema": f"{schema.major}.{schema.minor}",
         "torch_version": program.torch_version,
@@ -41,6 +48,8 @@ def _program(program: ExportedProgram) -> dict[str, object]:
         "operators": dict(sorted(counts.items())),
         "state": len(program.state_dict),
         "state_elements": parameters,
+        "constants": len(program.constants),
+        "bytes": sum(storages.values()),
         "symbols": {
             name: [bounds.min_val, bounds.max_val]
             for name, bounds in sorted(program.range_constraints.items())
