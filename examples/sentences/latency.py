@@ -34,7 +34,7 @@ def load_castoff(folder: Path) -> Callable[[Ints, Ints], object]:
 
 def load_onnxruntime(folder: Path) -> Callable[[Ints, Ints], object]:
     """A session with its default options, which turn every optimisation on."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     session = onnxruntime.InferenceSession(
         str(folder / "sentences.onnx"), providers=["CPUExecutionProvider"]
