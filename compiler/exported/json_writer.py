@@ -7,6 +7,7 @@ and NaN as words. A record holds no key that its reader does not know.
 from __future__ import annotations
 
 import json
+from typing import TypeVar
 
 from . import schema
 from .encoders import (
@@ -23,6 +24,9 @@ from .encoders import (
     sequence,
     tagged,
 )
+from .errors import ProgramFormatError
+
+T = TypeVar("T")
 
 # --- Leaves of the schema ----------------------------------------------------------------------
 
@@ -246,12 +250,12 @@ _payload_config = record(
 
 def encode_program(program: schema.SerializedProgram) -> bytes:
     """JSON text of the program record; equal records give equal bytes."""
-    return _text(_program(program))
+    return _text(_program, program)
 
 
 def encode_graph(graph: schema.Graph) -> bytes:
     """JSON text of one graph."""
-    return _text(_graph(graph))
+    return _text(_graph, graph)
 
 
 def encode_argument(argument: schema.Argument) -> Json:
@@ -261,9 +265,12 @@ def encode_argument(argument: schema.Argument) -> Json:
 
 def encode_payload_config(config: schema.PayloadConfig) -> bytes:
     """JSON text of the list of weights or constants."""
-    return _text(_payload_config(config))
+    return _text(_payload_config, config)
 
 
-def _text(value: Json) -> bytes:
-    # A lone surrogate, which JSON can carry and UTF-8 cannot, stays escaped.
-    return json.dumps(value, allow_nan=False).encode("ascii")
+def _text(encode: Encoder[T], value: T) -> bytes:
+    try:
+        # A lone surrogate, which JSON can carry and UTF-8 cannot, stays escaped.
+        return json.dumps(encode(value), allow_nan=False).encode("ascii")
+    except RecursionError:
+        raise ProgramFormatError("graphs nested beyond any limit cannot be written") from None

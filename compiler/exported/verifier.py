@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .arguments import input_names, names_in, object_names, output_names, subgraphs, tensor_names
+from .arguments import (
+    input_names,
+    names_in,
+    output_names,
+    subgraphs,
+    symbolic_names,
+    tensor_names,
+)
 from .effects import is_aten_write
 from .errors import InvalidProgramError
 from .listing import source_line
@@ -123,14 +130,11 @@ def _described(node: Node) -> str:
 
 
 def _untyped(argument: Argument, graph: Graph, where: str) -> Iterator[str]:
-    objects = set(object_names(argument))
     for name in tensor_names(argument):
         if name not in graph.tensor_values:
             yield f"{where}: the tensor '{name}' has no type in 'tensor_values'"
-    for name in names_in(argument):
-        if name in graph.tensor_values or name in objects or name in set(tensor_names(argument)):
-            continue
-        tables = (graph.sym_int_values, graph.sym_float_values, graph.sym_bool_values)
+    tables = (graph.sym_int_values, graph.sym_float_values, graph.sym_bool_values)
+    for name in symbolic_names(argument):
         if not any(name in table for table in tables):
             yield f"{where}: the symbolic value '{name}' has no entry"
 
