@@ -15,6 +15,8 @@ from .statements import ForLoop, IfBlock, Statement, drop_unused, flatten
 
 TILE = 64
 """Elements of the row loop that one tile of accumulators covers."""
+BLOCK = 16
+"""Elements of the row loop that a tile covers where nothing is accumulated: a line of memory."""
 GRAIN = 32768
 """Element operations that make a piece of parallel work worth handing out."""
 
@@ -97,7 +99,7 @@ class LoopWriter:
             or kernel.tile
             or kernel.is_serial
             or len(kernel.phases) != 1
-            or self._has_accumulators()
+            or has_accumulators(kernel)
         ):
             loop = ForLoop("row", "begin", "end", "")
             expressions.push(loop.body)
@@ -127,9 +129,6 @@ class LoopWriter:
             text.headers,
         )
 
-    def _has_accumulators(self) -> bool:
-        return any(isinstance(s, Accumulate) for p in self.kernel.phases for s in p.body)
-
     def _flat(self, head: list[Statement], phase: Phase) -> None:
         if not phase.loops:
             self._statements(head, phase)
@@ -150,11 +149,12 @@ class LoopWriter:
         position = "row"
         loops = list(kernel.rows)
         if kernel.tile is not None:
-            blocks = self.expressions.dim(tile_blocks(kernel.tile))
-            body.append(f"const int64_t tile_begin = row % ({blocks}) * {TILE};")
+            blocks = self.expressions.dim(tile_blocks(kernel))
+            width = tile_width(kernel)
+            body.append(f"const int64_t tile_begin = row % ({blocks}) * {width};")
             extent = self.expressions.dim(kernel.tile.extent)
             body.append(
-                f"const int64_t tile_end = tile_begin + {TILE} < {extent} ? tile_begin + {TILE} : {extent};"
+                f"const int64_t tile_end = tile_begin + {width} < {extent} ? tile_begin + {width} : {extent};"
             )
             self.expressions.bind("tile_begin")
             body.append(f"const int64_t outer = row / ({blocks});")
@@ -350,9 +350,19 @@ class LoopWriter:
                 statements.append(loop)
 
 
-def tile_blocks(tile: Loop) -> Dim:
-    """How many tiles the tiled loop has."""
-    return shapes.ceildiv(tile.extent, TILE)
+def has_accumulators(kernel: LoopKernel) -> bool:
+    """Whether a kernel reduces anything."""
+    return any(isinstance(s, Accumulate) for p in kernel.phases for s in p.body)
+
+
+def tile_width(kernel: LoopKernel) -> int:
+    """How many iterations of the tiled loop one tile covers."""
+    return TILE if has_accumulators(kernel) else BLOCK
+
+
+def tile_blocks(kernel: LoopKernel) -> Dim:
+    """How many tiles the tiled loop has; 1 where no loop is tiled."""
+    return 1 if kernel.tile is None else shapes.ceildiv(kernel.tile.extent, tile_width(kernel))
 
 
 def iteration_count(kernel: LoopKernel) -> Dim:
@@ -362,12 +372,12 @@ def iteration_count(kernel: LoopKernel) -> Dim:
         for loop in kernel.rows:
             count = count * loop.extent
         return count
-    has_accumulators = any(isinstance(s, Accumulate) for p in kernel.phases for s in p.body)
-    if kernel.rows or kernel.tile is not None or len(kernel.phases) != 1 or has_accumulators:
+    is_nest = bool(kernel.rows) or kernel.tile is not None or len(kernel.phases) != 1
+    if is_nest or has_accumulators(kernel):
         count = 1
         for loop in kernel.rows:
             count = count * loop.extent
-        return count * (tile_blocks(kernel.tile) if kernel.tile is not None else 1)
+        return count * tile_blocks(kernel)
     loops = kernel.phases[0].loops
     return loops[0].extent if loops else 1
 
@@ -380,7 +390,7 @@ def grain(kernel: LoopKernel) -> int:
     for phase in kernel.phases:
         work += max(1, len(phase.body)) * estimate(tuple(loop.extent for loop in phase.loops)) * 2
     if kernel.tile is not None:
-        work *= TILE
+        work *= tile_width(kernel)
     elif (
         not kernel.rows
         and len(kernel.phases) == 1

@@ -31,10 +31,12 @@ from .storage import estimate
 
 RECOMPUTE = 6
 """Instructions that a later phase does again rather than keep a row in memory."""
-LARGEST_LOCAL = 16384
-"""Elements of a row that fit a thread's own memory."""
+LARGEST_LOCAL = 1 << 16
+"""Bytes of rows that fit a thread's own memory."""
 STRIDED = 8
 """Accesses side by side that cost as much as one with a stride, a line of memory for each element."""
+SHORTEST_BLOCK = 8
+"""Iterations that make transposing in blocks worth while."""
 SMALL_BOX = 64
 """Reductions over fewer elements are vectorised across rows."""
 
@@ -129,7 +131,7 @@ class LoopEmitter:
         definitions = self.grouping.definitions
         return LoopKernel(
             name,
-            rows[:-1] if tile is not None else rows,
+            tuple(loop for loop in rows if loop is not tile),
             phases,
             tuple(definitions.node_of[m.value].origin for m in group.members),
             tile,
@@ -164,7 +166,8 @@ class LoopEmitter:
         """Whether rows of temporaries are too long, or of unknown length, for a thread's own memory."""
         self._choose_locals()
         count = shapes.element_count(self.group.inner)
-        fits = isinstance(count, int) and count <= LARGEST_LOCAL
+        width = sum(buffer.dtype.itemsize for buffer in self.locals.values())
+        fits = isinstance(count, int) and count * width <= LARGEST_LOCAL
         return bool(self.locals) and not fits
 
     def local_values(self) -> list[Value]:
@@ -310,9 +313,10 @@ class LoopEmitter:
         self, rows: tuple[Loop, ...], inner: tuple[Loop, ...], phases: tuple[Phase, ...]
     ) -> Loop | None:
         """The last row loop, where memory runs along it rather than along the inner loops."""
-        has_reduction = any(isinstance(s, Accumulate) for p in phases for s in p.body)
-        if not rows or not inner or self.locals or not has_reduction:
+        if not rows or not inner or self.locals:
             return None
+        if not any(isinstance(s, Accumulate) for p in phases for s in p.body):
+            return _blocked_row(rows, inner[-1], phases)
         cost_row = cost_inner = 0
         for phase in phases:
             for statement in phase.body:
@@ -328,6 +332,31 @@ class LoopEmitter:
         if cost_row < cost_inner or (is_small and wide):
             return rows[-1]
         return None
+
+
+def _blocked_row(
+    rows: tuple[Loop, ...], inner: Loop, phases: tuple[Phase, ...]
+) -> Loop | None:
+    """A row loop along which an operand lies side by side that the inner loop reads with a stride.
+
+    Run in blocks inside the inner loop, it uses all of a line of memory while the line is near: transposes.
+    """
+    stores = [s for p in phases for s in p.body if isinstance(s, Store)]
+    loads = [s.address for s in scalars_in([s.value for s in stores]) if isinstance(s, Element)]
+    addresses = [*loads, *(store.address for store in stores)]
+    cost_inner = sum(_access_cost(address, inner.variable) for address in addresses)
+    for loop in reversed(rows):
+        if min(estimate((loop.extent,)), estimate((inner.extent,))) < SHORTEST_BLOCK:
+            continue
+        is_across = any(
+            _access_cost(address, loop.variable) == 1
+            and _access_cost(address, inner.variable) == STRIDED
+            for address in loads
+        )
+        cost = sum(_access_cost(address, loop.variable) for address in addresses)
+        if is_across and cost <= cost_inner + 2 * STRIDED:
+            return loop
+    return None
 
 
 def _access_cost(address: Dim, variable: Symbol) -> int:

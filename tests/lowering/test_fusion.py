@@ -201,3 +201,19 @@ def test_a_reduction_runs_along_memory_though_a_row_is_added_across() -> None:
     kernel = only_kernel(b.graph(b.reduce("max", b.apply("add", x, scale), [1])))
     assert kernel.tile is not None
     assert kernel.tile.extent == 100
+
+
+def test_transposing_runs_in_blocks() -> None:
+    b = GraphBuilder()
+    x, y = b.input("x", 64, 48), b.input("y", 48, 64)
+    kernel = only_kernel(b.graph(b.apply("add", b.permute(x, (1, 0)), y)))
+    assert kernel.tile is not None
+    assert kernel.tile.extent == 48
+    assert not kernel.rows
+
+
+def test_operands_side_by_side_need_no_blocks() -> None:
+    b = GraphBuilder()
+    x, y = b.input("x", 64, 48), b.input("y", 64, 1)
+    kernel = only_kernel(b.graph(b.apply("tanh", b.apply("add", x, y))))
+    assert kernel.tile is None
