@@ -68,7 +68,12 @@ LEVELS: Mapping[str, Level] = {
             4,
             ("-march=x86-64-v4", "-mprefer-vector-width=512"),
         ),
-        Level("native", "CASTOFF_LEVEL_NATIVE", 4, ("-march=native", "-mprefer-vector-width=512", "-DCASTOFF_NATIVE")),
+        Level(
+            "native",
+            "CASTOFF_LEVEL_NATIVE",
+            4,
+            ("-march=native", "-mprefer-vector-width=512", "-DCASTOFF_NATIVE"),
+        ),
     )
 }
 
