@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", choices=MODES, default="reference")
     parser.add_argument("--match", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--passing", action="store_true", help="only the cases that have to pass")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th of them")
     parser.add_argument("-j", "--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=120, help="time for one case")
     parser.add_argument(
@@ -173,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = matching(_family(corpus, family).names, options.match)
         if options.passing:
             names = [name for name in names if name in listed]
+        names = names[:: options.every]
         started = time.monotonic()
         report = run_cases(
             corpus,
