@@ -16,6 +16,7 @@ from ..ops.view import Reshape
 from .arguments import ScalarBinding
 from .functionalize import TensorRef, fresh, view_strides
 from .scope import Scope
+from .symbols import symbol_name
 
 
 def _names(text: str) -> frozenset[str]:
@@ -161,7 +162,7 @@ def read_integer(scope: Scope, argument: schema.AsSymInt, value: Value) -> SymEx
     value = scope.builder.cast(value, DType.INT64)
     if name is None or symbols.knows(name):
         return scope.builder.read_symbol(value, -shapes.INFINITY, shapes.INFINITY)
-    symbol = Symbol(name, *symbols.bounds(name))
+    symbol = Symbol(symbol_name(name), *symbols.bounds(name))
     scope.builder.emit(ReadSymbol(symbol), value)
     expression = shapes.of_atom(symbol)
     symbols.define(name, expression)

@@ -10,6 +10,7 @@ to the shape algebra: `(3*s0)//2`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -311,6 +312,19 @@ class InputSize:
     size: SymExpr
 
 
+def symbol_name(name: str) -> str:
+    """What a symbol of the file is called from here on: its own name where it is one the exporter makes.
+
+    Symbols keep their names in generated C; any other name might be one that C, or a kernel, uses itself.
+    """
+    if _EXPORTED_NAME.fullmatch(name):
+        return name
+    return "s_" + re.sub(r"[^A-Za-z0-9_]", lambda found: f"_{ord(found[0]):x}_", name)
+
+
+_EXPORTED_NAME = re.compile(r"(s|u|zuf|zf)[0-9]+")
+
+
 def bind_symbols(table: SymbolTable, supplied: Iterable[InputSize]) -> tuple[Binding, ...]:
     """Define every symbol that the inputs determine, and say how.
 
@@ -322,7 +336,7 @@ def bind_symbols(table: SymbolTable, supplied: Iterable[InputSize]) -> tuple[Bin
     for entry in waiting:
         name = table.single_symbol(entry.size)
         if name is not None and not table.knows(name):
-            symbol = Symbol(name, *table.bounds(name))
+            symbol = Symbol(symbol_name(name), *table.bounds(name))
             table.define(name, shapes.of_atom(symbol))
             bindings.append(Binding(symbol, entry.input_index, entry.axis))
     for _ in range(len(waiting)):
@@ -348,7 +362,7 @@ def _solve(table: SymbolTable, name: str, entry: InputSize) -> Binding | None:
     if not isinstance(factor, int) or factor == 0 or atom in shapes.symbols_in(rest):
         return None
     low, high = shapes.bounds(expression)
-    size = Symbol(f"{name}_size", low, high)
+    size = Symbol(f"{symbol_name(name)}_size", low, high)
     scaled = shapes.of_atom(size) - rest
     table.define(name, shapes.floordiv(scaled if factor > 0 else -scaled, abs(factor)))
     return Binding(size, entry.input_index, entry.axis)

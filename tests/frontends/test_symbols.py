@@ -10,6 +10,7 @@ from castoff.compiler.frontends.symbols import (
     SymbolTable,
     UnknownExpressionError,
     bind_symbols,
+    symbol_name,
 )
 from castoff.compiler.ir import shapes
 
@@ -107,3 +108,24 @@ def test_symbols_are_solved_for_one_after_the_other() -> None:
     )
     values = {b.symbol.name: {0: 11, 1: 8}[b.input_index] for b in bindings}
     assert shapes.evaluate(table.dim(SymExpr(S0)), values) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("s0", "s0"),
+        ("u12", "u12"),
+        ("row", "s_row"),
+        ("int", "s_int"),
+        ("n1", "s_n1"),
+        ("a; b", "s_a_3b__20_b"),
+    ],
+)
+def test_symbols_have_names_that_generated_code_does_not_use(name: str, expected: str) -> None:
+    assert symbol_name(name) == expected
+    (binding,) = bind_symbols(
+        table := SymbolTable({}),
+        [InputSize(0, 0, SymExpr(f"Symbol('{name}', positive=True, integer=True)"))],
+    )
+    assert binding.symbol.name == expected
+    assert table.knows(name)
