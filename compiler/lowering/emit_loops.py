@@ -334,9 +334,7 @@ class LoopEmitter:
         return None
 
 
-def _blocked_row(
-    rows: tuple[Loop, ...], inner: Loop, phases: tuple[Phase, ...]
-) -> Loop | None:
+def _blocked_row(rows: tuple[Loop, ...], inner: Loop, phases: tuple[Phase, ...]) -> Loop | None:
     """A row loop along which an operand lies side by side that the inner loop reads with a stride.
 
     Run in blocks inside the inner loop, it uses all of a line of memory while the line is near: transposes.
