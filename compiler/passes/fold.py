@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir import shapes
 from ..ir.graph import Constant, Graph, Node, Value
+from ..kernels import Convolution, LibraryCall
 from ..ops.base import Environment
 
 LARGEST_GROWTH = 1 << 16
@@ -36,9 +37,30 @@ def fold_constants(graph: Graph) -> Graph:
         for value, array in zip(node.outputs, result, strict=True):
             whole = np.ascontiguousarray(array).reshape(array.shape)  # it makes 0-d arrays 1-d
             constants[value] = Constant(value.name, whole)
+    turned = dict.fromkeys(  # in order, so that equal programs give equal bytes
+        value
+        for node in kept
+        for value in _wanted_whole(node)
+        if value in known and value not in constants
+    )
+    for value in turned:
+        constants[value] = Constant(value.name, known[value])
+    kept = [node for node in kept if not any(value in turned for value in node.outputs)]
     if len(kept) == len(graph.nodes):
         return graph
     return replace(graph, nodes=tuple(kept), constants=constants)
+
+
+def _wanted_whole(node: Node) -> tuple[Value, ...]:
+    """The inputs a node reads as contiguous memory: views of constants it would else copy in every run."""
+    if not node.outputs:
+        return ()
+    match node.op.define(node.inputs, node.outputs)[0]:
+        case LibraryCall():
+            return node.inputs
+        case Convolution():
+            return node.inputs[1:]
+    return ()
 
 
 def _fold(node: Node, known: dict[Value, np.ndarray], env: Environment) -> list[np.ndarray] | None:
