@@ -67,7 +67,12 @@ class Compiler:
 
 
 _GCC_ONLY = frozenset(
-    {"-fno-semantic-interposition", "-static-libgcc", "-fexcess-precision=standard"}
+    {
+        "-fno-semantic-interposition",
+        "-static-libgcc",
+        "-fexcess-precision=standard",
+        "-fvect-cost-model=dynamic",
+    }
 )
 
 
