@@ -189,8 +189,8 @@ def test_programs_of_the_corpus_give_the_same_answers_in_torch(family: str, tmp_
         source.write_bytes(cases.program(name))
         try:
             original = torch.export.load(source)
-        except (ModuleNotFoundError, RuntimeError):
-            continue  # needs the classes of another package
+        except (ModuleNotFoundError, RuntimeError, TypeError):
+            continue  # needs the classes of another package; PyTorch trips over its own message there
         torch.manual_seed(0)
         want = answers(original, original.example_inputs)
         for canonical in (False, True):
