@@ -28,8 +28,10 @@ def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
         raise ValueError(f"expected an operand with at least 2 axes [k, n], got shape {b.shape}")
     *batch, k, n = b.shape
     count = -(-n // PANEL)
-    padded = np.zeros((*batch, k, count * PANEL), b.dtype)
-    padded[..., :n] = b
+    padded = b
+    if n % PANEL:
+        padded = np.zeros((*batch, k, count * PANEL), b.dtype)
+        padded[..., :n] = b
     split = padded.reshape(*batch, k, count, PANEL)
     return np.ascontiguousarray(np.moveaxis(split, -2, -3))
 

@@ -52,7 +52,7 @@ class Compiler:
             case Family.GCC:
                 return flags
             case Family.CLANG:
-                return tuple(flag for flag in flags if flag not in _GCC_ONLY)
+                return tuple(flag for flag in flags if not _is_gcc_only(flag))
             case Family.ZIG:
                 # zig names processors with underscores, and traps undefined behaviour unless told
                 # not to
@@ -61,7 +61,7 @@ class Compiler:
                     if flag.startswith("-march=")
                     else flag
                     for flag in flags
-                    if flag not in _GCC_ONLY
+                    if not _is_gcc_only(flag)
                 )
                 return ("-fno-sanitize=undefined", *spelled)
 
@@ -71,9 +71,21 @@ _GCC_ONLY = frozenset(
         "-fno-semantic-interposition",
         "-static-libgcc",
         "-fexcess-precision=standard",
-        "-fvect-cost-model=dynamic",
     }
 )
+_GCC_PASSES = (
+    "-fvect-cost-model",
+    "-fno-tree-",
+    "-fno-ipa-",
+    "-fno-gcse",
+    "-fno-schedule-",
+    "-fno-code-hoisting",
+)
+"""Beginnings of flags that choose among gcc's own passes."""
+
+
+def _is_gcc_only(flag: str) -> bool:
+    return flag in _GCC_ONLY or flag.startswith(_GCC_PASSES)
 
 
 def find_compiler(cc: str | None = None) -> Compiler:
