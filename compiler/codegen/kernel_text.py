@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.graph import Origin
@@ -77,6 +76,3 @@ def pointers(parameters: Parameters) -> tuple[Pointer, ...]:
         Pointer(cpu.C_TYPE[buffer.dtype], name, buffer in parameters.written)
         for buffer, name in parameters.buffers.items()
     )
-
-
-Names = Mapping[str, str]

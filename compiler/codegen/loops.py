@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
@@ -136,10 +138,11 @@ class LoopWriter:
         loop = ForLoop(str(phase.loops[0].variable), "begin", "end", "#pragma omp simd")
         self._in_loop(head, loop, lambda: self._body(loop.body, phase))
 
-    def _in_loop(self, statements: list[Statement], loop: ForLoop, write: object) -> None:
+    def _in_loop(
+        self, statements: list[Statement], loop: ForLoop, write: Callable[[], None]
+    ) -> None:
         self.expressions.push(loop.body)
         self.expressions.bind(loop.variable)
-        assert callable(write), "a function that writes the body"
         write()
         self.expressions.pop()
         statements.append(loop)

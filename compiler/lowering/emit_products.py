@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .. import kernels
+from collections.abc import Callable
+
 from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim, Shape, Symbol
@@ -11,13 +12,10 @@ from .emit_loops import BufferOf
 from .expand import Expander
 from .group import Group, Grouping, Member
 from .program import (
-    ConvolutionStep,
     Element,
     Epilogue,
     Loop,
-    ProductStep,
     Store,
-    StridedView,
     TileElement,
 )  # fmt: skip
 
@@ -33,7 +31,11 @@ class EpilogueEmitter:
     """Builds the epilogue of a product group: what happens to element (batch, row, column) of the result."""
 
     def __init__(
-        self, grouping: Grouping, group: Group, buffer_of: BufferOf, is_needed: object
+        self,
+        grouping: Grouping,
+        group: Group,
+        buffer_of: BufferOf,
+        is_needed: Callable[[Value], bool],
     ) -> None:
         self.grouping = grouping
         self.group = group
@@ -77,7 +79,7 @@ class EpilogueEmitter:
 
         expander = Expander(self.grouping.definitions.of, self.grouping.plan.stored, leaf)
         for member in self.group.members:
-            if not (callable(self.is_needed) and self.is_needed(member.value)):
+            if not self.is_needed(member.value):
                 continue
             index = self.group.index_of(member, variables)
             if member.offset is not None:
@@ -86,13 +88,3 @@ class EpilogueEmitter:
             address = shapes.flatten_index(index, member.value.shape)
             stores.append(Store(self.buffer_of(member.value), address, evaluate(member)))
         return Epilogue(batch, row, column, tuple(stores))
-
-
-__all__ = [
-    "ConvolutionStep",
-    "EpilogueEmitter",
-    "ProductStep",
-    "StridedView",
-    "kernels",
-    "variable",
-]

@@ -16,7 +16,7 @@ from ..ir.shapes import Shape
 from ..kernels import Index, Pointwise, Reduction, Scalar
 from ..ops.view import Concatenate, reshaped_index
 from .expand import Definitions, Expander, loop_variables, scalars_in
-from .storage import StoragePlan, estimate
+from .storage import StoragePlan
 
 MOST_MEMBERS = 24
 
@@ -310,8 +310,3 @@ class Grouping:
 
 def _same_count(left: Shape, right: Shape) -> bool:
     return shapes.element_count(left) == shapes.element_count(right)
-
-
-def row_work(group: Group) -> int:
-    """About how many elements one row has."""
-    return estimate(group.inner)

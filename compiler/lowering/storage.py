@@ -6,8 +6,6 @@ computing it again at every use would cost more than a store and a load.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .. import kernels
 from ..ir import shapes
 from ..ir.graph import Node, Value
@@ -172,6 +170,3 @@ def view_layout(
             return None
         value, index = scalar.value, scalar.index
     return affine(shapes.flatten_index(index, base.shape), variables)
-
-
-Predicate = Callable[[Value], bool]
