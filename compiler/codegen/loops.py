@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
-from ..lowering.program import Accumulate, Loop, LoopKernel, Phase, Store
+from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..targets import cpu
 from .expr import Expressions, Parameters
@@ -112,6 +112,11 @@ class LoopWriter:
         else:  # a flat loop: threads share the inner loop itself
             self._flat(head, kernel.phases[0])
         expressions.pop()
+        return self.code(head, "cpu/loops.c.j2")
+
+    def code(self, head: list[Statement], template: str) -> KernelCode:
+        """The finished statements as a kernel."""
+        kernel = self.kernel
         drop_unused(head)
         text = KernelText(
             describe(kernel.origins),
@@ -122,7 +127,7 @@ class LoopWriter:
             tuple(self.parameters.headers),
         )
         return KernelCode(
-            render("cpu/loops.c.j2", k=text),
+            render(template, k=text),
             kernel.name,
             tuple(self.parameters.buffers),
             tuple(self.parameters.buffers.values()),
@@ -178,10 +183,13 @@ class LoopWriter:
             name = f"row_{buffer.name}"
             self.expressions.locals[buffer] = name
             self.expressions.bind(name)
-            ctype = cpu.C_TYPE[buffer.dtype]
-            body.append(f"{ctype} {name}[{max(count, 1)}] __attribute__((aligned(64)));")
+            body.append(self._local(buffer, name, max(count, 1)))
         for phase in kernel.phases:
             self._phase(body, phase)
+
+    def _local(self, buffer: Buffer, name: str, count: int) -> str:
+        """The declaration of a temporary row."""
+        return f"{cpu.C_TYPE[buffer.dtype]} {name}[{count}] __attribute__((aligned(64)));"
 
     def _phase(self, body: list[Statement], phase: Phase) -> None:
         if phase.before:

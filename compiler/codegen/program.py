@@ -55,6 +55,15 @@ class RunText:
     lines: tuple[Line, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CallPlaces:
+    """Where the operands of a call lie, as C expressions."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    scratch: tuple[str, ...]
+
+
 class ProgramWriter:
     """Writes the steps of a program; equal kernels are written once."""
 
@@ -139,6 +148,12 @@ class ProgramWriter:
             f"(({ctype} *)({pointer}) + {offset})" if offset != "0" else f"(({ctype} *)({pointer}))"
         )
 
+    def _read(
+        self, statements: list[Statement], view: StridedView, expressions: Expressions
+    ) -> str:
+        """The first element of a view, as an expression of the run function."""
+        return f"*{self.element_pointer(view, expressions)}"
+
     # ---- steps
 
     def _step(self, out: list[Statement], step: Step) -> None:
@@ -161,16 +176,15 @@ class ProgramWriter:
             case SymbolStep():
                 self._symbol(block, expressions, step)
             case CheckStep():
-                condition = self.element_pointer(step.source, expressions)
-                message = c_string(_message(step.message, step.origins))
+                holds = self._read(block.body, step.source, expressions)
+                message = c_string(message_at(step.message, step.origins))
                 block.body.append(
-                    f'if (!*{condition}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
+                    f'if (!{holds}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
                 )
             case AllocateStep():
                 self._allocate(block, expressions, step)
             case BranchStep():
-                condition = self.element_pointer(step.condition, expressions)
-                branch = IfBlock(f"*{condition}")
+                branch = IfBlock(self._read(block.body, step.condition, expressions))
                 for statements, steps in (
                     (branch.then, step.then),
                     (branch.otherwise, step.otherwise),
@@ -182,8 +196,8 @@ class ProgramWriter:
                 loop = Block("for (;;)")
                 for inner in step.test:
                     self._step(loop.body, inner)
-                condition = self.element_pointer(step.condition, expressions)
-                loop.body.append(f"if (!*{condition}) break;")
+                holds = self._read(loop.body, step.condition, expressions)
+                loop.body.append(f"if (!{holds}) break;")
                 for inner in step.body:
                     self._step(loop.body, inner)
                 block.body.append(loop)
@@ -243,7 +257,7 @@ class ProgramWriter:
                 f"castoff_parallel_for(frame->pool, {text}, {piece}, {name}, &arguments);"
             )
         if code.has_fault:
-            block.body.append(_fault_check(kernel.origins))
+            block.body.append(fault_check(kernel.origins))
 
     def _product(self, block: Block, code: KernelCode) -> None:
         name = self._place(code)
@@ -255,23 +269,45 @@ class ProgramWriter:
         )
         block.body.append(f"{name}(&arguments, frame->pool, workspace.memory);")
         if code.has_fault:
-            block.body.append(_fault_check(()))
+            block.body.append(fault_check(()))
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+        places = CallPlaces(
+            tuple(self.element_pointer(view, expressions) for view in step.inputs),
+            tuple(
+                f"(({cpu.C_TYPE[buffer.dtype]} *)({self.pointer(buffer)}))"
+                for buffer in step.outputs
+            ),
+            tuple(self.pointer(buffer) for buffer in step.scratch),
+        )
+        call = self.write_call(block, expressions, step, places)
+        block.body[:0] = [f"/* origin: {line} */" for line in describe(step.origins)]
+        if step.failure:
+            message = c_string(message_at(step.failure, step.origins))
+            block.body.append(
+                f'if ({call} != 0) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
+            )
+        else:
+            block.body.append(f"{call};")
+        if any(isinstance(argument, Fault) for argument in step.arguments):
+            block.body.append(fault_check(step.origins))
+
+    def write_call(
+        self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
+    ) -> str:
+        """The call of a C function; what its arguments point to is added to the block."""
         self.headers.update(dict.fromkeys(step.headers))
         self.carried.update((header.path, header.text) for header in step.carried)
         texts: list[str] = []
-        scratch = iter(step.scratch)
-        has_fault = False
+        scratch = iter(places.scratch)
         for number, argument in enumerate(step.arguments):
             match argument:
                 case In():
-                    texts.append(self.element_pointer(step.inputs[argument.position], expressions))
+                    texts.append(places.inputs[argument.position])
                 case Out():
-                    buffer = step.outputs[argument.position]
-                    texts.append(f"(({cpu.C_TYPE[buffer.dtype]} *)({self.pointer(buffer)}))")
+                    texts.append(places.outputs[argument.position])
                 case Scratch():
-                    texts.append(self.pointer(next(scratch)))
+                    texts.append(next(scratch))
                 case Size():
                     texts.append(expressions.dim(argument.value))
                 case Real():
@@ -290,48 +326,40 @@ class ProgramWriter:
                 case Text():
                     texts.append(c_string(argument.value))
                 case Tensors():
-                    texts.append(self._operands(block, expressions, step, argument.is_output))
+                    texts.append(
+                        self._operands(block, expressions, step, places, argument.is_output)
+                    )
                 case Pool():
                     texts.append("frame->pool")
                 case Fault():
                     texts.append("&fault")
-                    has_fault = True
-        call = f"{step.function}({', '.join(texts)})"
-        block.body[:0] = [f"/* origin: {line} */" for line in describe(step.origins)]
-        if step.failure:
-            message = c_string(_message(step.failure, step.origins))
-            block.body.append(
-                f'if ({call} != 0) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
-            )
-        else:
-            block.body.append(f"{call};")
-        if has_fault:
-            block.body.append(_fault_check(step.origins))
+        return f"{step.function}({', '.join(texts)})"
 
     def _operands(
-        self, block: Block, expressions: Expressions, step: CallStep, is_output: bool
+        self,
+        block: Block,
+        expressions: Expressions,
+        step: CallStep,
+        places: CallPlaces,
+        is_output: bool,
     ) -> str:
         """Adds the array that describes the inputs or outputs of a call; its name."""
         name = "outputs" if is_output else "inputs"
-        pointers = (
-            [(self.pointer(buffer), buffer.type.shape, buffer.dtype) for buffer in step.outputs]
+        types = (
+            [(buffer.type.shape, buffer.dtype) for buffer in step.outputs]
             if is_output
-            else [
-                (
-                    f"(void *){self.element_pointer(view, expressions)}",
-                    view.shape,
-                    view.buffer.dtype,
-                )
-                for view in step.inputs
-            ]
+            else [(view.shape, view.buffer.dtype) for view in step.inputs]
         )
+        pointers = places.outputs if is_output else places.inputs
         rows: list[str] = []
-        for number, (pointer, shape, dtype) in enumerate(pointers):
+        for number, (pointer, (shape, dtype)) in enumerate(zip(pointers, types, strict=True)):
             sizes = ", ".join(expressions.dim(size) for size in shape) or "0"
             count = expressions.dim(shapes.element_count(shape))
             block.body.append(f"const int64_t {name}{number}_shape[] = {{{sizes}}};")
             code = f"CASTOFF_{dtype.value.upper()}"
-            rows.append(f"{{{pointer}, {name}{number}_shape, {len(shape)}, {count}, {code}}}")
+            rows.append(
+                f"{{(void *){pointer}, {name}{number}_shape, {len(shape)}, {count}, {code}}}"
+            )
         block.body.append(f"const castoff_operand {name}[] = {{{', '.join(rows) or '{0}'}}};")
         return name
 
@@ -345,7 +373,7 @@ class ProgramWriter:
 
     def _symbol(self, block: Block, expressions: Expressions, step: SymbolStep) -> None:
         name = step.symbol.name
-        block.body.append(f"{name} = *{self.element_pointer(step.source, expressions)};")
+        block.body.append(f"{name} = {self._read(block.body, step.source, expressions)};")
         low, high = step.symbol.low, step.symbol.high
         tests = []
         if low > -shapes.INFINITY:
@@ -354,7 +382,7 @@ class ProgramWriter:
             tests.append(f"{name} > {cpu.literal_text(high, DType.INT64)}")
         if tests:
             top = f" and at most {high}" if high < shapes.INFINITY else ""
-            where = _message("", step.origins).replace("%", "%%")
+            where = message_at("", step.origins).replace("%", "%%")
             message = c_string(f"{name} must be at least {low}{top}, it is %lld{where}")
             block.body.append(
                 f"if ({' || '.join(tests)}) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, {message}, "
@@ -378,13 +406,15 @@ class ProgramWriter:
         )
 
 
-def _message(text: str, origins: tuple[Origin, ...]) -> str:
+def message_at(text: str, origins: tuple[Origin, ...]) -> str:
+    """A message with the place in the user's program."""
     places = describe(origins)
     return f"{text} ({places[0]})" if places else text
 
 
-def _fault_check(origins: tuple[Origin, ...]) -> str:
-    message = c_string(_message("index out of range", origins))
+def fault_check(origins: tuple[Origin, ...]) -> str:
+    """What follows a step that may have read an index out of range."""
+    message = c_string(message_at("index out of range", origins))
     return f'if (fault) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", {message});'
 
 
