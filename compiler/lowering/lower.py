@@ -47,6 +47,7 @@ class Context:
 
     constants: dict[tuple[object, ...], tuple[Buffer, PackedConstant]] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    packs_constants: bool = True
 
     def constant(
         self, value: Value, name: str, array_type: TensorType, layout: str = "plain"
@@ -65,9 +66,13 @@ class Context:
         return f"{name}_{count}" if count else name
 
 
-def lower(graph: Graph) -> Program:
-    """The program that computes a graph."""
-    context = Context()
+def lower(graph: Graph, *, packs_constants: bool = True) -> Program:
+    """The program that computes a graph.
+
+    packs_constants: whether constant operands of products go into the artefact in the layout of the kernels
+    (`packing.py`), rather than as they are.
+    """
+    context = Context(packs_constants=packs_constants)
     lowering = GraphLowering(graph, context, None)
     steps = lowering.run()
     return plan_memory(graph, steps, tuple(context.constants.values()))
@@ -291,8 +296,10 @@ class GraphLowering:
     ) -> StridedView | None:
         """A constant right operand, packed into panels when the program is built."""
         source = self.plan.strided_base(value)
-        if source not in self.graph.constants or not (
-            isinstance(depth, int) and isinstance(columns, int)
+        if (
+            not self.context.packs_constants
+            or source not in self.graph.constants
+            or not (isinstance(depth, int) and isinstance(columns, int))
         ):
             return None
         if value.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16):
@@ -326,7 +333,9 @@ class GraphLowering:
     def _packed_weight(self, weight: Value, groups: int) -> StridedView | None:
         """A constant weight, packed when the program is built; narrow floats are widened there too."""
         source = self.plan.contiguous_base(weight)
-        if source not in self.graph.constants or source.shape != weight.shape:
+        if not self.context.packs_constants or source not in self.graph.constants:
+            return None
+        if source.shape != weight.shape:
             return None
         if weight.dtype not in (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16):
             return None

@@ -8,13 +8,22 @@
 
 #include "types.h"
 
-/* Between the struct and C's own complex type, which has the same layout. */
-CASTOFF_INLINE double _Complex castoff_to_native_c128(castoff_c128 z) {
-    double _Complex native;
-    memcpy(&native, &z, sizeof native);
+/* C's own complex type, which has the layout of the struct, and its functions; on a GPU those of libcu++. */
+#if defined(__CUDACC__)
+#include <cuda/std/complex>
+#define CASTOFF_NATIVE_COMPLEX cuda::std::complex<double>
+#define CASTOFF_NATIVE_FUNCTION(name) cuda::std::name
+#else
+#define CASTOFF_NATIVE_COMPLEX double _Complex
+#define CASTOFF_NATIVE_FUNCTION(name) __builtin_c##name
+#endif
+
+CASTOFF_INLINE CASTOFF_NATIVE_COMPLEX castoff_to_native_c128(castoff_c128 z) {
+    CASTOFF_NATIVE_COMPLEX native;
+    memcpy(&native, &z, sizeof z);
     return native;
 }
-CASTOFF_INLINE castoff_c128 castoff_from_native_c128(double _Complex native) {
+CASTOFF_INLINE castoff_c128 castoff_from_native_c128(CASTOFF_NATIVE_COMPLEX native) {
     castoff_c128 z;
     memcpy(&z, &native, sizeof z);
     return z;
@@ -119,49 +128,49 @@ CASTOFF_INLINE castoff_b8 castoff_isfinite_c128(castoff_c128 z) {
 }
 
 CASTOFF_INLINE castoff_c128 castoff_exp_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_cexp(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(exp)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_log_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_clog(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(log)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_sqrt_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_csqrt(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(sqrt)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_sin_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_csin(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(sin)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_cos_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_ccos(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(cos)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_tan_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_ctan(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(tan)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_asin_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_casin(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(asin)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_acos_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_cacos(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(acos)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_atan_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_catan(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(atan)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_sinh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_csinh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(sinh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_cosh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_ccosh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(cosh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_tanh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_ctanh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(tanh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_asinh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_casinh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(asinh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_acosh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_cacosh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(acosh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_atanh_c128(castoff_c128 z) {
-    return castoff_from_native_c128(__builtin_catanh(castoff_to_native_c128(z)));
+    return castoff_from_native_c128(CASTOFF_NATIVE_FUNCTION(atanh)(castoff_to_native_c128(z)));
 }
 CASTOFF_INLINE castoff_c128 castoff_rsqrt_c128(castoff_c128 z) { return castoff_reciprocal_c128(castoff_sqrt_c128(z)); }
 CASTOFF_INLINE castoff_c128 castoff_log2_c128(castoff_c128 z) {

@@ -8,9 +8,16 @@
 
 #include "types.h"
 
+/* Threads race for it, all with the same value. */
+#if defined(__CUDACC__)
+#define CASTOFF_NOTE_FAULT(fault) (*(volatile int *)(fault) = 1)
+#else
+#define CASTOFF_NOTE_FAULT(fault) __atomic_store_n(fault, 1, __ATOMIC_RELAXED)
+#endif
+
 CASTOFF_INLINE int64_t castoff_check_index(int64_t index, int64_t size, int *fault) {
     if ((uint64_t)index >= (uint64_t)size) {
-        __atomic_store_n(fault, 1, __ATOMIC_RELAXED);
+        CASTOFF_NOTE_FAULT(fault);
         index = 0;
     }
     return index;

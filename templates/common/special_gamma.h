@@ -7,6 +7,9 @@
 
 #include "types.h"
 
+#if defined(__CUDACC__)
+CASTOFF_INLINE double castoff_lgamma_f64(double x) { return lgamma(x); }
+#else
 /* POSIX; unlike lgamma it writes no global, so threads may share it. */
 extern double lgamma_r(double, int *);
 
@@ -14,6 +17,7 @@ CASTOFF_INLINE double castoff_lgamma_f64(double x) {
     int sign;
     return lgamma_r(x, &sign);
 }
+#endif
 
 /* log of the multivariate gamma function of dimension p. */
 CASTOFF_LARGE double castoff_mvlgamma_f64(double x, int64_t p) {

@@ -12,10 +12,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* On a GPU everything here runs on both sides. */
+#if defined(__CUDACC__)
+#define CASTOFF_INLINE static __host__ __device__ __forceinline__
+#define CASTOFF_LARGE static __host__ __device__ __attribute__((unused))
+#endif
+
 #ifndef CASTOFF_INLINE
 #define CASTOFF_INLINE static inline __attribute__((always_inline, unused))
 #endif
-/* For what is too large to be copied into every caller. */
 /* A loop kernel. gcc 12 must not see the constants it is called with: it drops the row loop of a kernel with one row
  * and then leaves the reduction inside scalar. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -24,6 +29,7 @@
 #define CASTOFF_KERNEL static
 #endif
 
+/* For what is too large to be copied into every caller. */
 #ifndef CASTOFF_LARGE
 #define CASTOFF_LARGE static __attribute__((unused))
 #endif
