@@ -167,6 +167,19 @@ class LoopWriter:
             self.expressions.bind("tile_begin")
             body.append(f"const int64_t outer = row / ({blocks});")
             position = "outer"
+        self.unflatten(body, loops, position)
+        if not loops:
+            body.append("(void)row;" if kernel.tile is None else "(void)outer;")
+        for buffer, count in kernel.locals:
+            name = f"row_{buffer.name}"
+            self.expressions.locals[buffer] = name
+            self.expressions.bind(name)
+            body.append(self._local(buffer, name, max(count, 1)))
+        for phase in kernel.phases:
+            self._phase(body, phase)
+
+    def unflatten(self, body: list[Statement], loops: list[Loop], position: str) -> None:
+        """Defines loop variables from the position in all of their loops, innermost last."""
         for number, loop in enumerate(reversed(loops)):
             name = str(loop.variable)
             extent = self.expressions.dim(loop.extent)
@@ -177,15 +190,6 @@ class LoopWriter:
                 body.append(f"const int64_t rest{number} = {position} / ({extent});")
                 position = f"rest{number}"
             self.expressions.bind(name)
-        if not loops:
-            body.append("(void)row;" if kernel.tile is None else "(void)outer;")
-        for buffer, count in kernel.locals:
-            name = f"row_{buffer.name}"
-            self.expressions.locals[buffer] = name
-            self.expressions.bind(name)
-            body.append(self._local(buffer, name, max(count, 1)))
-        for phase in kernel.phases:
-            self._phase(body, phase)
 
     def _local(self, buffer: Buffer, name: str, count: int) -> str:
         """The declaration of a temporary row."""

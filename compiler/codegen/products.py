@@ -294,7 +294,8 @@ def write_product(step: ProductStep) -> KernelCode:
     return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
 
 
-def _three(values: tuple[T, ...], filler: T) -> tuple[T, ...]:
+def three(values: tuple[T, ...], filler: T) -> tuple[T, ...]:
+    """Something per spatial axis, for three of them: missing leading ones are filled in."""
     return (filler,) * (3 - len(values)) + values
 
 
@@ -309,7 +310,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     attributes = step.attributes
 
     def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return _three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
+        return three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
 
     batch = writer.sizes.dim(step.output.shape[0])
     channels = (writer.sizes.dim(step.x.shape[1]), writer.sizes.dim(step.output.shape[1]))
@@ -326,8 +327,8 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     text = ConvolutionText(
         replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]),
         GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
-        out_sizes, kernel_sizes, _three(attributes.stride, 1), _three(attributes.dilation, 1),
-        _three(tuple(before for before, _ in attributes.padding), 0),
+        out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
+        three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])), weight.pointer,
         step.packed_weight, plain,
     )  # fmt: skip

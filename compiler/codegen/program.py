@@ -80,6 +80,10 @@ class ProgramWriter:
 
     def write(self) -> str:
         """The unit that is compiled once per CPU level."""
+        return render("cpu/program.c.j2", r=self.run_text())
+
+    def run_text(self) -> RunText:
+        """Every step written: what a template of the program needs."""
         program = self.program
         body: list[Statement] = []
         for step in program.steps:
@@ -89,7 +93,7 @@ class ProgramWriter:
             slots.append((f"slot{number}", offset))
             aligned = f"(((size_t)({self._plain_dim(size)}) + 63) & ~(size_t)63)"
             offset = f"slot{number} + {aligned}"
-        text = RunText(
+        return RunText(
             program.graph.name,
             tuple(self.headers),
             tuple(self.kernels),
@@ -101,7 +105,6 @@ class ProgramWriter:
             self.has_workspace,
             tuple(flatten(body, 1)),
         )
-        return render("cpu/program.c.j2", r=text)
 
     def _plain_dim(self, expression: Dim) -> str:
         """An expression over symbols as one C expression."""
@@ -163,12 +166,8 @@ class ProgramWriter:
         match step:
             case LoopKernel():
                 self._loop(block, expressions, step)
-            case ProductStep():
-                self._product(block, write_product(step))
-            case ConvolutionStep():
-                self._product(block, write_convolution(step))
-            case AttentionStep():
-                self._product(block, write_attention(step))
+            case ProductStep() | ConvolutionStep() | AttentionStep():
+                self._product(block, step)
             case CallStep():
                 self._call(block, expressions, step)
             case CopyStep():
@@ -259,7 +258,14 @@ class ProgramWriter:
         if code.has_fault:
             block.body.append(fault_check(kernel.origins))
 
-    def _product(self, block: Block, code: KernelCode) -> None:
+    def _product(self, block: Block, step: ProductStep | ConvolutionStep | AttentionStep) -> None:
+        match step:
+            case ProductStep():
+                code = write_product(step)
+            case ConvolutionStep():
+                code = write_convolution(step)
+            case AttentionStep():
+                code = write_attention(step)
         name = self._place(code)
         self.has_workspace = True
         self._arguments(block, code, name)
@@ -269,7 +275,7 @@ class ProgramWriter:
         )
         block.body.append(f"{name}(&arguments, frame->pool, workspace.memory);")
         if code.has_fault:
-            block.body.append(fault_check(()))
+            block.body.append(fault_check(step.origins))
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
         places = CallPlaces(
@@ -280,8 +286,14 @@ class ProgramWriter:
             ),
             tuple(self.pointer(buffer) for buffer in step.scratch),
         )
-        call = self.write_call(block, expressions, step, places)
-        block.body[:0] = [f"/* origin: {line} */" for line in describe(step.origins)]
+        self.write_call(block, expressions, step, places)
+
+    def write_call(
+        self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
+    ) -> None:
+        """The call of a C function, what its arguments point to, and what is checked after it."""
+        block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
+        call = self._call_text(block, expressions, step, places)
         if step.failure:
             message = c_string(message_at(step.failure, step.origins))
             block.body.append(
@@ -292,10 +304,9 @@ class ProgramWriter:
         if any(isinstance(argument, Fault) for argument in step.arguments):
             block.body.append(fault_check(step.origins))
 
-    def write_call(
+    def _call_text(
         self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
     ) -> str:
-        """The call of a C function; what its arguments point to is added to the block."""
         self.headers.update(dict.fromkeys(step.headers))
         self.carried.update((header.path, header.text) for header in step.carried)
         texts: list[str] = []

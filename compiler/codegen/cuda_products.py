@@ -1,0 +1,205 @@
+"""Matrix products, convolutions and attention as CUDA: calls of the constant kernels, with generated epilogues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.shapes import Dim
+from ..lowering.program import AttentionStep, ConvolutionStep, Epilogue, ProductStep
+from ..targets import cpu
+from .kernel_text import KernelCode, KernelText
+from .products import Axis, Operand, ProductWriter, three
+from .render import render
+from .statements import Statement, drop_unused
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProductText:
+    """What `product.cu.j2` needs."""
+
+    kernel: KernelText
+    element: str
+    left: Operand
+    right: Operand
+    sizes: tuple[str, str, str]
+    axes: tuple[Axis, ...]
+    batch_count: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConvolutionText:
+    """What `convolution.cu.j2` needs; spatial lists have three entries."""
+
+    kernel: KernelText
+    element: str
+    batch: str
+    groups: int
+    in_channels: str
+    out_channels: str
+    in_sizes: tuple[str, ...]
+    out_sizes: tuple[str, ...]
+    kernel_sizes: tuple[str, ...]
+    positions: str
+    points: str
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    x: Operand
+    weight: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAttentionText:
+    """What `attention.cu.j2` needs."""
+
+    kernel: KernelText
+    element: str
+    sizes: Mapping[str, str]
+    query: Operand
+    key: Operand
+    value: Operand
+    mask: Operand | None
+    mask_kind: str
+    scale: str
+    is_causal: bool
+
+
+class DeviceProductWriter(ProductWriter):
+    """Writes an epilogue that takes one element at a time, `tile` at (b, m, n)."""
+
+    def __init__(self, epilogue: Epilogue) -> None:
+        super().__init__(epilogue)
+        for loop, name in zip(
+            (epilogue.batch, epilogue.row, epilogue.column), ("b", "m", "n"), strict=True
+        ):
+            assert str(loop.variable) == name, "the templates name the loops of an epilogue"
+            self.expressions.bind(name)
+
+    def lines(self) -> list[Statement]:
+        """The body of the epilogue."""
+        statements: list[Statement] = []
+        self.expressions.push(statements)
+        self.expressions.tile_text = self.expressions.declare("tile", "m", "n")
+        for store in self.epilogue.stores:
+            self.stores.store(statements, store)
+        self.expressions.pop()
+        written = [*self.expressions.scopes[0].statements, *statements]
+        drop_unused(written)
+        return written
+
+    def device_text(self, step: ProductStep | ConvolutionStep | AttentionStep) -> KernelText:
+        """What all products give their template."""
+        dtype = step.output.dtype if isinstance(step, ConvolutionStep) else step.dtype
+        text = self.text(step.origins, None)
+        return replace(text, tile_type=cpu.C_TYPE[dtype.compute])
+
+
+def element_type(dtype: DType) -> str:
+    """The C++ type that says how elements are stored and what they are computed as."""
+    match dtype:
+        case DType.FLOAT16:
+            return "castoff_half"
+        case DType.BFLOAT16:
+            return "castoff_brain"
+        case _:
+            return f"castoff_plain<{cpu.C_TYPE[dtype]}>"
+
+
+def write_product(step: ProductStep) -> KernelCode:
+    """The code of a matrix product."""
+    assert not step.packed_right, "constants are not packed for a device"
+    writer = DeviceProductWriter(step.epilogue)
+    left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
+    axes = tuple(
+        Axis(writer.sizes.dim(size), left.strides[axis], right.strides[axis], "")
+        for axis, size in enumerate(step.batch)
+        if size != 1
+    )
+    sizes = (
+        writer.sizes.dim(step.rows),
+        writer.sizes.dim(step.columns),
+        writer.sizes.dim(step.depth),
+    )
+    count = writer.sizes.dim(shapes.element_count(step.batch))
+    text = DeviceProductText(
+        writer.device_text(step), element_type(step.dtype), left, right, sizes, axes, count
+    )
+    rendered = render("cuda/product.cu.j2", p=text)
+    return writer.code(step.name, rendered, text.kernel, ("cuda/product.cuh",))
+
+
+def write_convolution(step: ConvolutionStep) -> KernelCode:
+    """The code of a convolution."""
+    assert not step.packed_weight, "constants are not packed for a device"
+    writer = DeviceProductWriter(step.epilogue)
+    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
+    attributes = step.attributes
+    spatial = len(step.output.shape) - 2
+
+    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
+        return three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
+
+    def product(dims: tuple[Dim, ...]) -> str:
+        return writer.sizes.dim(shapes.element_count(dims))
+
+    in_channels = writer.sizes.dim(step.x.shape[1])
+    out_channels = writer.sizes.dim(step.output.shape[1])
+    batch = writer.sizes.dim(step.output.shape[0])
+    in_sizes, out_sizes = sizes(step.x.shape), sizes(step.output.shape)
+    kernel_sizes = sizes(step.weight_type.shape)
+    positions, points = product(step.output.shape[2:]), product(step.weight_type.shape[2:])
+    text = DeviceConvolutionText(
+        writer.device_text(step),
+        element_type(step.output.dtype),
+        batch,
+        attributes.groups,
+        in_channels,
+        out_channels,
+        in_sizes,
+        out_sizes,
+        kernel_sizes,
+        positions,
+        points,
+        three(attributes.stride, 1),
+        three(attributes.dilation, 1),
+        three(tuple(before for before, _ in attributes.padding), 0),
+        Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])),
+        weight.pointer,
+    )
+    rendered = render("cuda/convolution.cu.j2", c=text)
+    return writer.code(step.name, rendered, text.kernel, ("cuda/convolution.cuh",))
+
+
+def write_attention(step: AttentionStep) -> KernelCode:
+    """The code of fused attention."""
+    writer = DeviceProductWriter(step.epilogue)
+    query, key, value = (writer.sizes.operand(v) for v in (step.query, step.key, step.value))
+    mask = writer.sizes.operand(step.mask) if step.mask is not None else None
+    sizes = {
+        "batch": step.query.shape[0],
+        "heads": step.query.shape[1],
+        "kv_heads": step.key.shape[1],
+        "queries": step.query.shape[2],
+        "keys": step.key.shape[2],
+        "depth": step.query.shape[3],
+        "value_depth": step.value.shape[3],
+    }
+    texts = {name: writer.sizes.dim(size) for name, size in sizes.items()}
+    is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
+    text = DeviceAttentionText(
+        writer.device_text(step),
+        element_type(step.dtype),
+        texts,
+        query,
+        key,
+        value,
+        mask,
+        "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
+        cpu.literal_text(step.attributes.scale, DType.FLOAT32),
+        step.attributes.is_causal,
+    )
+    rendered = render("cuda/attention.cu.j2", a=text)
+    return writer.code(step.name, rendered, text.kernel, ("cuda/attention.cuh",))

@@ -1,0 +1,205 @@
+"""A whole program for CUDA: kernels, the host function that launches them, and what is computed on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import shapes
+from ..ir.graph import Origin
+from ..kernels import Fault
+from ..lowering.program import (
+    AttentionStep,
+    CallStep,
+    ConvolutionStep,
+    CopyStep,
+    LoopKernel,
+    ProductStep,
+    Program,
+    StridedView,
+)
+from ..targets import cpu
+from .cuda_loops import CudaLoopWriter, schedule
+from .cuda_products import write_attention, write_convolution, write_product
+from .expr import Expressions, Parameters
+from .kernel_text import KernelCode, describe
+from .program import CallPlaces, ProgramWriter, RunText, c_string, message_at
+from .render import render
+from .statements import Block, Line, Statement, flatten
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRunText:
+    """What `program.cu.j2` needs beside what every program has."""
+
+    run: RunText
+    faults: tuple[str, ...]
+    """The sentence of each step that may read an index out of range, as C strings."""
+    host_calls: tuple[str, ...]
+    """Names of the functions of `host_calls.c`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """One call that the host computes: a function of `host_calls.c`."""
+
+    name: str
+    comment: tuple[str, ...]
+    symbols: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostCallsText:
+    """What `host_calls.c.j2` needs."""
+
+    headers: tuple[str, ...]
+    calls: tuple[HostCall, ...]
+
+
+class CudaProgramWriter(ProgramWriter):
+    """Writes the steps of a program as launches on one stream."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.headers = {"cuda/launch.cuh": None, "cuda/strided.cuh": None}
+        self.host_headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
+        self.host_calls: list[HostCall] = []
+        self.faults: list[str] = []
+        self._read_count = 0
+
+    def write(self) -> str:
+        """The unit with the kernels and the run function."""
+        run = self.run_text()
+        faults = tuple(self.faults)
+        calls = tuple(call.name for call in self.host_calls)
+        return render("cuda/program.cu.j2", d=DeviceRunText(run, faults, calls))
+
+    def write_host_calls(self) -> str | None:
+        """The C unit of what the host computes; None where that is nothing."""
+        if not self.host_calls:
+            return None
+        text = HostCallsText(tuple(self.host_headers), tuple(self.host_calls))
+        return render("cuda/host_calls.c.j2", h=text)
+
+    # ---- values that the host needs
+
+    def _read(
+        self, statements: list[Statement], view: StridedView, expressions: Expressions
+    ) -> str:
+        name = f"read{self._read_count}"
+        self._read_count += 1
+        pointer = self.element_pointer(view, expressions)
+        statements.append(f"{cpu.C_TYPE[view.buffer.dtype]} {name};")
+        statements.append(f"CASTOFF_TRY(castoff_read(frame, &{name}, {pointer}, sizeof {name}));")
+        return name
+
+    # ---- steps
+
+    def _arguments(self, block: Block, code: KernelCode, name: str) -> None:
+        fields: list[str] = []
+        for pointer, buffer in zip(code.pointer_names, code.buffers, strict=True):
+            ctype = cpu.C_TYPE[buffer.dtype]
+            fields.append(f".{pointer} = ({ctype} *)({self.pointer(buffer)})")
+        fields += [f".{symbol} = {symbol}" for symbol in code.symbols]
+        if code.has_fault:
+            fields.append(f".fault = faults + {len(self.faults)}")
+        text = ", ".join(fields) or ".unused = 0"
+        block.body.append(f"const struct {name}_arguments arguments = {{{text}}};")
+
+    def _note_fault(self, code: KernelCode, origins: tuple[Origin, ...]) -> None:
+        if code.has_fault:
+            self.faults.append(c_string(message_at("index out of range", origins)))
+
+    def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
+        scheduled = schedule(kernel)
+        if scheduled.count == 0:
+            return
+        code = CudaLoopWriter(scheduled).write()
+        name = self._place(code)
+        self._arguments(block, code, name)
+        self._note_fault(code, kernel.origins)
+        launch, count = scheduled.launch, expressions.dim(scheduled.count)
+        block.body.append(
+            f"CASTOFF_TRY(castoff_launch(frame, {name}, {count}, {launch.rows}, {launch.threads}, "
+            f"{launch.shared_bytes}, arguments));"
+        )
+
+    def _product(self, block: Block, step: ProductStep | ConvolutionStep | AttentionStep) -> None:
+        match step:
+            case ProductStep():
+                code = write_product(step)
+            case ConvolutionStep():
+                code = write_convolution(step)
+            case AttentionStep():
+                code = write_attention(step)
+        name = self._place(code)
+        self._arguments(block, code, name)
+        self._note_fault(code, step.origins)
+        block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments));")
+
+    def _copy(self, block: Block, expressions: Expressions, step: CopyStep) -> None:
+        count = shapes.element_count(step.source.type.shape) * step.source.dtype.itemsize
+        size = expressions.dim(count)
+        block.body.append(
+            f"CASTOFF_TRY(castoff_copy(frame, {self.pointer(step.target)}, "
+            f"{self.pointer(step.source)}, {size}));"
+        )
+
+    def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+        """Inputs to the host, the call there, outputs back: operators without a kernel for the device."""
+        name = f"castoff_host_call_{len(self.host_calls)}"
+        symbols = self._host_call(name, step)
+        block.body.append(
+            f"void *host[{len(step.inputs) + len(step.outputs) + len(step.scratch)}];"
+        )
+        place = 0
+        for view in step.inputs:
+            size = self._bytes(expressions, view.shape, view.buffer.dtype.itemsize)
+            pointer = self.element_pointer(view, expressions)
+            block.body.append(
+                f"CASTOFF_TRY(castoff_to_host(frame, &host[{place}], {pointer}, {size}));"
+            )
+            place += 1
+        sizes: list[str] = []
+        for buffer in (*step.outputs, *step.scratch):
+            size = self._bytes(expressions, buffer.type.shape, buffer.dtype.itemsize)
+            sizes.append(size)
+            block.body.append(f"CASTOFF_TRY(castoff_on_host(frame, &host[{place}], {size}));")
+            place += 1
+        block.body.append("CASTOFF_TRY(castoff_synchronize(frame));")
+        block.body.append(f"const int64_t symbols[] = {{{', '.join(symbols) or '0'}}};")
+        block.body.append(f"CASTOFF_TRY({name}(frame, host, symbols));")
+        for number, (buffer, size) in enumerate(zip(step.outputs, sizes, strict=False)):
+            place = len(step.inputs) + number
+            block.body.append(
+                f"CASTOFF_TRY(castoff_to_device(frame, {self.pointer(buffer)}, host[{place}], {size}));"
+            )
+
+    def _bytes(self, expressions: Expressions, shape: shapes.Shape, itemsize: int) -> str:
+        return expressions.dim(shapes.element_count(shape) * itemsize)
+
+    def _host_call(self, name: str, step: CallStep) -> tuple[str, ...]:
+        """Adds the function that makes a call with host pointers; the symbols it needs."""
+        expressions = Expressions(Parameters())
+        block = Block("")
+        expressions.push(block.body)
+        places = iter(range(len(step.inputs) + len(step.outputs) + len(step.scratch)))
+        inputs = tuple(
+            f"((const {cpu.C_TYPE[view.buffer.dtype]} *)host[{next(places)}])"
+            for view in step.inputs
+        )
+        outputs = tuple(
+            f"(({cpu.C_TYPE[buffer.dtype]} *)host[{next(places)}])" for buffer in step.outputs
+        )
+        scratch = tuple(f"host[{next(places)}]" for _ in step.scratch)
+        kept, self.headers = self.headers, self.host_headers
+        self.write_call(block, expressions, step, CallPlaces(inputs, outputs, scratch))
+        self.headers.update(expressions.parameters.headers)
+        self.headers = kept
+        if any(isinstance(argument, Fault) for argument in step.arguments):
+            block.body.insert(0, "int fault = 0;")
+        symbols = tuple(expressions.parameters.symbols)
+        self.host_calls.append(
+            HostCall(name, describe(step.origins), symbols, tuple(flatten(block.body, 1)))
+        )
+        return symbols

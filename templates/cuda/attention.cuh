@@ -1,0 +1,127 @@
+/* attention.cuh - softmax(scale * Q K^T + mask) V without the matrix of scores.
+ *
+ * The running maximum and sum are those of Milakov and Gimelshein, "Online normalizer calculation for softmax"
+ * (arXiv 1805.02867). A warp has one query, a block QUERIES of them, which read the same keys and values, tile by tile,
+ * through shared memory. A query whose keys are all masked out gets zeros.
+ */
+#ifndef CASTOFF_CUDA_ATTENTION_CUH
+#define CASTOFF_CUDA_ATTENTION_CUH
+
+#include "cuda/lanes.cuh"
+#include "cuda/product.cuh"
+
+enum castoff_mask_kind { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP };
+
+template <class Element>
+struct castoff_attention {
+    typedef typename Element::Stored Stored;
+
+    int64_t batch, heads, kv_heads, queries, keys, size, value_size;
+    const Stored *q, *k, *v; /* strides in elements; columns lie side by side */
+    int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
+    int mask_kind; /* ADD: float, added to the scores; KEEP: bytes, 0 takes the key out */
+    const void *mask;
+    int64_t mask_batch, mask_head, mask_row, mask_column;
+    int is_causal; /* query i sees keys j <= i */
+    float scale;
+};
+
+#define CASTOFF_ATTENTION_QUERIES 8
+#define CASTOFF_ATTENTION_DEPTH 64
+#define CASTOFF_ATTENTION_COLUMNS 128
+
+/* The score of one query with the key of this lane: what the mask adds; -inf takes the key out. */
+template <class Element>
+static __device__ __forceinline__ float castoff_masked_score(const castoff_attention<Element> &p, float score, int64_t image,
+                                                             int64_t head, int64_t query, int64_t key) {
+    if (key >= p.keys || (p.is_causal && key > query)) return -__builtin_inff();
+    const int64_t at = image * p.mask_batch + head * p.mask_head + query * p.mask_row + key * p.mask_column;
+    if (p.mask_kind == CASTOFF_MASK_KEEP) return ((const uint8_t *)p.mask)[at] ? score : -__builtin_inff();
+    if (p.mask_kind == CASTOFF_MASK_ADD) return score + ((const float *)p.mask)[at];
+    return score;
+}
+
+template <class Element, class Epilogue>
+static __global__ void __launch_bounds__(32 * CASTOFF_ATTENTION_QUERIES)
+castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epilogue) {
+    constexpr int KEYS = 32, DEPTH = CASTOFF_ATTENTION_DEPTH, COLUMNS = CASTOFF_ATTENTION_COLUMNS;
+    constexpr int THREADS = 32 * CASTOFF_ATTENTION_QUERIES;
+    __shared__ float keys[KEYS][DEPTH + 1];
+    __shared__ float values[KEYS][COLUMNS];
+    __shared__ float rows[CASTOFF_ATTENTION_QUERIES][DEPTH];
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int64_t entries = p.batch * p.heads;
+    const int64_t column0 = (int64_t)blockIdx.y * COLUMNS;
+    const int64_t query0 = (int64_t)blockIdx.x * CASTOFF_ATTENTION_QUERIES, query = query0 + warp;
+    for (int64_t entry = blockIdx.z; entry < entries; entry += gridDim.z) {
+        const int64_t image = entry / p.heads, head = entry % p.heads, kv_head = head / (p.heads / p.kv_heads);
+        const typename Element::Stored *q = p.q + image * p.q_batch + head * p.q_head;
+        const typename Element::Stored *k = p.k + image * p.k_batch + kv_head * p.k_head;
+        const typename Element::Stored *v = p.v + image * p.v_batch + kv_head * p.v_head;
+        float top = -__builtin_inff(), total = 0.0f, sums[COLUMNS / 32] = {};
+        /* Keys that no query of the block sees are not read. */
+        const int64_t seen = query0 + CASTOFF_ATTENTION_QUERIES < p.keys ? query0 + CASTOFF_ATTENTION_QUERIES : p.keys;
+        const int64_t last = p.is_causal ? seen : p.keys;
+        for (int64_t key0 = 0; key0 < last; key0 += KEYS) {
+            float score = 0.0f;
+            for (int64_t depth0 = 0; depth0 < p.size; depth0 += DEPTH) {
+                __syncthreads();
+                for (int i = (int)threadIdx.x; i < KEYS * DEPTH; i += THREADS) {
+                    const int64_t key = key0 + i / DEPTH, depth = depth0 + i % DEPTH;
+                    keys[i / DEPTH][i % DEPTH] =
+                        key < p.keys && depth < p.size ? Element::widen(k[key * p.k_row + depth]) : 0.0f;
+                }
+                for (int i = (int)threadIdx.x; i < CASTOFF_ATTENTION_QUERIES * DEPTH; i += THREADS) {
+                    const int64_t row = query0 + i / DEPTH, depth = depth0 + i % DEPTH;
+                    rows[i / DEPTH][i % DEPTH] =
+                        row < p.queries && depth < p.size ? Element::widen(q[row * p.q_row + depth]) : 0.0f;
+                }
+                __syncthreads();
+#pragma unroll 8
+                for (int i = 0; i < DEPTH; ++i) score = fmaf(rows[warp][i], keys[lane][i], score);
+            }
+            for (int i = (int)threadIdx.x; i < KEYS * COLUMNS; i += THREADS) {
+                const int64_t key = key0 + i / COLUMNS, column = column0 + i % COLUMNS;
+                values[i / COLUMNS][i % COLUMNS] =
+                    key < p.keys && column < p.value_size ? Element::widen(v[key * p.v_row + column]) : 0.0f;
+            }
+            __syncthreads();
+            if (query < p.queries) {
+                score = castoff_masked_score(p, score * p.scale, image, head, query, key0 + lane);
+                const float peak = fmaxf(top, castoff_over_lanes<32>(score, [](float a, float b) { return fmaxf(a, b); }));
+                const float base = peak == -__builtin_inff() ? 0.0f : peak;
+                const float weight = expf(score - base), shrink = expf(top - base);
+                total = total * shrink + castoff_over_lanes<32>(weight, [](float a, float b) { return a + b; });
+                top = peak;
+#pragma unroll
+                for (int i = 0; i < COLUMNS / 32; ++i) sums[i] *= shrink;
+                for (int key = 0; key < KEYS; ++key) {
+                    const float factor = __shfl_sync(0xffffffffu, weight, key);
+#pragma unroll
+                    for (int i = 0; i < COLUMNS / 32; ++i) sums[i] = fmaf(factor, values[key][lane + 32 * i], sums[i]);
+                }
+            }
+        }
+        if (query < p.queries)
+            for (int i = 0; i < COLUMNS / 32; ++i) {
+                const int64_t column = column0 + lane + 32 * i;
+                if (column < p.value_size) epilogue(total > 0.0f ? sums[i] / total : total == 0.0f ? 0.0f : total, entry, query, column);
+            }
+    }
+}
+
+template <class Element, class Epilogue>
+static int castoff_run_attention(castoff_frame *frame, const castoff_attention<Element> &problem, const Epilogue &epilogue) {
+    if (problem.batch * problem.heads <= 0 || problem.queries <= 0 || problem.value_size <= 0) return CASTOFF_OK;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),
+                          (unsigned)((problem.value_size + CASTOFF_ATTENTION_COLUMNS - 1) / CASTOFF_ATTENTION_COLUMNS),
+                          castoff_grid_side(problem.batch * problem.heads, 65535));
+    config.blockDim = dim3(32 * CASTOFF_ATTENTION_QUERIES);
+    config.stream = castoff_stream(frame);
+    return castoff_cuda_status(
+        frame, cudaLaunchKernelEx(&config, castoff_attention_kernel<Element, Epilogue>, problem, epilogue),
+        "launch of attention");
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* launch.cuh - what the host function of a program does with its stream: launches, copies, values it has to know.
+ *
+ * Every function returns CASTOFF_OK or what castoff_fail() returned.
+ */
+#ifndef CASTOFF_CUDA_LAUNCH_CUH
+#define CASTOFF_CUDA_LAUNCH_CUH
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#include "abi/castoff_program.h"
+#include "common/types.h"
+
+#define CASTOFF_TRY(call)                         \
+    do {                                          \
+        const int tried = (call);                 \
+        if (tried != CASTOFF_OK) return tried;    \
+    } while (0)
+
+/* Blocks that keep a device busy; rows beyond them are taken in turns. */
+#define CASTOFF_MOST_BLOCKS 65536
+
+static inline cudaStream_t castoff_stream(const castoff_frame *frame) { return (cudaStream_t)frame->stream; }
+
+static inline int castoff_cuda_status(castoff_frame *frame, cudaError_t error, const char *what) {
+    if (error == cudaSuccess) return CASTOFF_OK;
+    const int status = error == cudaErrorMemoryAllocation ? CASTOFF_OUT_OF_MEMORY : CASTOFF_DEVICE_ERROR;
+    return castoff_fail(frame, status, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
+/* `kernel` over `count` rows, of which a block takes `rows` at a time. */
+template <class Arguments>
+static int castoff_launch(castoff_frame *frame, void (*kernel)(Arguments, int64_t), int64_t count, int64_t rows,
+                          int threads, size_t shared_bytes, const Arguments &arguments) {
+    if (count <= 0) return CASTOFF_OK;
+    const int64_t blocks = (count + rows - 1) / rows;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)(blocks < CASTOFF_MOST_BLOCKS ? blocks : CASTOFF_MOST_BLOCKS));
+    config.blockDim = dim3((unsigned)threads);
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = castoff_stream(frame);
+    if (shared_bytes > 48 * 1024)
+        CASTOFF_TRY(castoff_cuda_status(
+            frame, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes),
+            "shared memory of a kernel"));
+    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, arguments, count), "launch of a kernel");
+}
+
+static inline int castoff_synchronize(castoff_frame *frame) {
+    return castoff_cuda_status(frame, cudaStreamSynchronize(castoff_stream(frame)), "the run on the device");
+}
+
+static inline int castoff_copy(castoff_frame *frame, void *target, const void *source, int64_t size_bytes) {
+    if (size_bytes <= 0) return CASTOFF_OK;
+    return castoff_cuda_status(
+        frame, cudaMemcpyAsync(target, source, (size_t)size_bytes, cudaMemcpyDeviceToDevice, castoff_stream(frame)),
+        "copy on the device");
+}
+
+/* Host memory to the end of the run. */
+static inline int castoff_on_host(castoff_frame *frame, void **memory, int64_t size_bytes) {
+    *memory = castoff_frame_host_scratch(frame, (size_t)(size_bytes > 0 ? size_bytes : 1));
+    return *memory ? CASTOFF_OK : CASTOFF_OUT_OF_MEMORY;
+}
+
+/* What lies on the device, on the host once castoff_synchronize() was called. */
+static inline int castoff_to_host(castoff_frame *frame, void **memory, const void *source, int64_t size_bytes) {
+    CASTOFF_TRY(castoff_on_host(frame, memory, size_bytes));
+    if (size_bytes <= 0) return CASTOFF_OK;
+    return castoff_cuda_status(
+        frame, cudaMemcpyAsync(*memory, source, (size_t)size_bytes, cudaMemcpyDeviceToHost, castoff_stream(frame)),
+        "copy to the host");
+}
+
+static inline int castoff_to_device(castoff_frame *frame, void *target, const void *memory, int64_t size_bytes) {
+    if (size_bytes <= 0) return CASTOFF_OK;
+    return castoff_cuda_status(
+        frame, cudaMemcpyAsync(target, memory, (size_t)size_bytes, cudaMemcpyHostToDevice, castoff_stream(frame)),
+        "copy to the device");
+}
+
+/* One value, now. */
+static inline int castoff_read(castoff_frame *frame, void *value, const void *source, size_t size_bytes) {
+    CASTOFF_TRY(castoff_cuda_status(
+        frame, cudaMemcpyAsync(value, source, size_bytes, cudaMemcpyDeviceToHost, castoff_stream(frame)),
+        "copy to the host"));
+    return castoff_synchronize(frame);
+}
+
+/* ---- indices out of range: a word for every step that may read one ---- */
+
+static inline int castoff_clear_faults(castoff_frame *frame, int **faults, int count) {
+    const size_t size_bytes = (size_t)count * sizeof(int);
+    *faults = (int *)castoff_frame_scratch(frame, size_bytes);
+    if (!*faults) return CASTOFF_OUT_OF_MEMORY;
+    return castoff_cuda_status(frame, cudaMemsetAsync(*faults, 0, size_bytes, castoff_stream(frame)), "a fill");
+}
+
+static inline int castoff_check_faults(castoff_frame *frame, const int *faults, int count,
+                                       const char *const *messages) {
+    void *memory;
+    CASTOFF_TRY(castoff_to_host(frame, &memory, faults, (int64_t)count * (int64_t)sizeof(int)));
+    CASTOFF_TRY(castoff_synchronize(frame));
+    for (int i = 0; i < count; ++i)
+        if (((const int *)memory)[i]) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", messages[i]);
+    return CASTOFF_OK;
+}
+
+#endif

@@ -1,0 +1,170 @@
+/* product.cuh - matrix products of any element type and any strides, tile by tile through shared memory.
+ *
+ * A problem says where the operands' elements come from:
+ *
+ *     Value                            the type everything is multiplied and summed in
+ *     batch, rows, columns, depth      sizes; the result is [batch, rows, columns]
+ *     cursor(b)                        of one batch entry: left(row, k), right(k, column) give elements as Value; they
+ *                                      are called with positions inside the operands only
+ *
+ * An epilogue takes each finished element: epilogue(value, b, row, column).
+ */
+#ifndef CASTOFF_CUDA_PRODUCT_CUH
+#define CASTOFF_CUDA_PRODUCT_CUH
+
+#include "common/complex.h"
+#include "common/integer.h"
+#include "cuda/launch.cuh"
+
+/* ---- elements: what is stored, and what it is computed as ---- */
+
+static __device__ __forceinline__ float castoff_multiply_add(float a, float b, float sum) { return fmaf(a, b, sum); }
+static __device__ __forceinline__ double castoff_multiply_add(double a, double b, double sum) { return fma(a, b, sum); }
+static __device__ __forceinline__ castoff_c64 castoff_multiply_add(castoff_c64 a, castoff_c64 b, castoff_c64 sum) {
+    return castoff_add_c64(castoff_mul_c64(a, b), sum);
+}
+static __device__ __forceinline__ castoff_c128 castoff_multiply_add(castoff_c128 a, castoff_c128 b, castoff_c128 sum) {
+    return castoff_add_c128(castoff_mul_c128(a, b), sum);
+}
+/* Integers wrap. */
+template <class T>
+static __device__ __forceinline__ T castoff_multiply_add(T a, T b, T sum) {
+    return (T)((uint64_t)a * (uint64_t)b + (uint64_t)sum);
+}
+
+/* Elements stored as they are computed. */
+template <class T>
+struct castoff_plain {
+    typedef T Stored;
+    typedef T Value;
+    static __device__ __forceinline__ T widen(T x) { return x; }
+};
+struct castoff_half {
+    typedef castoff_f16 Stored;
+    typedef float Value;
+    static __device__ __forceinline__ float widen(castoff_f16 x) { return castoff_f16_to_f32(x); }
+};
+struct castoff_brain {
+    typedef castoff_bf16 Stored;
+    typedef float Value;
+    static __device__ __forceinline__ float widen(castoff_bf16 x) { return castoff_bf16_to_f32(x); }
+};
+
+/* ---- matrices ---- */
+
+#define CASTOFF_MOST_BATCH_AXES 8
+
+/* out[..., m, n] = sum over k of left[..., m, k] right[..., k, n]; strides in elements, any, 0 repeats. */
+template <class Element>
+struct castoff_matrices {
+    typedef typename Element::Value Value;
+    typedef typename Element::Stored Stored;
+
+    int64_t batch, rows, columns, depth;
+    const Stored *a, *b;
+    int64_t a_row, a_column, b_row, b_column;
+    int batch_rank;
+    int64_t batch_sizes[CASTOFF_MOST_BATCH_AXES];
+    int64_t a_batch[CASTOFF_MOST_BATCH_AXES], b_batch[CASTOFF_MOST_BATCH_AXES];
+
+    struct Cursor {
+        const castoff_matrices *p;
+        const Stored *a, *b;
+        __device__ __forceinline__ Value left(int64_t row, int64_t k) const {
+            return Element::widen(a[row * p->a_row + k * p->a_column]);
+        }
+        __device__ __forceinline__ Value right(int64_t k, int64_t column) const {
+            return Element::widen(b[k * p->b_row + column * p->b_column]);
+        }
+    };
+    __device__ __forceinline__ Cursor cursor(int64_t entry) const {
+        Cursor found = {this, a, b};
+        for (int axis = batch_rank - 1; axis >= 0; --axis) {
+            const int64_t index = entry % batch_sizes[axis];
+            entry /= batch_sizes[axis];
+            found.a += index * a_batch[axis];
+            found.b += index * b_batch[axis];
+        }
+        return found;
+    }
+};
+
+/* ---- the tiled product ---- */
+
+#define CASTOFF_TILE 64
+#define CASTOFF_TILE_DEPTH 16
+#define CASTOFF_TILE_THREADS 256
+
+/* A block of 16 x 16 threads makes a tile of 64 x 64 elements, a thread 4 x 4 of them, 16 apart. */
+template <class Problem, class Epilogue>
+static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS)
+castoff_tiled_product(const Problem problem, const Epilogue epilogue) {
+    typedef typename Problem::Value Value;
+    __shared__ Value left[CASTOFF_TILE_DEPTH][CASTOFF_TILE + 1];
+    __shared__ Value right[CASTOFF_TILE_DEPTH][CASTOFF_TILE + 1];
+    const int across = (int)threadIdx.x % 16, down = (int)threadIdx.x / 16;
+    const int64_t row0 = (int64_t)blockIdx.y * CASTOFF_TILE;
+    const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    for (int64_t entry = blockIdx.z; entry < problem.batch; entry += gridDim.z) {
+        const auto cursor = problem.cursor(entry);
+        for (int64_t tile = blockIdx.x; tile < column_tiles; tile += gridDim.x) {
+            const int64_t column0 = tile * CASTOFF_TILE;
+            Value sums[4][4] = {};
+            for (int64_t k0 = 0; k0 < problem.depth; k0 += CASTOFF_TILE_DEPTH) {
+                for (int i = (int)threadIdx.x; i < CASTOFF_TILE * CASTOFF_TILE_DEPTH; i += CASTOFF_TILE_THREADS) {
+                    /* Neighbouring threads read along k on the left, along the columns on the right. */
+                    const int k = i % CASTOFF_TILE_DEPTH, row = i / CASTOFF_TILE_DEPTH;
+                    left[k][row] = row0 + row < problem.rows && k0 + k < problem.depth
+                                       ? cursor.left(row0 + row, k0 + k) : Value{};
+                    const int column = i % CASTOFF_TILE, depth = i / CASTOFF_TILE;
+                    right[depth][column] = k0 + depth < problem.depth && column0 + column < problem.columns
+                                               ? cursor.right(k0 + depth, column0 + column) : Value{};
+                }
+                __syncthreads();
+#pragma unroll
+                for (int k = 0; k < CASTOFF_TILE_DEPTH; ++k) {
+                    Value x[4], y[4];
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        x[i] = left[k][down + 16 * i];
+                        y[i] = right[k][across + 16 * i];
+                    }
+#pragma unroll
+                    for (int i = 0; i < 4; ++i)
+#pragma unroll
+                        for (int j = 0; j < 4; ++j) sums[i][j] = castoff_multiply_add(x[i], y[j], sums[i][j]);
+                }
+                __syncthreads();
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    const int64_t row = row0 + down + 16 * i, column = column0 + across + 16 * j;
+                    if (row < problem.rows && column < problem.columns) epilogue(sums[i][j], entry, row, column);
+                }
+        }
+    }
+}
+
+static inline unsigned castoff_grid_side(int64_t tiles, int64_t most) { return (unsigned)(tiles < most ? tiles : most); }
+
+template <class Problem, class Epilogue>
+static int castoff_run_product(castoff_frame *frame, const Problem &problem, const Epilogue &epilogue) {
+    if (problem.batch <= 0 || problem.rows <= 0 || problem.columns <= 0) return CASTOFF_OK;
+    const int64_t row_tiles = (problem.rows + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    if (row_tiles > 65535)
+        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "a product of %lld rows is more than a grid can hold",
+                            (long long)problem.rows);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(castoff_grid_side(column_tiles, 0x7fffffff), (unsigned)row_tiles,
+                          castoff_grid_side(problem.batch, 65535));
+    config.blockDim = dim3(CASTOFF_TILE_THREADS);
+    config.stream = castoff_stream(frame);
+    return castoff_cuda_status(
+        frame, cudaLaunchKernelEx(&config, castoff_tiled_product<Problem, Epilogue>, problem, epilogue),
+        "launch of a matrix product");
+}
+
+#endif
