@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.shapes import Dim
@@ -11,6 +11,7 @@ from ..lowering.storage import estimate
 from ..targets import cpu
 from .kernel_text import KernelCode
 from .loops import LoopWriter, has_accumulators
+from .render import render
 from .statements import Block, IfBlock, Statement
 
 BLOCK_THREADS = 256
@@ -19,6 +20,9 @@ FEW = 16
 """A thread goes through up to so many iterations of an inner loop by itself."""
 LONG = 1024
 """More iterations than this are shared by a block rather than by a warp."""
+HUGE = 1 << 14
+"""More iterations than this are shared by many blocks where there are few rows."""
+FEW_ROWS = 128
 ROWS_OF_A_WARP_KERNEL = 16 << 10
 """Bytes of temporary rows of all warps of a block that fit its shared memory."""
 
@@ -33,6 +37,8 @@ class Launch:
     """Threads that share one row: 1, a warp, or the whole block."""
     shared_bytes: int = 0
     """Dynamic shared memory of a block."""
+    is_wide: bool = False
+    """Many blocks share a row, each a part of it, phase by phase."""
 
     @property
     def rows(self) -> int:
@@ -50,7 +56,12 @@ class ScheduledKernel:
     @property
     def count(self) -> Dim:
         """How many rows there are."""
-        return _count(self.kernel.rows)
+        return count_of(self.kernel.rows)
+
+    @property
+    def inner_count(self) -> Dim:
+        """How many iterations the first reduction has."""
+        return count_of(self.kernel.phases[0].loops)
 
 
 def schedule(kernel: LoopKernel) -> ScheduledKernel:
@@ -78,7 +89,9 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
     row_bytes = sum(_local_bytes(buffer, count) for buffer, count in kernel.locals)
     is_warp = inner <= LONG and row_bytes * BLOCK_THREADS // WARP <= ROWS_OF_A_WARP_KERNEL
     lanes = WARP if is_warp else BLOCK_THREADS
-    return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, row_bytes * BLOCK_THREADS // lanes))
+    shared = row_bytes * BLOCK_THREADS // lanes
+    is_wide = inner >= HUGE and estimate((count_of(spread.rows),)) <= FEW_ROWS and not kernel.locals
+    return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, shared, is_wide))
 
 
 def _is_elementwise(kernel: LoopKernel) -> bool:
@@ -97,7 +110,8 @@ def _in_memory_order(
     return (*rows, *tile, *inner)
 
 
-def _count(loops: Sequence[Loop]) -> Dim:
+def count_of(loops: Sequence[Loop]) -> Dim:
+    """How many iterations loops have together."""
     count: Dim = 1
     for loop in loops:
         count = count * loop.extent
@@ -118,24 +132,29 @@ class CudaLoopWriter(LoopWriter):
 
     def write(self) -> KernelCode:
         """The kernel's code."""
-        expressions = self.expressions
+        self.parameters.headers["cuda/lanes.cuh"] = None
+        text = self.text(self.row_loop(self._rows))
+        return self.code(text, render("cuda/loops.cu.j2", k=text))
+
+    def row_loop(self, write: Callable[[list[Statement]], None]) -> list[Statement]:
+        """A kernel's statements: what `write` adds is done for every row."""
+        expressions, lanes = self.expressions, self.launch.lanes
         head: list[Statement] = []
         expressions.push(head)
-        if self.launch.lanes > 1:
-            head.append(f"const int lane = (int)threadIdx.x % {self.launch.lanes};")
+        if lanes > 1:
+            head.append(f"const int lane = (int)threadIdx.x % {lanes};")
             expressions.bind("lane")
         loop = Block(
-            f"for (int64_t row = castoff_first_row<{self.launch.lanes}>(); row < count; "
-            f"row += castoff_row_step<{self.launch.lanes}>())"
+            f"for (int64_t row = castoff_first_row<{lanes}>(); row < count; "
+            f"row += castoff_row_step<{lanes}>())"
         )
         expressions.push(loop.body)
         expressions.bind("row")
-        self._rows(loop.body)
+        write(loop.body)
         expressions.pop()
         head.append(loop)
         expressions.pop()
-        self.parameters.headers["cuda/lanes.cuh"] = None
-        return self.code(head, "cuda/loops.cu.j2")
+        return head
 
     def _pragma(self, phase: Phase) -> str:
         return ""
@@ -163,14 +182,19 @@ class CudaLoopWriter(LoopWriter):
         body.append(once)
         super()._phase(body, replace(phase, before=()))
 
+    def bounds(self, total: str) -> tuple[str, str]:
+        """Where the lanes of a row begin and end in its inner loops."""
+        return "lane", total
+
     def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:
         lanes = self.launch.lanes
         if lanes == 1:
             super()._nest(statements, phase, loops)
             return
         expressions = self.expressions
-        total = expressions.dim(_count(loops))
-        loop = Block(f"for (int64_t position = lane; position < {total}; position += {lanes})")
+        total = expressions.dim(count_of(loops))
+        first, end = self.bounds(total)
+        loop = Block(f"for (int64_t position = {first}; position < {end}; position += {lanes})")
         expressions.push(loop.body)
         expressions.bind("position")
         self.unflatten(loop.body, loops, "position")
@@ -180,31 +204,36 @@ class CudaLoopWriter(LoopWriter):
 
     def _finish(self, statements: list[Statement], statement: Accumulate) -> None:
         if self.launch.lanes > 1:
-            statements.extend(self._over_lanes(statement))
+            statements.extend(self.over_lanes(statement))
         super()._finish(statements, statement)
 
-    def _over_lanes(self, statement: Accumulate) -> list[Statement]:
+    def over_lanes(self, statement: Accumulate) -> list[Statement]:
         """What the lanes have found, combined: every lane has the result."""
-        lanes, name, dtype = self.launch.lanes, statement.name, statement.dtype
-        ctype = cpu.C_TYPE[dtype]
+        lanes, name = self.launch.lanes, statement.name
         if statement.kind in ("argmax", "argmin"):
-            sign = ">" if statement.kind == "argmax" else "<"
-            better = f"a {sign} b"
-            if dtype.is_float:
-                better += " || (a != a && b == b)"
-            chosen = f"[]({ctype} a, {ctype} b) {{ return {better}; }}"
-            return [f"castoff_best_of_lanes<{lanes}>({name}_best, {name}, {chosen});"]
-        text = self._combination(statement)
+            better = self.better(statement)
+            return [f"castoff_best_of_lanes<{lanes}>({name}_best, {name}, {better});"]
         found: list[Statement] = [
-            f"{name} = castoff_over_lanes<{lanes}>({name}, "
-            f"[]({ctype} a, {ctype} b) -> {ctype} {{ return {text}; }});"
+            f"{name} = castoff_over_lanes<{lanes}>({name}, {self.combiner(statement)});"
         ]
-        if statement.kind in ("max", "min") and dtype.is_float:
+        if statement.kind in ("max", "min") and statement.dtype.is_float:
             found.append(
                 f"{name}_nan = castoff_over_lanes<{lanes}>({name}_nan, "
                 "[](int a, int b) { return a | b; });"
             )
         return found
+
+    def better(self, statement: Accumulate) -> str:
+        ctype = cpu.C_TYPE[statement.dtype]
+        better = f"a {'>' if statement.kind == 'argmax' else '<'} b"
+        if statement.dtype.is_float:
+            better += " || (a != a && b == b)"
+        return f"[]({ctype} a, {ctype} b) {{ return {better}; }}"
+
+    def combiner(self, statement: Accumulate) -> str:
+        ctype = cpu.C_TYPE[statement.dtype]
+        text = self._combination(statement)
+        return f"[]({ctype} a, {ctype} b) -> {ctype} {{ return {text}; }}"
 
     def _combination(self, statement: Accumulate) -> str:
         match statement.kind:

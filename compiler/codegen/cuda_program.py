@@ -20,6 +20,7 @@ from ..lowering.program import (
 from ..targets import cpu
 from .cuda_loops import CudaLoopWriter, schedule
 from .cuda_products import write_attention, write_convolution, write_product
+from .cuda_wide import WideLoopWriter
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, describe
 from .program import CallPlaces, ProgramWriter, RunText, c_string, message_at
@@ -114,11 +115,16 @@ class CudaProgramWriter(ProgramWriter):
         scheduled = schedule(kernel)
         if scheduled.count == 0:
             return
-        code = CudaLoopWriter(scheduled).write()
+        launch, count = scheduled.launch, expressions.dim(scheduled.count)
+        writer = WideLoopWriter(scheduled) if launch.is_wide else CudaLoopWriter(scheduled)
+        code = writer.write()
         name = self._place(code)
         self._arguments(block, code, name)
         self._note_fault(code, kernel.origins)
-        launch, count = scheduled.launch, expressions.dim(scheduled.count)
+        if launch.is_wide:
+            inner = expressions.dim(scheduled.inner_count)
+            block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {inner}));")
+            return
         block.body.append(
             f"CASTOFF_TRY(castoff_launch(frame, {name}, {count}, {launch.rows}, {launch.threads}, "
             f"{launch.shared_bytes}, arguments));"

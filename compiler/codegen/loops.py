@@ -112,23 +112,26 @@ class LoopWriter:
         else:  # a flat loop: threads share the inner loop itself
             self._flat(head, kernel.phases[0])
         expressions.pop()
-        return self.code(head, "cpu/loops.c.j2")
+        text = self.text(head)
+        return self.code(text, render("cpu/loops.c.j2", k=text))
 
-    def code(self, head: list[Statement], template: str) -> KernelCode:
-        """The finished statements as a kernel."""
-        kernel = self.kernel
-        drop_unused(head)
-        text = KernelText(
-            describe(kernel.origins),
+    def text(self, statements: list[Statement]) -> KernelText:
+        """What a template needs to print the kernel with these statements."""
+        drop_unused(statements)
+        return KernelText(
+            describe(self.kernel.origins),
             pointers(self.parameters),
             tuple(self.parameters.symbols),
             self.parameters.has_fault,
-            tuple(flatten(head, 1)),
+            tuple(flatten(statements, 1)),
             tuple(self.parameters.headers),
         )
+
+    def code(self, text: KernelText, rendered: str) -> KernelCode:
+        """The finished kernel."""
         return KernelCode(
-            render(template, k=text),
-            kernel.name,
+            rendered,
+            self.kernel.name,
             tuple(self.parameters.buffers),
             tuple(self.parameters.buffers.values()),
             text.symbols,

@@ -55,7 +55,19 @@ static __device__ __forceinline__ T castoff_over_lanes(T value, Combine combine)
     return value;
 }
 
-/* The best value and its position; of equal ones the first. A position below zero stands for nothing found. */
+/* The better of two values with their positions; of equal ones the first. A position below zero stands for nothing
+ * found. */
+template <class T, class Better>
+static __device__ __forceinline__ void castoff_take_better(T &best, int64_t &position, T other, int64_t other_position,
+                                                           Better is_better) {
+    if (other_position < 0) return;
+    const bool is_tie = !is_better(best, other) && !is_better(other, best);
+    if (position < 0 || is_better(other, best) || (is_tie && other_position < position)) {
+        best = other;
+        position = other_position;
+    }
+}
+
 template <int LANES, class T, class Better>
 static __device__ __forceinline__ void castoff_best_of_lanes(T &best, int64_t &position, Better is_better) {
     struct Found {
@@ -63,11 +75,8 @@ static __device__ __forceinline__ void castoff_best_of_lanes(T &best, int64_t &p
         int64_t position;
     };
     const Found found = castoff_over_lanes<LANES>(Found{best, position}, [is_better](Found a, Found b) {
-        if (b.position < 0) return a;
-        if (a.position < 0) return b;
-        if (is_better(a.best, b.best)) return a;
-        if (is_better(b.best, a.best)) return b;
-        return a.position < b.position ? a : b;
+        castoff_take_better(a.best, a.position, b.best, b.position, is_better);
+        return a;
     });
     best = found.best;
     position = found.position;

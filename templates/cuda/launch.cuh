@@ -29,9 +29,9 @@ static inline int castoff_cuda_status(castoff_frame *frame, cudaError_t error, c
 }
 
 /* `kernel` over `count` rows, of which a block takes `rows` at a time. */
-template <class Arguments>
-static int castoff_launch(castoff_frame *frame, void (*kernel)(Arguments, int64_t), int64_t count, int64_t rows,
-                          int threads, size_t shared_bytes, const Arguments &arguments) {
+template <class... Parameters>
+static int castoff_launch_rows(castoff_frame *frame, void (*kernel)(Parameters...), int64_t count, int64_t rows,
+                               int threads, size_t shared_bytes, const Parameters &...parameters) {
     if (count <= 0) return CASTOFF_OK;
     const int64_t blocks = (count + rows - 1) / rows;
     cudaLaunchConfig_t config = {};
@@ -43,7 +43,13 @@ static int castoff_launch(castoff_frame *frame, void (*kernel)(Arguments, int64_
         CASTOFF_TRY(castoff_cuda_status(
             frame, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes),
             "shared memory of a kernel"));
-    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, arguments, count), "launch of a kernel");
+    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, parameters...), "launch of a kernel");
+}
+
+template <class Arguments>
+static int castoff_launch(castoff_frame *frame, void (*kernel)(Arguments, int64_t), int64_t count, int64_t rows,
+                          int threads, size_t shared_bytes, const Arguments &arguments) {
+    return castoff_launch_rows(frame, kernel, count, rows, threads, shared_bytes, arguments, count);
 }
 
 static inline int castoff_synchronize(castoff_frame *frame) {
