@@ -9,6 +9,14 @@ class ArtefactError(CastoffError):
     """A file is no artefact, damaged, or made for another machine or version."""
 
 
+class ProgramFormatError(CastoffError):
+    """The file is not a readable `.pt2`: damaged, hostile, or not one at all."""
+
+
+class UnsafePickleError(ProgramFormatError):
+    """A pickle in the file asks for something outside the closed list of constructors."""
+
+
 class UnsupportedCpuError(ArtefactError):
     """No CPU level in the artefact fits this processor."""
 

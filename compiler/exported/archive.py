@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import IO
 
+from ...runtime.zip_reader import ZipReader
 from .errors import ProgramFormatError, SchemaVersionError
 from .schema import SCHEMA_VERSION
-from .zip_reader import ZipReader
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 

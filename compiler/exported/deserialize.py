@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 
+from ...runtime.unpickle import ForeignClassError
 from .archive import Archive, PayloadKind, ProgramEntries, Source
 from .errors import ProgramFormatError, SchemaVersionError, UnsafePickleError
 from .json_records import decode_payload_config, decode_program
@@ -11,7 +12,6 @@ from .program import Constant, ExampleInputs, ExportedProgram, InputsRecord, Opa
 from .schema import PayloadMeta, SerializedProgram, SymInt
 from .tensors import Storage, TensorData, strided_tensor
 from .torch_save import read_torch_save
-from .unpickle import ForeignClassError
 from .verifier import verify_program
 
 

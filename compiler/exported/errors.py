@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ...runtime.errors import CastoffError
+from ...runtime.errors import ProgramFormatError, UnsafePickleError
 
-
-class ProgramFormatError(CastoffError):
-    """The file is not a readable `.pt2`: damaged, hostile, or not one at all."""
+__all__ = [
+    "InvalidProgramError",
+    "ProgramFormatError",
+    "SchemaVersionError",
+    "UnsafePickleError",
+]
 
 
 class SchemaVersionError(ProgramFormatError):
@@ -15,7 +18,3 @@ class SchemaVersionError(ProgramFormatError):
 
 class InvalidProgramError(ProgramFormatError):
     """The records of the file do not fit together; the message lists all that is wrong."""
-
-
-class UnsafePickleError(ProgramFormatError):
-    """A pickle in the file asks for something outside the closed list of constructors."""

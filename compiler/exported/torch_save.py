@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .constructors import PYTHON_GLOBALS, Constructor, Globals
+from ...runtime.constructors import PYTHON_GLOBALS, Constructor, Globals
+from ...runtime.unpickle import unpickle
+from ...runtime.zip_reader import ZipReader, is_zip
 from .errors import ProgramFormatError
 from .schema import Device, ScalarType
 from .tensors import Storage, TensorData, numpy_dtype, strided_tensor
-from .unpickle import unpickle
-from .zip_reader import ZipReader, is_zip
 
 DTYPE_NAMES = {
     "uint8": ScalarType.BYTE,

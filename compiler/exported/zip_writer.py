@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...runtime.zip_reader import check_name
 from .errors import ProgramFormatError
-from .zip_reader import check_name
 
 ALIGNMENT_BYTES = 64
 """Every entry begins at a multiple of this, so that a mapped file holds aligned tensors."""

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castoff.compiler.exported import ProgramFormatError, load_program
-from castoff.compiler.exported.zip_reader import ZipReader
+from castoff.runtime.zip_reader import ZipReader
 
 from . import pt2_files as pt2
 

@@ -32,8 +32,8 @@ from castoff.compiler.exported import (
 from castoff.compiler.exported import schema as s
 from castoff.compiler.exported.json_records import decode_program
 from castoff.compiler.exported.json_writer import encode_program
-from castoff.compiler.exported.zip_reader import ZipReader
 from castoff.compiler.exported.zip_writer import ALIGNMENT_BYTES, Content, ZipWriter
+from castoff.runtime.zip_reader import ZipReader
 
 from . import pt2_files as pt2
 

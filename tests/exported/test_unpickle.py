@@ -23,10 +23,10 @@ from castoff.compiler.exported import (
     UnsafePickleError,
     load_program,
 )
-from castoff.compiler.exported.constructors import PYTHON_GLOBALS
 from castoff.compiler.exported.schema import Device, ScalarType
 from castoff.compiler.exported.torch_save import read_torch_save
-from castoff.compiler.exported.unpickle import ForeignClassError, unpickle
+from castoff.runtime.constructors import PYTHON_GLOBALS
+from castoff.runtime.unpickle import ForeignClassError, unpickle
 
 from . import pt2_files as pt2
 
