@@ -127,6 +127,9 @@ typedef struct castoff_instance castoff_instance;
 typedef struct castoff_options {
   uint32_t size_bytes; /* sizeof(castoff_options) of the caller */
   int32_t threads;     /* 0: OMP_NUM_THREADS, else the processors this process may use */
+  /* For a host that keeps the weights elsewhere: where each constant lies, constant_count() addresses that are multiples
+   * of 64 and stay valid as long as the instance; NULL for a constant of no size. NULL: the weights are in the file. */
+  const void *const *constants;
 } castoff_options;
 
 /* Called for each output given without data. Returns at least size_bytes, aligned to 64, or NULL to refuse. */

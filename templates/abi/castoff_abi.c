@@ -22,6 +22,7 @@ _Static_assert(sizeof(castoff_dim) == 40 && offsetof(castoff_dim, text) == 32, "
 _Static_assert(sizeof(castoff_tensor_spec) == 40 && offsetof(castoff_tensor_spec, dims) == 24, "fixed layout");
 _Static_assert(sizeof(castoff_constant_spec) == 48 && offsetof(castoff_constant_spec, offset_bytes) == 24, "fixed layout");
 _Static_assert(sizeof(castoff_buffer_spec) == 40 && offsetof(castoff_buffer_spec, size_bytes) == 24, "fixed layout");
+_Static_assert(sizeof(castoff_options) == 16 && offsetof(castoff_options, constants) == 8, "fixed layout");
 _Static_assert(sizeof(castoff_call) == 40 && offsetof(castoff_call, allocate) == 24, "castoff_call is a fixed layout");
 _Static_assert(sizeof(castoff_status) == 4, "castoff_status is an int");
 _Static_assert(offsetof(castoff_api, run) == 88, "functions of castoff_api keep their place");
@@ -67,11 +68,11 @@ __attribute__((destructor)) static void on_unload(void) {
 
 /* ---- instances ---- */
 
-static castoff_status check_image(void) {
+static castoff_status check_image(int has_constants) {
   if (program->abi_version >> 16 != CASTOFF_ABI_MAJOR)
     return castoff_refuse(CASTOFF_BAD_ARTEFACT, "the program was generated for ABI %u, the ABI layer is %d",
                           program->abi_version >> 16, CASTOFF_ABI_MAJOR);
-  if (program->weights_size_bytes == 0) return CASTOFF_OK;
+  if (program->weights_size_bytes == 0 || has_constants) return CASTOFF_OK;
   if (image.error[0]) return castoff_refuse(CASTOFF_BAD_ARTEFACT, "%s", image.error);
   if (image.weights_size_bytes != program->weights_size_bytes)
     return castoff_refuse(CASTOFF_BAD_ARTEFACT, "expected %llu bytes of weights in the file, got %llu",
@@ -138,22 +139,24 @@ static castoff_status create(const castoff_options *options, castoff_instance **
   if (!created) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected a place for the instance, got NULL");
   *created = NULL;
   int threads = 0;
+  const void *const *constants = NULL;
   if (options && options->size_bytes >= offsetof(castoff_options, threads) + sizeof(options->threads))
     threads = options->threads;
+  if (options && options->size_bytes >= offsetof(castoff_options, constants) + sizeof(options->constants))
+    constants = options->constants;
   if (threads < 0) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "threads: expected 0 or more, got %d", threads);
-  castoff_status status = check_image();
+  castoff_status status = check_image(constants != NULL);
   if (status != CASTOFF_OK) return status;
   const int level = choose_level();
   if (level < 0) return CASTOFF_UNSUPPORTED_CPU;
   castoff_instance *instance = calloc(1, sizeof(*instance));
   if (!instance) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for an instance");
   instance->program = program;
-  instance->image = &image;
   instance->level = level;
   instance->pool.threads = castoff_pool_choose_threads(threads);
   pthread_mutex_init(&instance->constants_lock, NULL);
   pthread_mutex_init(&instance->buffers_lock, NULL);
-  status = castoff_create_state(instance);
+  status = castoff_create_state(instance, &image, constants);
   if (status != CASTOFF_OK) {
     castoff_free_state(instance);
     free(instance);

@@ -57,11 +57,11 @@ typedef struct castoff_run_context {
 struct castoff_instance {
   struct castoff_instance *previous, *next; /* of all instances, for fork */
   const castoff_program *program;
-  const castoff_image *image;
   int level;
   castoff_pool pool;
   _Atomic(castoff_run_context *) contexts;
 
+  const void **built_constants; /* as the program was built: in the image, or where the host keeps them */
   _Atomic(castoff_constants *) constants;
   castoff_constants *retired;
   pthread_mutex_t constants_lock; /* held by replacers, never by runs */
@@ -79,7 +79,9 @@ void castoff_free_contexts(castoff_instance *instance);
 
 /* ---- castoff_state.c ---- */
 
-castoff_status castoff_create_state(castoff_instance *instance);
+/* `constants` as in castoff_options: NULL for those behind the image. */
+castoff_status castoff_create_state(castoff_instance *instance, const castoff_image *image,
+                                    const void *const *constants);
 void castoff_free_state(castoff_instance *instance);
 /* Loads the current set and keeps it from being freed until castoff_unpin_constants(). */
 castoff_constants *castoff_pin_constants(castoff_instance *instance, castoff_run_context *context);

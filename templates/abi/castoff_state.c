@@ -10,12 +10,6 @@
 
 #include "castoff_instance.h"
 
-/* NULL where it is empty: memory of no size has no address here. */
-static const void *weight(const castoff_instance *instance, int constant) {
-  const castoff_constant_spec *spec = &instance->program->constants[constant];
-  return spec->size_bytes == 0 ? NULL : instance->image->weights + spec->offset_bytes;
-}
-
 /* ---- sets of constants ---- */
 
 static castoff_constants *new_set(int32_t count) {
@@ -196,7 +190,7 @@ static void copy_initial(const castoff_buffer_spec *spec, const void *initial, v
 /* From the file, whatever replaced that constant since. */
 static const void *initial_value(const castoff_instance *instance, int index) {
   const int32_t constant = instance->program->buffers[index].initial_constant;
-  return constant < 0 ? NULL : weight(instance, constant);
+  return constant < 0 ? NULL : instance->built_constants[constant];
 }
 
 /* ---- the state of an instance ---- */
@@ -211,13 +205,32 @@ castoff_status castoff_reset_buffers(castoff_instance *instance) {
   return CASTOFF_OK;
 }
 
-castoff_status castoff_create_state(castoff_instance *instance) {
+/* NULL where a constant is empty: memory of no size has no address here. */
+static castoff_status find_constants(castoff_instance *instance, const castoff_image *image,
+                                     const void *const *constants) {
   const castoff_program *program = instance->program;
-  castoff_constants *set = new_set(program->n_constants);
+  for (int i = 0; i < program->n_constants; i++) {
+    const castoff_constant_spec *spec = &program->constants[i];
+    if (spec->size_bytes == 0) continue;
+    const void *address = constants ? constants[i] : image->weights + spec->offset_bytes;
+    if (!address || (uintptr_t)address % CASTOFF_ALIGNMENT != 0)
+      return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "constant %s: expected an address that is a multiple of %d, got %p",
+                            spec->name, CASTOFF_ALIGNMENT, address);
+    instance->built_constants[i] = address;
+  }
+  return CASTOFF_OK;
+}
+
+castoff_status castoff_create_state(castoff_instance *instance, const castoff_image *image,
+                                    const void *const *constants) {
+  const castoff_program *program = instance->program;
+  instance->built_constants = calloc((size_t)program->n_constants + 1, sizeof(void *));
+  castoff_constants *set = instance->built_constants ? new_set(program->n_constants) : NULL;
   if (!set) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of constants");
-  for (int i = 0; i < program->n_constants; i++)
-    set->pointers[i] = weight(instance, i);
   atomic_store(&instance->constants, set);
+  const castoff_status found = find_constants(instance, image, constants);
+  if (found != CASTOFF_OK) return found;
+  for (int i = 0; i < program->n_constants; i++) set->pointers[i] = instance->built_constants[i];
   instance->buffers = calloc((size_t)program->n_buffers + 1, sizeof(void *));
   if (!instance->buffers) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of buffers");
   for (int i = 0; i < program->n_buffers; i++) {
@@ -238,6 +251,7 @@ void castoff_free_state(castoff_instance *instance) {
     instance->retired = next;
   }
   free_set(atomic_exchange(&instance->constants, NULL), count);
+  free(instance->built_constants);
   for (int i = 0; instance->buffers && i < instance->program->n_buffers; i++) free(instance->buffers[i]);
   free(instance->buffers);
   instance->buffers = NULL;

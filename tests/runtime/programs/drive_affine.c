@@ -103,14 +103,33 @@ static void refuse(void) {
   REQUIRE(castoff_get_api(CASTOFF_ABI_VERSION + 1) == NULL && castoff_get_api(0) == NULL);
 }
 
+/* A host that keeps the weights outside the file says where they are. */
+static void give_constants(void) {
+  static _Alignas(64) const float weight[16] = {5, 6, 7, 8};
+  const void *constants[] = {weight, weight};
+  castoff_options given = {.size_bytes = sizeof(given), .threads = 1, .constants = constants};
+  castoff_instance *other = NULL;
+  REQUIRE(api->create(&given, &other) == CASTOFF_OK);
+  float values[4];
+  int64_t four = 4;
+  const DLTensor read = {values, {1, 0}, 1, {2, 32, 1}, &four, NULL, 0};
+  REQUIRE(api->read_constant(other, "layer.weight", &read) == CASTOFF_OK && values[3] == 8);
+  api->destroy(other);
+  constants[1] = weight + 1;
+  REQUIRE(api->create(&given, &other) == CASTOFF_INVALID_ARGUMENT && other == NULL);
+  constants[1] = NULL;
+  REQUIRE(api->create(&given, &other) == CASTOFF_INVALID_ARGUMENT && other == NULL);
+}
+
 int main(void) {
   api = castoff_get_api(CASTOFF_ABI_VERSION);
-  const castoff_options options = {sizeof(options), 4};
+  const castoff_options options = {.size_bytes = sizeof(options), .threads = 4};
   REQUIRE(api && api->create(&options, &instance) == CASTOFF_OK);
   REQUIRE(api->threads(instance) == 4);
   run_threads();
   use_strides();
   refuse();
+  give_constants();
   api->destroy(instance);
   return 0;
 }
