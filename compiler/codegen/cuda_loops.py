@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir.shapes import Dim
-from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase
+from ..ir import shapes
+from ..ir.shapes import Dim, Symbol
+from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..targets import cpu
 from .kernel_text import KernelCode
 from .loops import LoopWriter, has_accumulators
 from .render import render
-from .statements import Block, IfBlock, Statement
+from .statements import Block, ForLoop, IfBlock, Statement
 
 BLOCK_THREADS = 256
 WARP = 32
@@ -37,6 +38,8 @@ class Launch:
     """Threads that share one row: 1, a warp, or the whole block."""
     shared_bytes: int = 0
     """Dynamic shared memory of a block."""
+    vector: int = 1
+    """Neighbouring elements of the innermost loop that a thread takes at once: 16 bytes."""
     is_wide: bool = False
     """Many blocks share a row, each a part of it, phase by phase."""
 
@@ -56,7 +59,10 @@ class ScheduledKernel:
     @property
     def count(self) -> Dim:
         """How many rows there are."""
-        return count_of(self.kernel.rows)
+        *outer, last = self.kernel.rows or (None,)
+        if last is None or self.launch.vector == 1:
+            return count_of(self.kernel.rows)
+        return count_of(outer) * shapes.ceildiv(last.extent, self.launch.vector)
 
     @property
     def inner_count(self) -> Dim:
@@ -81,7 +87,7 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
             phases=(replace(phase, loops=()),),
             tile=None,
         )
-        return ScheduledKernel(merged, Launch(BLOCK_THREADS, 1))
+        return ScheduledKernel(merged, Launch(BLOCK_THREADS, 1, vector=_vector(merged)))
     spread = replace(kernel, rows=(*kernel.rows, *tile), tile=None)
     inner = max((estimate(tuple(x.extent for x in p.loops)) for p in kernel.phases), default=1)
     if kernel.tile is not None or inner <= FEW:
@@ -91,7 +97,23 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
     lanes = WARP if is_warp else BLOCK_THREADS
     shared = row_bytes * BLOCK_THREADS // lanes
     is_wide = inner >= HUGE and estimate((count_of(spread.rows),)) <= FEW_ROWS and not kernel.locals
-    return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, shared, is_wide))
+    return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, shared, is_wide=is_wide))
+
+
+def _vector(kernel: LoopKernel) -> int:
+    """How many neighbouring elements fill 16 bytes; 1 where they would not lie side by side."""
+    if not kernel.rows:
+        return 1
+    stores = [s for s in kernel.phases[0].body if isinstance(s, Store)]
+    last = kernel.rows[-1]
+    if any(s.combine != "set" or s.condition is not None for s in stores):
+        return 1
+    if any(shapes.stride_along(s.address, last.variable) != 1 for s in stores):
+        return 1
+    vector = 16 // max(s.buffer.dtype.itemsize for s in stores)
+    if isinstance(last.extent, int):
+        return vector if last.extent % vector == 0 else 1
+    return vector if len(kernel.rows) == 1 else 1
 
 
 def _is_elementwise(kernel: LoopKernel) -> bool:
@@ -155,6 +177,34 @@ class CudaLoopWriter(LoopWriter):
         head.append(loop)
         expressions.pop()
         return head
+
+    def _rows(self, body: list[Statement]) -> None:
+        vector = self.launch.vector
+        if vector == 1:
+            super()._rows(body)
+            return
+        *outer, last = self.kernel.rows
+        name, extent = str(last.variable), self.expressions.dim(last.extent)
+        first = Loop(Symbol(f"{name}_vector", 0), shapes.ceildiv(last.extent, vector))
+        self.unflatten(body, [*outer, first], "row")
+        start = f"{first.variable} * {vector}"
+        whole = ForLoop("element", "0", str(vector), "#pragma unroll")
+        self._element(whole.body, f"{start} + element")
+        if isinstance(last.extent, int):
+            body.append(whole)
+            return
+        rest = Block(f"for (int64_t element = {start}; element < {extent}; ++element)")
+        self._element(rest.body, "element")
+        body.append(IfBlock(f"{start} + {vector} <= {extent}", [whole], [rest]))
+
+    def _element(self, body: list[Statement], position: str) -> None:
+        """The statements of an elementwise kernel, for one position of the innermost loop."""
+        name = str(self.kernel.rows[-1].variable)
+        self.expressions.push(body)
+        body.append(f"const int64_t {name} = {position};")
+        self.expressions.bind(name)
+        self._statements(body, self.kernel.phases[0])
+        self.expressions.pop()
 
     def _pragma(self, phase: Phase) -> str:
         return ""

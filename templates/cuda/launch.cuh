@@ -17,6 +17,12 @@
         if (tried != CASTOFF_OK) return tried;    \
     } while (0)
 
+/* Every buffer of a program begins at a multiple of 16 bytes. */
+template <class T>
+static __device__ __forceinline__ T *castoff_aligned(T *pointer) {
+    return (T *)__builtin_assume_aligned(pointer, 16);
+}
+
 /* Blocks that keep a device busy; rows beyond them are taken in turns. */
 #define CASTOFF_MOST_BLOCKS 65536
 
