@@ -79,7 +79,7 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
     if kernel.is_serial:
         return ScheduledKernel(kernel, Launch(1, 1))
     tile = () if kernel.tile is None else (kernel.tile,)
-    if _is_elementwise(kernel):
+    if is_elementwise(kernel):
         (phase,) = kernel.phases
         merged = replace(
             kernel,
@@ -116,9 +116,11 @@ def _vector(kernel: LoopKernel) -> int:
     return vector if len(kernel.rows) == 1 else 1
 
 
-def _is_elementwise(kernel: LoopKernel) -> bool:
+def is_elementwise(kernel: LoopKernel) -> bool:
+    """Whether every element is computed by itself."""
     return (
-        len(kernel.phases) == 1
+        not kernel.is_serial
+        and len(kernel.phases) == 1
         and not kernel.phases[0].before
         and not kernel.locals
         and not has_accumulators(kernel)
@@ -149,6 +151,7 @@ class CudaLoopWriter(LoopWriter):
 
     def __init__(self, scheduled: ScheduledKernel) -> None:
         super().__init__(scheduled.kernel)
+        self.scheduled = scheduled
         self.launch = scheduled.launch
         self._local_offset = 0
 

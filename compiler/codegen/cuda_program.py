@@ -18,8 +18,9 @@ from ..lowering.program import (
     StridedView,
 )
 from ..targets import cpu
-from .cuda_loops import CudaLoopWriter, schedule
+from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
 from .cuda_products import write_attention, write_convolution, write_product
+from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, describe
@@ -112,11 +113,11 @@ class CudaProgramWriter(ProgramWriter):
             self.faults.append(c_string(message_at("index out of range", origins)))
 
     def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
-        scheduled = schedule(kernel)
+        writer = device_kernel(kernel)
+        scheduled = writer.scheduled
         if scheduled.count == 0:
             return
         launch, count = scheduled.launch, expressions.dim(scheduled.count)
-        writer = WideLoopWriter(scheduled) if launch.is_wide else CudaLoopWriter(scheduled)
         code = writer.write()
         name = self._place(code)
         self._arguments(block, code, name)
@@ -209,3 +210,11 @@ class CudaProgramWriter(ProgramWriter):
             HostCall(name, describe(step.origins), symbols, tuple(flatten(block.body, 1)))
         )
         return symbols
+
+
+def device_kernel(kernel: LoopKernel) -> CudaLoopWriter:
+    """The writer of a loop kernel, which knows how it is laid out."""
+    if is_elementwise(kernel) and (transposed := schedule_transpose(kernel)) is not None:
+        return TransposeWriter(transposed)
+    scheduled = schedule(kernel)
+    return WideLoopWriter(scheduled) if scheduled.launch.is_wide else CudaLoopWriter(scheduled)

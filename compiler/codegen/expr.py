@@ -50,6 +50,8 @@ class Expressions:
         self._counter = 0
         self.locals: dict[Buffer, str] = {}
         self.tile_text = ""
+        self.replaced: dict[Scalar, str] = {}
+        """Scalars that are read from somewhere else: C text of an innermost value."""
         self.accumulators: dict[str, str] = {}
         self._made_of: dict[str, frozenset[str]] = {}
 
@@ -173,6 +175,11 @@ class Expressions:
                 return self.accumulators.get(scalar.name, scalar.name)
             case TileElement():
                 return self.tile_text
+        if scalar in self.replaced:
+            here = {self._here()}
+            return self._define(
+                cpu.C_TYPE[scalar.dtype], self.replaced[scalar], here, is_guarded=True
+            )
         memo = self._memo.get(id(scalar))
         if memo is not None and memo[2] in self.scopes:
             return memo[1]
