@@ -60,7 +60,7 @@ def compile_stages(
     """Everything before the C compiler: read, import, optimise, lower, render."""
     exported = read_stage(source, observer)
     imported = graph_stage(exported, observer, remove_runtime_assertions=remove_runtime_assertions)
-    program = kernel_stage(imported, observer)
+    program = kernel_stage(imported, observer, packs_constants=options.device == "cpu")
     with observer.stage("render"):
         generated = generate(imported, program, options, name, VERSION)
     return Stages(exported, imported, program, generated)
@@ -94,10 +94,12 @@ def graph_stage(
     return replace(imported, graph=graph)
 
 
-def kernel_stage(imported: ImportedProgram, observer: Observer) -> Program:
+def kernel_stage(
+    imported: ImportedProgram, observer: Observer, *, packs_constants: bool = True
+) -> Program:
     """The optimised graph as steps over buffers."""
     with observer.stage("lower"):
-        program = lower(imported.graph)
+        program = lower(imported.graph, packs_constants=packs_constants)
     if observer.wants(SHOW_KERNELS):
         observer.record("kernels.txt", program_text(program), SHOW_KERNELS)
     return program

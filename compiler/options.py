@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from ..runtime.cache_folder import default_cache_folder
 from .errors import OptionError
 
 LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "native")
@@ -24,6 +25,9 @@ class CompileOptions:
     """How to compile. Every field has a default; what the environment sets fills in fields left at
     theirs.
 
+    device: "cpu" or "cuda".
+    cuda_architectures: what a program for CUDA holds machine code for, as nvcc numbers them: (80, 90) for sm_80 and
+    sm_90; PTX of the highest serves those to come. Empty: the common ones.
     target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at
     load), or CPU levels
         between commas, or "native" for the processor at hand.
@@ -43,6 +47,8 @@ class CompileOptions:
         (CASTOFF_DEBUG).
     """
 
+    device: str = "cpu"
+    cuda_architectures: tuple[int, ...] = ()
     target_cpu: str = "portable"
     opt_level: int = 2
     debug: bool = False
@@ -93,8 +99,7 @@ class CompileOptions:
             return None
         if self.cache_folder is not None:
             return Path(self.cache_folder).expanduser()
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        return Path(base) / "castoff"
+        return Path(default_cache_folder())
 
 
 def resolve_options(
@@ -186,6 +191,14 @@ def _is_target_cpu(value: object) -> bool:
     return bool(_split(value)) and _split(value) <= {*LEVELS, "portable"}
 
 
+def _is_device(value: object) -> bool:
+    return value in ("cpu", "cuda")
+
+
+def _is_architectures(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(x, int) and 75 <= x <= 999 for x in value)
+
+
 def _is_sanitizers(value: object) -> bool:
     if not isinstance(value, str) or not _split(value) <= set(SANITIZERS):
         return False
@@ -199,6 +212,11 @@ def _is_name(value: object) -> bool:
 
 
 _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "device": (_is_device, 'expected "cpu" or "cuda"'),
+    "cuda_architectures": (
+        _is_architectures,
+        "expected a tuple of architectures from 75 on, as (80, 90) for sm_80 and sm_90",
+    ),
     "target_cpu": (
         _is_target_cpu,
         f"expected one or more, between commas, of portable, {', '.join(LEVELS)}",

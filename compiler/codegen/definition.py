@@ -106,6 +106,8 @@ class DefinitionText:
     arena_size: str
     levels: tuple[tuple[str, str], ...]
     headers: tuple[str, ...]
+    architectures: tuple[int, ...]
+    """Of GPUs; empty for a CPU."""
 
 
 def is_data_dependent(value_type: TensorType, known: Sequence[Symbol]) -> bool:
@@ -116,7 +118,8 @@ def is_data_dependent(value_type: TensorType, known: Sequence[Symbol]) -> bool:
 
 def make_manifest(
     program: ImportedProgram, name: str, constants: tuple[ConstantSpec, ...],
-    buffers: tuple[BufferSpec, ...], weights_size_bytes: int, levels: tuple[str, ...], machine: str, version: str,
+    buffers: tuple[BufferSpec, ...], weights_size_bytes: int, target: str, levels: tuple[str, ...], machine: str,
+    version: str,
 ) -> Manifest:  # fmt: skip
     """The manifest of an imported program."""
     graph = program.graph
@@ -149,7 +152,7 @@ def make_manifest(
         namedtuple_fields=dict(program.namedtuple_fields) or None,
         levels=levels,
         machine=machine,
-        target=",".join(levels),
+        target=target,
         weights_size_bytes=weights_size_bytes,
         castoff_version=version,
         builder=f"castoff {version}",
@@ -202,9 +205,12 @@ def _shape_text(value_type: TensorType) -> tuple[int | str, ...]:
 
 def write_definition(
     graph: Graph, manifest: Manifest, slots: Sequence[Dim], static_bytes: int,
-    levels: Sequence[tuple[str, str]],
+    levels: Sequence[tuple[str, str]], architectures: Sequence[int] = (),
 ) -> str:  # fmt: skip
-    """The C unit that defines `castoff_program_definition`; `levels` are (enumerator, run function)."""
+    """The C unit that defines `castoff_program_definition`; `levels` are (enumerator, run function).
+
+    architectures: of the GPUs the program has machine code for; none where it is for a CPU.
+    """
     numbers = {symbol.name: number for number, symbol in enumerate(graph.symbols)}
     writer = _Checks(graph, manifest)
     resolve = writer.resolve()
@@ -240,6 +246,7 @@ def write_definition(
         arena_size=arena_size,
         levels=tuple(levels),
         headers=tuple(writer.headers),
+        architectures=tuple(architectures),
     )  # fmt: skip
     return render("cpu/definition.c.j2", d=text)
 

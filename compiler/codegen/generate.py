@@ -15,7 +15,8 @@ from ..ir.dtypes import from_numpy
 from ..lowering.packing import pack_conv_weight, pack_panels
 from ..lowering.program import PackedConstant, Program
 from ..options import CompileOptions
-from ..targets import cpu
+from ..targets import cpu, cuda
+from .cuda_program import CudaProgramWriter
 from .definition import make_manifest, write_definition
 from .program import ProgramWriter
 from .render import template_text
@@ -33,28 +34,56 @@ class Generated:
     weights: tuple[tuple[int, memoryview], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TargetCode:
+    """What a target makes of a program: units, and what the artefact says of them."""
+
+    target: str
+    levels: tuple[str, ...]
+    functions: tuple[tuple[str, str], ...]
+    """(enumerator of a level, run function)."""
+    units: tuple[SourceUnit, ...]
+    carried: Mapping[str, str]
+    architectures: tuple[int, ...] = ()
+
+
 def generate(
     imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str
 ) -> Generated:
     """Everything that is built into one artefact."""
     arrays, specs, buffers, size = _constants(program)
-    levels = [cpu.LEVELS[level] for level in options.cpu_levels]
+    code = _cuda_code(program, options) if options.device == "cuda" else _cpu_code(program, options)
     manifest = make_manifest(
-        imported,
-        name,
-        specs,
-        buffers,
-        size,
-        tuple(level.name for level in levels),
-        platform.machine(),
-        version,
+        imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version
     )
+    definition = write_definition(
+        program.graph,
+        manifest,
+        program.slots,
+        program.static_bytes,
+        code.functions,
+        code.architectures,
+    )
+    flags = ("-O1", "-DCASTOFF_CUDA") if code.architectures else ("-O1",)
+    units = [
+        *code.units,
+        SourceUnit("definition.c", definition, flags),
+        SourceUnit(ABI_UNIT, template_text(ABI_UNIT), flags),
+    ]
+    tree = SourceTree(name, tuple(units), dict(_headers(units, code.carried)))
+    offsets = [spec.offset_bytes for spec in specs]
+    return Generated(tree, manifest, tuple(zip(offsets, map(_bytes, arrays), strict=True)))
+
+
+def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
+    """One unit, compiled once per CPU level."""
+    levels = [cpu.LEVELS[level] for level in options.cpu_levels]
     writer = ProgramWriter(program)
     kernels = writer.write()
-    functions = [
+    functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
-    ]
-    units = [
+    )
+    units = tuple(
         SourceUnit(
             "program.c",
             kernels,
@@ -68,15 +97,28 @@ def generate(
             f"program.{level.name}.o",
         )
         for level, (_, function) in zip(levels, functions, strict=True)
-    ]
-    definition = write_definition(
-        program.graph, manifest, program.slots, program.static_bytes, functions
     )
-    units.append(SourceUnit("definition.c", definition, ("-O1",)))
-    units.append(SourceUnit(ABI_UNIT, template_text(ABI_UNIT), ("-O1",)))
-    tree = SourceTree(name, tuple(units), dict(_headers(units, writer.carried)))
-    offsets = [spec.offset_bytes for spec in specs]
-    return Generated(tree, manifest, tuple(zip(offsets, map(_bytes, arrays), strict=True)))
+    names = tuple(level.name for level in levels)
+    return TargetCode(",".join(names), names, functions, units, writer.carried)
+
+
+def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
+    """A unit for the device, and one of what the host computes, where there is such."""
+    architectures = options.cuda_architectures or cuda.ARCHITECTURES
+    writer = CudaProgramWriter(program)
+    flags = ("-Iabi", *cuda.FLAGS, *cuda.architecture_flags(architectures))
+    units = [SourceUnit("program.cu", writer.write(), flags)]
+    host_calls = writer.write_host_calls()
+    if host_calls is not None:
+        units.append(SourceUnit("host_calls.c", host_calls, (*cpu.FLAGS, "-Iabi")))
+    return TargetCode(
+        "cuda",
+        tuple(f"sm_{number}" for number in sorted(architectures)),
+        (("CASTOFF_LEVEL_BASELINE", "castoff_run_cuda"),),
+        tuple(units),
+        writer.carried,
+        tuple(sorted(architectures)),
+    )
 
 
 def _headers(units: list[SourceUnit], carried: Mapping[str, str]) -> Iterator[tuple[str, str]]:
