@@ -17,26 +17,28 @@ from .rewriting import RewriteError, rewrite
 HERE = Path(__file__).resolve().parent
 RELEASE = "13.0"
 
-# nvcc's own options, which g++ does not have, by how many further arguments they take.
-_DROPPED = {
-    "--expt-relaxed-constexpr": 0, "-expt-relaxed-constexpr": 0, "--extended-lambda": 0, "-extended-lambda": 0,
-    "--use_fast_math": 0, "-use_fast_math": 0, "-lineinfo": 0, "--generate-line-info": 0, "-G": 0, "-restrict": 0,
-    "-dc": 0, "-dw": 0, "-keep": 0, "--keep": 0, "-res-usage": 0, "--resource-usage": 0,
-    "-extra-device-vectorization": 0, "-dlto": 0, "-static-global-template-stub": 1, "-compress-all": 0, "--compress-all": 0, "-lto": 0,
-    "-gencode": 1, "--generate-code": 1, "-arch": 1, "--gpu-architecture": 1, "-code": 1, "--gpu-code": 1,
-    "-Xptxas": 1, "--ptxas-options": 1, "-Xnvlink": 1, "-Xfatbin": 1, "--fatbin-options": 1, "-Xcudafe": 1,
-    "-diag-suppress": 1, "--diag-suppress": 1, "-diag-error": 1, "--diag-error": 1, "-diag-warn": 1,
-    "-t": 1, "--threads": 1, "-rdc": 1, "--relocatable-device-code": 1, "--compress-mode": 1, "-compress-mode": 1,
-    "-split-compile": 1, "--split-compile": 1, "-maxrregcount": 1, "--maxrregcount": 1, "-ccbin": 1,
-    "--compiler-bindir": 1, "-cudart": 1, "--cudart": 1, "-fmad": 1, "--fmad": 1, "-ftz": 1, "--ftz": 1,
-    "-prec-div": 1, "--prec-div": 1, "-prec-sqrt": 1, "--prec-sqrt": 1, "-Werror": 1, "--Werror": 1, "-ofc": 1,
-    "--default-stream": 1, "-default-stream": 1, "-nvlink-options": 1, "-jtree": 1, "-x": 1,
-    "--keep-dir": 1, "-keep-dir": 1, "--objdir-as-tempdir": 0, "--no-compress": 0, "-no-compress": 0,
-    "-Wno-deprecated-gpu-targets": 0, "--forward-unknown-to-host-compiler": 0, "-forward-unknown-to-host-compiler": 0,
-    "--Wno-deprecated-gpu-targets": 0, "-w": 0, "--disable-warnings": 0,
-}  # fmt: skip
+# nvcc's own options, which g++ does not have: alone, and followed by an argument.
+_ALONE = """
+    --Wno-deprecated-gpu-targets --compress-all --disable-warnings --expt-relaxed-constexpr
+    --extended-lambda --forward-unknown-to-host-compiler --generate-line-info --keep
+    --no-compress --objdir-as-tempdir --resource-usage --use_fast_math -G
+    -Wno-deprecated-gpu-targets -compress-all -dc -dlto -dw -expt-relaxed-constexpr
+    -extended-lambda -extra-device-vectorization -forward-unknown-to-host-compiler -keep
+    -lineinfo -lto -no-compress -res-usage -restrict -use_fast_math -w
+"""
+_WITH_VALUE = """
+    --Werror --compiler-bindir --compress-mode --cudart --default-stream --diag-error
+    --diag-suppress --fatbin-options --fmad --ftz --generate-code --gpu-architecture --gpu-code
+    --keep-dir --maxrregcount --prec-div --prec-sqrt --ptxas-options --relocatable-device-code
+    --split-compile --threads -Werror -Xcudafe -Xfatbin -Xnvlink -Xptxas -arch -ccbin -code
+    -compress-mode -cudart -default-stream -diag-error -diag-suppress -diag-warn -fmad -ftz
+    -gencode -jtree -keep-dir -maxrregcount -nvlink-options -ofc -prec-div -prec-sqrt -rdc
+    -split-compile -static-global-template-stub -t -x
+"""
+_DROPPED_ALONE = frozenset(_ALONE.split())
+_DROPPED_WITH_VALUE = frozenset(_WITH_VALUE.split())
 # What goes on to g++, word by word.
-_FORWARDED = {"-Xcompiler": 1, "--compiler-options": 1, "-Xlinker": 1, "--linker-options": 1}
+_FORWARDED = ("-Xcompiler", "--compiler-options", "-Xlinker", "--linker-options")
 _WITH_ARGUMENT = ("-I", "-D", "-U", "-L", "-l", "-isystem", "-include", "-MF", "-MT", "-MQ", "-o")
 
 
@@ -67,9 +69,10 @@ def parse(arguments: list[str]) -> Command:
             words = (value or rest.pop(0)).split(",")
             target = command.linking if "inker" in name else command.compiling
             target.extend("-Wl," + w if "inker" in name else w for w in words)
-        elif name in _DROPPED or word in _DROPPED:
-            if not value and _DROPPED[name]:
-                rest.pop(0)
+        elif word in _DROPPED_ALONE:
+            continue
+        elif name in _DROPPED_WITH_VALUE:
+            value or rest.pop(0)
         elif word in ("-c", "--compile", "-E", "--preprocess", "-shared", "--shared"):
             command.action = {"-c": "compile", "--compile": "compile", "-E": "preprocess"}.get(
                 word, "share"

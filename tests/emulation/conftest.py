@@ -23,7 +23,7 @@ class Emulation:
     folder: Path
 
     def build(self, name: str, flags: tuple[str, ...] = ()) -> Path:
-        program = self.folder / name
+        program = self.folder / Path(name).name
         if not program.exists():
             nvcc = str(self.home / "bin" / "nvcc")
             source = str(PROGRAMS / f"{name}.cu")

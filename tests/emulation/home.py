@@ -48,7 +48,7 @@ from .compiler import emulation_digest, host_compiler
 
 HERE = Path(__file__).resolve().parent
 _DRIVER = ("devices", "memory", "streams", "copies", "graphs")
-_STATIC = ("cudart", "launch", "scheduler")
+_STATIC = ("cudart", "launch", "multiply", "pipeline", "scheduler")
 
 _NVCC = """#!{python}
 import sys
@@ -121,5 +121,5 @@ def _make(home: Path) -> None:
 
 def _compile(arguments: list[str]) -> None:
     extra = shlex.split(os.environ.get("CASTOFF_EMULATION_CXXFLAGS", ""))
-    flags = ["-std=gnu++20", "-O2", "-Wall", "-Wextra", "-fPIC", "-Iinclude", *extra]
+    flags = ["-std=gnu++20", "-O3", "-Wall", "-Wextra", "-fPIC", "-Iinclude", *extra]
     subprocess.run([host_compiler(), *flags, *arguments], cwd=HERE, check=True)
