@@ -76,8 +76,7 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
     Before: rows [8], inner loop [64], nothing reduced     After: rows [8, 64], an element per thread
     Before: rows [8], inner loop [4096], a sum             After: rows [8], a block per row
     """
-    if kernel.is_serial:
-        return ScheduledKernel(kernel, Launch(1, 1))
+    assert not kernel.is_serial, "updates in order are sorted first"
     tile = () if kernel.tile is None else (kernel.tile,)
     if is_elementwise(kernel):
         (phase,) = kernel.phases
@@ -119,8 +118,7 @@ def _vector(kernel: LoopKernel) -> int:
 def is_elementwise(kernel: LoopKernel) -> bool:
     """Whether every element is computed by itself."""
     return (
-        not kernel.is_serial
-        and len(kernel.phases) == 1
+        len(kernel.phases) == 1
         and not kernel.phases[0].before
         and not kernel.locals
         and not has_accumulators(kernel)

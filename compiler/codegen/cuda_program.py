@@ -20,6 +20,7 @@ from ..lowering.program import (
 from ..targets import cpu
 from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
 from .cuda_products import write_attention, write_convolution, write_product
+from .cuda_scatter import ScatterWriter, schedule_scatter
 from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter
 from .expr import Expressions, Parameters
@@ -67,6 +68,8 @@ class CudaProgramWriter(ProgramWriter):
         self.host_headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
         self.host_calls: list[HostCall] = []
         self.faults: list[str] = []
+        self.units: dict[str, None] = {}
+        """Units of `templates/` that the program calls."""
         self._read_count = 0
 
     def write(self) -> str:
@@ -122,6 +125,11 @@ class CudaProgramWriter(ProgramWriter):
         name = self._place(code)
         self._arguments(block, code, name)
         self._note_fault(code, kernel.origins)
+        if isinstance(writer, ScatterWriter):
+            self.units["cuda/sort_positions.cu"] = None
+            targets = expressions.dim(writer.target_count)
+            block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {targets}));")
+            return
         if launch.is_wide:
             inner = expressions.dim(scheduled.inner_count)
             block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {inner}));")
@@ -214,6 +222,8 @@ class CudaProgramWriter(ProgramWriter):
 
 def device_kernel(kernel: LoopKernel) -> CudaLoopWriter:
     """The writer of a loop kernel, which knows how it is laid out."""
+    if kernel.is_serial:
+        return ScatterWriter(schedule_scatter(kernel))
     if is_elementwise(kernel) and (transposed := schedule_transpose(kernel)) is not None:
         return TransposeWriter(transposed)
     scheduled = schedule(kernel)

@@ -108,6 +108,7 @@ def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
     writer = CudaProgramWriter(program)
     flags = ("-Iabi", *cuda.FLAGS, *cuda.architecture_flags(architectures))
     units = [SourceUnit("program.cu", writer.write(), flags)]
+    units += [SourceUnit(path, template_text(path), flags) for path in writer.units]
     host_calls = writer.write_host_calls()
     if host_calls is not None:
         units.append(SourceUnit("host_calls.c", host_calls, (*cpu.FLAGS, "-Iabi")))
