@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ARCHITECTURES = (80, 86, 89, 90, 100, 120)
-"""What a program is compiled for unless the options say otherwise: GPUs from 2020 on, in nvcc 13's numbering (80: sm_80)."""
+"""What a program is compiled for unless the options say otherwise: GPUs from 2020 on (80: sm_80)."""
 
 FLAGS = (
     "-std=c++20",
@@ -27,7 +27,5 @@ a program does not use.
 def architecture_flags(architectures: Sequence[int]) -> tuple[str, ...]:
     """Machine code for each architecture, and PTX of the newest for those to come."""
     newest = max(architectures)
-    codes = [
-        f"-gencode=arch=compute_{number},code=sm_{number}" for number in sorted(architectures)
-    ]
+    codes = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in sorted(architectures)]
     return (*codes, f"-gencode=arch=compute_{newest},code=compute_{newest}")
