@@ -141,6 +141,8 @@ class Scope:
         dtype = DTYPES.get(meta.dtype)
         sizes: list[Dim] = []
         if dtype is value.dtype and None in expected and len(expected) != value.rank:
+            for recorded, size in zip(meta.sizes, value.shape, strict=False):
+                self._learn(recorded, size)
             return value  # PyTorch records a wrong rank for some data-dependent results
         fits = dtype is value.dtype and len(expected) == value.rank
         for axis, (size, wanted) in enumerate(zip(value.shape, expected, strict=False)):
@@ -148,6 +150,8 @@ class Scope:
                 self._learn(meta.sizes[axis], size)
             elif shapes.is_equal(size, wanted) is False:
                 fits = False
+            elif isinstance(wanted, int) and self.context.symbols.is_measured(size):
+                pass  # a size of some data-dependent results is recorded as the largest it may have
             elif not isinstance(size, int):
                 size = wanted
             sizes.append(size)

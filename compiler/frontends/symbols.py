@@ -61,6 +61,14 @@ class SymbolTable:
         """Whether a symbol of the file has been defined."""
         return name in self._values
 
+    def is_measured(self, size: Dim) -> bool:
+        """Whether a size depends on one that only the run decides and the file has a symbol for."""
+        found = shapes.symbols_in(size)
+        return any(
+            name.startswith(("u", "zu")) and found & shapes.symbols_in(value)
+            for name, value in self._values.items()
+        )
+
     def bounds(self, name: str) -> tuple[int, int]:
         """Inclusive bounds of a symbol.
 
