@@ -300,8 +300,9 @@ def _add_output(scope: Scope, inputs: Inputs, outputs: Outputs, argument: schema
         outputs.leaves.append(TensorOutput(name, index))
         return
     if isinstance(decoded, (SymExpr, Condition, WeakScalar)):
-        index = outputs.add(as_value(decoded, scope.builder), object())
-        outputs.leaves.append(ScalarOutput(name, index, scalar_kind(decoded)))
+        kind = scalar_kind(decoded)
+        value = scope.builder.cast(as_value(decoded, scope.builder), _SCALAR_DTYPES[kind])
+        outputs.leaves.append(ScalarOutput(name, outputs.add(value, object()), kind))
         return
     if decoded is None or isinstance(decoded, (bool, int, float, complex, str)):
         outputs.leaves.append(FixedOutput(name, decoded))
