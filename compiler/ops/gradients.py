@@ -232,6 +232,8 @@ def _clipped_backward(
 ) -> Value:
     """factor * the difference clipped to +-limit, times the gradient."""
     dtype, (wide, left, right) = compute_operands(b, gradient, x, y)
+    if dtype.is_integer:  # C's arithmetic on narrow integers is wide and signed, and so PyTorch's
+        wide, left, right = (b.cast(value, DType.INT64) for value in (wide, left, right))
     difference = b.apply("sub", left, right)
     clipped = b.apply("maximum", difference, number(b, -limit, difference))
     clipped = b.apply("minimum", clipped, number(b, limit, difference))

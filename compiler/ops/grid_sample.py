@@ -130,10 +130,15 @@ def _coordinates(b: Builder, size: Dim, align_corners: bool, dtype: DType) -> Fo
     """Evenly spaced numbers in [-1, 1]: the edges, or the middles of `size` equal parts."""
     if size == 1:
         return Formula(b, b.full((1,), 0, dtype))
-    index = count_up(b, size, dtype)
-    last = size_formula(b, size - 1, dtype)
+    inner = DType.FLOAT32 if dtype.is_integer else dtype
+    index = count_up(b, size, inner)
+    last = size_formula(b, size - 1, inner)
     corner = index * 2 / last - 1
-    return corner if align_corners else corner * last / size_formula(b, size, dtype)
+    if dtype.is_integer:  # PyTorch has the grid in the type of the maps
+        corner = Formula(b, b.cast(b.cast(corner.value, dtype), inner))
+    if not align_corners:
+        corner = corner * last / size_formula(b, size, inner)
+    return Formula(b, b.cast(corner.value, dtype))
 
 
 @target("aten.affine_grid_generator.default")

@@ -217,7 +217,7 @@ def repeat_interleave_positions(
     b: Builder, repeats: Value, *, output_size: Dim | None = None
 ) -> Value:
     """Position i as often as element i of `repeats` says."""
-    return _repeated_positions(b, repeats, output_size)
+    return b.cast(_repeated_positions(b, repeats, output_size), repeats.dtype)
 
 
 @target("aten.repeat_interleave.self_Tensor")

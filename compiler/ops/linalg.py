@@ -101,8 +101,9 @@ def _permutation(b: Builder, lu: Value, pivots: Value) -> Value:
         rest = b.apply("add", rest, b.full((), 1, DType.INT32))
         rest = b.expand(rest, (*pivots.shape[:-1], size - known))
         pivots = b.concatenate([pivots, rest], -1)
-    one = identity_like(b, lu, size)
-    return transposed(b, b.emit1(LuSolve(), one, pivots, one))
+    inner = lu.dtype.compute if lu.dtype.is_float or lu.dtype.is_complex else DType.FLOAT32
+    one = b.cast(identity_like(b, lu, size), inner)
+    return b.cast(transposed(b, b.emit1(LuSolve(), one, pivots, one)), lu.dtype)
 
 
 @target("aten.lu_unpack.default")
@@ -119,7 +120,7 @@ def lu_unpack(
     k = shapes.minimum(m, n)
     left = b.slice(LU_data, -1, 0, k)
     one: Value = b.call("aten.eye.m", m, k, dtype=LU_data.dtype)
-    lower = b.apply("add", triangle(b, left, False, -1), one)
+    lower: Value = b.call("aten.add.Tensor", triangle(b, left, False, -1), one)
     return permutation, lower, triangle(b, b.slice(LU_data, -2, 0, k), True)
 
 

@@ -362,5 +362,5 @@ def cond(b: Builder, self: Value, p: Number | str | None = None) -> Value:
 
 @target("aten.linalg_matrix_exp.default", "aten.matrix_exp.default")
 def matrix_exp(b: Builder, self: Value) -> Value:
-    """The matrix exponential."""
-    return b.emit1(MatrixExponential(), self)
+    """The matrix exponential; of narrow floats in float32."""
+    return b.cast(b.emit1(MatrixExponential(), b.cast(self, self.dtype.compute)), self.dtype)

@@ -320,7 +320,8 @@ def batch_norm_with_update_functional(
     results = native_batch_norm_functional(
         b, input, weight, bias, running_mean, running_var, True, momentum, eps
     )
-    return (*results[:3], b.full((0,), 0, DType.UINT8), *results[3:])
+    mean, variance = (b.cast(value, running_mean.dtype) for value in results[3:])
+    return (*results[:3], b.full((0,), 0, DType.UINT8), mean, variance)
 
 
 @target("aten._batch_norm_no_update.default")

@@ -279,7 +279,8 @@ def avg_pool_backward(
         count = b.full((), divisor_override, inner)
     else:
         count = _divisor(b, sizes, windows, count_include_pad, inner)
-    share = b.apply("div", b.cast(grad_output, inner), count)
+    mode = "trunc" if inner.is_integer else None
+    share: Value = b.call("aten.div.Tensor_mode", b.cast(grad_output, inner), count, mode)
     lead, counts = share.shape[:-rank], share.shape[-rank:]
     box = tuple(window.kernel for window in windows)
     spread = b.expand(b.reshape(share, (*lead, *(1,) * rank, *counts)), (*lead, *box, *counts))

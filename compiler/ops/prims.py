@@ -65,16 +65,15 @@ for _name, _function in _BINARY.items():
 @target("prims.div.default")
 def div(b: Builder, self: Operand, other: Operand) -> Value:
     """Of integers: rounded towards zero."""
-    dtype = b.result_type(self, other)
-    mode = None if dtype.is_float or dtype.is_complex else "trunc"
+    mode = "trunc" if b.result_type(self, other).is_integer else None
     result: Value = b.call("aten.div.Tensor_mode", self, other, mode)
     return result
 
 
 @target("prims.cbrt.default")
 def cbrt(b: Builder, self: Value) -> Value:
-    size = b.call("aten.pow.Tensor_Scalar", b.apply("abs", self), 1 / 3)
-    return b.apply("mul", b.apply("sign", self), size)
+    size = b.call("aten.pow.Tensor_Scalar", b.call("aten.abs.default", self), 1 / 3)
+    return b.apply("mul", b.cast(b.call("aten.sign.default", self), size.dtype), size)
 
 
 @target("prims.where.default")
@@ -88,24 +87,42 @@ def conj(b: Builder, a: Value) -> Value:
     return result
 
 
-def _register_reduction(name: str, kind: str) -> None:
+@target("prims.sum.default")
+def sum(
+    b: Builder, inp: Value, dims: Sequence[int] | None, output_dtype: DType | None = None
+) -> Value:
+    """Of integers in int64, as everywhere in PyTorch, unless a dtype is given."""
+    result: Value = b.call("aten.sum.dim_IntList", inp, dims, dtype=output_dtype)
+    return result
+
+
+@target("prims.prod.default")
+def prod(
+    b: Builder, inp: Value, dims: Sequence[int] | None, output_dtype: DType | None = None
+) -> Value:
+    result: Value = b.call("aten.prod.default", inp, dims, dtype=output_dtype)
+    return result
+
+
+def _register_extremum(name: str) -> None:
     @target(f"prims.{name}.default")
-    def reduction(
+    def extremum(
         b: Builder, inp: Value, dims: Sequence[int] | None, output_dtype: DType | None = None
     ) -> Value:
-        axes = range(inp.rank) if dims is None else dims
-        result = b.reduce(kind, inp, axes)
+        result: Value = b.call(f"aten.{name}.default", inp, () if dims is None else dims)
         return result if output_dtype is None else b.cast(result, output_dtype)
 
 
-for _name, _kind in {
-    "sum": "sum",
-    "prod": "prod",
-    "amax": "max",
-    "amin": "min",
-    "xor_sum": "xor",
-}.items():
-    _register_reduction(_name, _kind)
+for _name in ("amax", "amin"):
+    _register_extremum(_name)
+
+
+@target("prims.xor_sum.default")
+def xor_sum(
+    b: Builder, inp: Value, dims: Sequence[int] | None, output_dtype: DType | None = None
+) -> Value:
+    result = b.reduce("xor", inp, range(inp.rank) if dims is None else dims)
+    return result if output_dtype is None else b.cast(result, output_dtype)
 
 
 @target("prims.var.default")

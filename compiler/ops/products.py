@@ -97,7 +97,10 @@ def trilinear(
             x = b.unsqueeze(x, axis)
         factors.append(x)
     product = b.apply("mul", b.apply("mul", factors[0], factors[1]), factors[2])
-    return b.reduce("sum", product, tuple(sumdim)) if sumdim else product
+    if not sumdim:
+        return product
+    total: Value = b.call("aten.sum.dim_IntList", product, sumdim)
+    return b.cast(total, product.dtype)
 
 
 @target("aten.chain_matmul.default")

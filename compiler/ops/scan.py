@@ -168,6 +168,8 @@ def diff(
     append: Value | None = None,
 ) -> Value:  # fmt: skip
     axis = normalize_axis(dim, self.rank)
+    if n == 0:  # then PyTorch leaves out what is to be put before and after
+        return self
     pieces = [piece for piece in (prepend, self, append) if piece is not None]
     if len(pieces) > 1:
         pieces = list(b.promoted(*pieces))
@@ -181,19 +183,17 @@ def diff(
 
 
 def _panels(b: Builder, y: Value, x: Value | None, dx: Number, dim: int) -> tuple[Value, int]:
-    """The doubled areas of the trapezoids between neighbours along an axis."""
+    """The doubled areas of the trapezoids between neighbours along an axis; integers wrap."""
     axis = normalize_axis(dim, y.rank)
-    if not (y.dtype.is_float or y.dtype.is_complex):
-        y = b.cast(y, DType.FLOAT32)
-    heights = b.apply("add", *neighbours(b, y, axis))
+    heights = b.call("aten.add.Tensor", *neighbours(b, y, axis))
     if x is None:
-        return b.call("aten.mul.Tensor", heights, dx), axis
+        return b.call("aten.mul.Tensor", heights, float(dx.real)), axis
     if x.rank == 1 and y.rank != 1:
         x = b.reshape(x, tuple(x.shape[0] if a == axis else 1 for a in range(y.rank)))
     elif x.rank < y.rank:
         x = b.reshape(x, (*(1,) * (y.rank - x.rank), *x.shape))
     left, right = neighbours(b, x, axis) if x.shape[axis] != 1 else (x, x)
-    return b.call("aten.mul.Tensor", b.apply("sub", right, left), heights), axis
+    return b.call("aten.mul.Tensor", b.call("aten.sub.Tensor", right, left), heights), axis
 
 
 def _halved(b: Builder, x: Value) -> Value:
@@ -205,11 +205,9 @@ def _halved(b: Builder, x: Value) -> Value:
 def trapezoid(b: Builder, y: Value, x: Value | None = None, dx: Number = 1, dim: int = -1) -> Value:
     axis = normalize_axis(dim, y.rank)
     if y.shape[axis] == 0:
-        return b.full(
-            y.shape[:axis] + y.shape[axis + 1 :], 0, b.promoted(y, floating=True)[0].dtype
-        )
+        return b.full(y.shape[:axis] + y.shape[axis + 1 :], 0, y.dtype)
     areas, axis = _panels(b, y, x, dx, dim)
-    return _halved(b, b.reduce("sum", areas, (axis,)))
+    return _halved(b, b.call("aten.sum.dim_IntList", areas, (axis,)))
 
 
 @target("aten.cumulative_trapezoid.x", "aten.cumulative_trapezoid.dx")

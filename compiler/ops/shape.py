@@ -255,7 +255,7 @@ def sum_to_size(b: Builder, self: Value, size: Sequence[Dim]) -> Value:
     axes += [i + added for i, n in enumerate(size) if n == 1 and self.shape[i + added] != 1]
     if added < 0:
         raise OperatorError(f"sum_to_size of {self} to {list(size)}")
-    if not axes:
+    if not axes and size:  # a sum over nothing still makes integers wide
         return self
     total: Value = b.call("aten.sum.dim_IntList", self, normalize_axes(axes, self.rank))
     return b.reshape(total, size)

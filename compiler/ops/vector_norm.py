@@ -116,11 +116,11 @@ def weight_norm_interface(b: Builder, v: Value, g: Value, dim: int = 0) -> tuple
 
 
 def _weight_norm(b: Builder, v: Value, g: Value, dim: int) -> tuple[Value, Value]:
-    """(v * (g / |v|), |v|)."""
+    """(v * (g / |v|), |v|), the norms of narrow floats in float32."""
     inner = v.dtype.compute
     norms = norm_except_dim(b, b.cast(v, inner), 2, dim)
     scale = b.apply("div", b.cast(g, inner), norms)
-    return b.cast(b.apply("mul", b.cast(v, inner), scale), v.dtype), b.cast(norms, g.dtype)
+    return b.cast(b.apply("mul", b.cast(v, inner), scale), v.dtype), norms
 
 
 @target("aten.renorm.default")
