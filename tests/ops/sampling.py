@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Value
 from castoff.compiler.ops.base import find_target
 from castoff.compiler.ops.samples import Argument, Sample, SampleTensor
+from castoff.runtime.errors import CastoffError
 
-from ..graphs import GraphBuilder, reference
+from ..graphs import GraphBuilder, reference, size
 
 TOLERANCES: Mapping[DType, float] = {
     DType.FLOAT16: 4e-3,
@@ -24,6 +24,10 @@ TOLERANCES: Mapping[DType, float] = {
     DType.COMPLEX128: 1e-9,
 }
 """Relative and absolute, by the narrowest type of a sample."""
+
+
+_RAW = {"bfloat16": np.int16, "float8_e4m3fn": np.uint8, "float8_e5m2": np.uint8}
+"""Types that NumPy and PyTorch exchange as integers."""
 
 
 class SampleBuilder(GraphBuilder):
@@ -54,13 +58,19 @@ def arguments_of(
     return positional, {name: made(argument) for name, argument in sample.named.items()}
 
 
-def add_sample(b: SampleBuilder, sample: Sample) -> tuple[list[Value], list[np.ndarray]]:
-    """Builds a sample: its results, in order, and the arrays for the inputs it adds."""
+def add_sample(
+    b: SampleBuilder, sample: Sample, symbolic: Collection[int] = ()
+) -> tuple[list[Value], list[np.ndarray]]:
+    """Builds a sample: its results, in order, and the arrays for the inputs it adds.
+
+    Sizes of tensors that are in `symbolic` become symbols, equal ones the same symbol.
+    """
     arrays: list[np.ndarray] = []
 
     def tensor(array: np.ndarray) -> Value:
         arrays.append(array)
-        return b.input("x", *array.shape, dtype=DType(array.dtype.name))
+        shape = [size(f"s{n}") if n in symbolic else n for n in array.shape]
+        return b.input("x", *shape, dtype=DType(array.dtype.name))
 
     positional, named = arguments_of(sample, tensor, lambda dtype: dtype)
     function = find_target(sample.target)
@@ -75,10 +85,25 @@ def flat_results(result: Any) -> list[Any]:
     return [] if result is None else [result]
 
 
-def reference_results(sample: Sample) -> list[np.ndarray]:
+def symbolic_sizes(sample: Sample) -> frozenset[int]:
+    """The sizes of a sample's tensors, those above 1, that can be symbols together; largest first."""
+    found: frozenset[int] = frozenset()
+    for n in sorted(
+        {n for tensor in sample.tensors() for n in tensor.shape if n > 1}, reverse=True
+    ):
+        try:
+            b = SampleBuilder()
+            add_sample(b, sample, found | {n})
+        except (CastoffError, ArithmeticError, LookupError, TypeError, ValueError, AssertionError):
+            continue
+        found |= {n}
+    return found
+
+
+def reference_results(sample: Sample, symbolic: Collection[int] = ()) -> list[np.ndarray]:
     """What the reference interpreter gives."""
     b = SampleBuilder()
-    results, arrays = add_sample(b, sample)
+    results, arrays = add_sample(b, sample, symbolic)
     values = [value if isinstance(value, Value) else b.tensor(value) for value in results]
     return reference(b.graph(*values, *b.written), *arrays)[: len(values)]
 
@@ -89,8 +114,10 @@ def torch_results(sample: Sample) -> list[np.ndarray] | None:
     import torch
 
     def tensor(array: np.ndarray) -> Any:
-        if array.dtype == ml_dtypes.bfloat16:
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        if array.dtype.name in _RAW:
+            return torch.from_numpy(array.view(_RAW[array.dtype.name])).view(
+                getattr(torch, array.dtype.name)
+            )
         return torch.from_numpy(array)
 
     positional, named = arguments_of(sample, tensor, lambda dtype: getattr(torch, dtype.value))
@@ -102,8 +129,10 @@ def torch_results(sample: Sample) -> list[np.ndarray] | None:
         if not isinstance(result, torch.Tensor):
             return np.asarray(result)
         result = result.detach().resolve_conj().resolve_neg().contiguous()
-        if result.dtype is torch.bfloat16:
-            return np.asarray(result.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)
+        dtype = DType(str(result.dtype).removeprefix("torch."))
+        if dtype.value in _RAW:
+            bits = result.view(torch.int16 if dtype.itemsize == 2 else torch.uint8)
+            return np.asarray(bits.numpy()).view(dtype.numpy)
         return np.asarray(result.numpy())
 
     if sample.target.split(".")[1] in _NEEDS_A_DEVICE:

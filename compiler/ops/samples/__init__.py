@@ -12,7 +12,8 @@ is read before it is asked for.
 
 Elements are random, the same for equal text: floats around 0, integers within -5 and 5 (0 and 10 if unsigned). Where
 these would not do: `int64[4] % 3` within 0 and 2, `unit(x)` within 0 and 1, `sorted(x)` along the last dimension,
-`definite(x)` for positive definite matrices, `lower(x)` for triangular ones.
+`definite(x)` for positive definite matrices, `lower(x)` for triangular ones, `factor(x)` for Cholesky's, whose
+diagonal is real.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SampleTensor:
         """Its elements."""
         dtype = self.dtype
         if dtype is DType.BOOL:
-            return random.random(self.shape) < 0.5
+            return np.asarray(random.random(self.shape) < 0.5)
         if dtype.is_integer:
             low, high = (-5, 6) if dtype.is_signed else (0, 11)
             if self.below:
@@ -75,6 +76,7 @@ WISHES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "sorted": lambda x: np.sort(x, -1),
     "definite": _definite,
     "lower": lambda x: np.tril(x) + x.shape[-1] * np.eye(x.shape[-1]),
+    "factor": lambda x: np.tril(x, -1) + np.eye(x.shape[-1]) * (np.abs(x) + 1),
 }
 
 Argument = SampleTensor | DType | bool | int | float | complex | str | list["Argument"] | None
