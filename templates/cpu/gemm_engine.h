@@ -244,6 +244,17 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
 }
 
 #if SAME
+/* The dot products of what whole vectors leave of k, added to sums. */
+CASTOFF_NOINLINE void G(add_rest)(int mr, int nr, int64_t k, const E *a, int64_t a_row, const E *b, int64_t b_col, E *out,
+                                  int64_t out_row) {
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nr; j++) {
+            E sum = out[i * out_row + j];
+            for (int64_t p = 0; p < k; p++) sum += a[i * a_row + p] * b[j * b_col + p];
+            out[i * out_row + j] = sum;
+        }
+}
+
 /* Dot products of contiguous rows of a and columns of b: the form for few rows or few columns. */
 CASTOFF_INLINE void G(dots)(const int mr, const int nr, int64_t k, const E *a, int64_t a_row, const E *b, int64_t b_col,
                             E *out, int64_t out_row) {
@@ -261,10 +272,9 @@ CASTOFF_INLINE void G(dots)(const int mr, const int nr, int64_t k, const E *a, i
     }
     CASTOFF_UNROLL for (int i = 0; i < mr; i++)
         CASTOFF_UNROLL for (int j = 0; j < nr; j++) {
-            E sum = SUM(acc[i][j]);
-            for (int64_t q = p; q < k; q++) sum += a[i * a_row + q] * b[j * b_col + q];
-            out[i * out_row + j] = sum;
+            out[i * out_row + j] = SUM(acc[i][j]);
         }
+    if (p < k) G(add_rest)(mr, nr, k - p, a + p, a_row, b + p, b_col, out, out_row);
 }
 
 CASTOFF_NOINLINE void G(run_dots)(int64_t rows, int64_t cols, int64_t k, const E *a, int64_t a_row, const E *b,

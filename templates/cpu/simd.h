@@ -146,20 +146,27 @@ CASTOFF_INLINE castoff_vf32 castoff_exp2_vf32(castoff_vf32 x) {
     return p * (castoff_vf32)(((castoff_vu32)rounded << 23) + 0x3f800000u);
 }
 
-/* Lanes are added in a fixed tree, so the sum is a function of the vector alone. */
+/* Lanes are added in a fixed tree, upper half to lower, so the sum is a function of the vector alone. */
 CASTOFF_INLINE float castoff_sum_f32(castoff_vf32 v) {
-    float lane[CASTOFF_VF32_LANES];
-    memcpy(lane, &v, sizeof lane);
-    for (int width = CASTOFF_VF32_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return lane[0];
+    castoff_f32x4 part[CASTOFF_VF32_LANES / 4];
+    memcpy(part, &v, sizeof part);
+#if CASTOFF_VF32_LANES == 16
+    const castoff_f32x4 four = (part[0] + part[2]) + (part[1] + part[3]);
+#elif CASTOFF_VF32_LANES == 8
+    const castoff_f32x4 four = part[0] + part[1];
+#else
+    const castoff_f32x4 four = part[0];
+#endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 CASTOFF_INLINE double castoff_sum_f64(castoff_vf64 v) {
-    double lane[CASTOFF_VF64_LANES];
-    memcpy(lane, &v, sizeof lane);
-    for (int width = CASTOFF_VF64_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return lane[0];
+#if CASTOFF_VF64_LANES == 8
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+#elif CASTOFF_VF64_LANES == 4
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#else
+    return v[0] + v[1];
+#endif
 }
 
 /* Scalar widening of the 16-bit formats: bits in, exact float out (NaN payloads kept, subnormals included). */
