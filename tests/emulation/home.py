@@ -48,7 +48,7 @@ from .compiler import emulation_digest, host_compiler
 
 HERE = Path(__file__).resolve().parent
 _DRIVER = ("devices", "memory", "streams", "copies", "graphs")
-_STATIC = ("cudart", "launch", "multiply", "pipeline", "scheduler")
+_STATIC = ("cudart", "launch", "multiply", "order", "pipeline", "scheduler")
 
 _NVCC = """#!{python}
 import sys

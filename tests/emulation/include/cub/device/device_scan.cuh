@@ -1,0 +1,2 @@
+#pragma once
+#include "emulation/cub_passes.h"
