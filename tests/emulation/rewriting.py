@@ -5,6 +5,7 @@ Only what no macro can say is rewritten: `__shared__` declarations and `__noinli
     extern __shared__ float x[];  ->  auto* const x = ::emulation::dynamic_shared<float>();
     __shared__ float a[4], b;     ->  static ::emulation::Shared<float[4]> a_shared; auto& a = a_shared.reach();
                                       static ::emulation::Shared<float> b_shared; auto& b = b_shared.reach();
+    __shared__ union { int a; } x;  ->  union x_type { int a; }; static ::emulation::Shared<x_type> x_shared; ...
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import re
 
 _SHARED = re.compile(
-    r"(?P<extern>\bextern\s+)?(?:\bstatic\s+)?\b__shared__\b(?P<declaration>[^;]*);"
+    r"(?P<extern>\bextern\s+)?(?:\bstatic\s+)?\b__shared__\b"
+    r"(?P<declaration>(?:[^;{}]|\{[^{}]*\})*);"
 )
+_UNNAMED = re.compile(r"^(?P<kind>union|struct)\s*(?P<members>\{.*\})$", re.DOTALL)
 _ALIGNMENT = re.compile(
     r"(?:\balignas\s*\([^()]*\)|__attribute__\s*\(\(\s*aligned\s*\([^()]*\)\s*\)\))\s*"
 )
@@ -42,16 +45,21 @@ def _rewrite_shared(match: re.Match[str]) -> str:
     if declarator is None or not declarator["type"].strip():
         raise RewriteError(f"expected a variable after __shared__, got {text.strip()!r}")
     base = declarator["type"].strip()
-    lines = [
+    lines = []
+    if unnamed := _UNNAMED.match(base):
+        base = f"{declarator['name']}_type"
+        lines.append(f"{unnamed['kind']} {base} {unnamed['members']};")
+    lines.append(
         _variable(base, declarator["name"], declarator["extents"], match["extern"] is not None)
-    ]
+    )
     for other in others:
         declarator = _DECLARATOR.match(other.strip())
         if declarator is None:
             raise RewriteError(f"expected a variable after __shared__, got {other.strip()!r}")
         kind = base.rstrip("*& ") + declarator["type"]
         lines.append(_variable(kind, declarator["name"], declarator["extents"], False))
-    return " ".join(lines) + "\n" * match[0].count("\n")
+    text = " ".join(lines)
+    return text + "\n" * (match[0].count("\n") - text.count("\n"))
 
 
 def _variable(kind: str, name: str, extents: str, is_dynamic: bool) -> str:
