@@ -260,12 +260,25 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            return _read(file, name)
+            return read_manifest_from(file, name)
     except OSError as error:
         raise ArtefactError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def _read(file: BinaryIO, name: str) -> Manifest:
+class FileLayout(NamedTuple):
+    """Where the parts of an artefact's file lie, in bytes; the ELF image ends at the weights."""
+
+    weights_offset: int
+    weights_size: int
+    manifest_offset: int
+    manifest_size: int
+    manifest_crc32: int
+    elf_header: bytes
+
+
+def read_layout(file: BinaryIO, name: str) -> FileLayout:
+    """Where the parts lie, from the footer. Raises ArtefactError where they cannot."""
+    file.seek(0)
     header = file.read(20)
     file_size = file.seek(0, os.SEEK_END)
     if header[:4] != b"\x7fELF":
@@ -308,15 +321,21 @@ def _read(file: BinaryIO, name: str) -> Manifest:
         or weights_offset + weights_size > offset
     ):
         raise ArtefactError(f"{name} is damaged: its parts lie outside the file")
-    file.seek(offset)
-    text = file.read(size)
-    if zlib.crc32(text) != crc:
+    return FileLayout(weights_offset, weights_size, offset, size, crc, header)
+
+
+def read_manifest_from(file: BinaryIO, name: str) -> Manifest:
+    """The manifest of an open artefact; `name` is for errors. Raises ArtefactError."""
+    layout = read_layout(file, name)
+    file.seek(layout.manifest_offset)
+    text = file.read(layout.manifest_size)
+    if zlib.crc32(text) != layout.manifest_crc32:
         raise ArtefactError(f"{name} is damaged: the checksum of its manifest does not match")
     try:
         manifest = Manifest.from_json(text)
     except ArtefactError as error:
         raise ArtefactError(f"{name}: {error}") from error
-    _check_machine(header, manifest, name)
+    _check_machine(layout.elf_header, manifest, name)
     return manifest
 
 
@@ -379,11 +398,12 @@ def append_payload(
         written = manifest._replace(weights_digest=digest.hexdigest())
         text = written.to_json()
         file.write(text)
-        file.write(_footer(weights_offset, position, text))
+        file.write(footer_bytes(weights_offset, position, text))
     return written
 
 
-def _footer(weights_offset: int, weights_size: int, manifest: bytes) -> bytes:
+def footer_bytes(weights_offset: int, weights_size: int, manifest: bytes) -> bytes:
+    """The end of a file in which the manifest's bytes follow the weights."""
     offset = weights_offset + weights_size
     file_size = offset + len(manifest) + _FOOTER.size
     body = _FOOTER.pack(
