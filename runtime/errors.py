@@ -17,6 +17,10 @@ class UnsafePickleError(ProgramFormatError):
     """A pickle in the file asks for something outside the closed list of constructors."""
 
 
+class PackageError(CastoffError):
+    """An archive holds no artefact that fits what was asked for, or several."""
+
+
 class UnsupportedCpuError(ArtefactError):
     """No CPU level in the artefact fits this processor."""
 

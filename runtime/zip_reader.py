@@ -15,7 +15,6 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -93,12 +92,21 @@ class ZipReader:
             )
         return unpacked
 
+    def view(self, name: str) -> memoryview:
+        """The bytes of one file; where they are stored, as they lie, neither read nor checked."""
+        entry = self._entry(name)
+        if entry.is_deflated:
+            return self.read(name)
+        return self._data[entry.data_offset : entry.data_offset + entry.stored_bytes]
+
     def check_stored(self, names: Iterable[str]) -> None:
         """Verify the checksums of large stored files at once, on several processors.
 
         A read of them then costs nothing. What is missing, small, compressed or damaged is left
         for `read` to find.
         """
+        from concurrent.futures import ThreadPoolExecutor  # readers of small files need not pay
+
         large = [
             entry
             for entry in map(self._entries.get, dict.fromkeys(names))

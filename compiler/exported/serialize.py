@@ -7,11 +7,13 @@ therefore refused rather than written without them.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from ...runtime.package import ROOT
 from .atomic import written_aside
 from .canonicalize import canonicalize
 from .errors import ProgramFormatError, SchemaVersionError
@@ -34,8 +36,6 @@ from .zip_writer import Content, ZipWriter
 
 Destination = str | os.PathLike[str] | IO[bytes]
 
-# torch names the root after the file; one name for all keeps the bytes free of it.
-_ROOT = "archive"
 _NAME = "model"
 _DEFAULT_OPSET = {"aten": 10}
 _OBJECT_PREFIXES = ("custom_obj_", "opaque_obj_")
@@ -85,6 +85,64 @@ def write_canonical(program: ExportedProgram, write: Callable[[Content], object]
     _Archive(program, {}, None, True).write(write)
 
 
+def add_programs(archive: ZipWriter, programs: Mapping[str, ExportedProgram]) -> dict[str, str]:
+    """Adds programs under their names, their extra files left out, and what makes it a `.pt2`.
+
+    Programs share the weights and constants that are equal in bytes. Returns the entries of these,
+    without the root folder, by the sha256 of their bytes. Raises as `save_program`.
+    """
+    weights, constants = PayloadFiles(shares_equal=True), PayloadFiles(shares_equal=True)
+    parts = [_Parts(name, program, {}, weights, constants) for name, program in programs.items()]
+    _write_programs(archive, parts, weights, constants)
+    _write_marks(archive)
+    return {
+        digest: f"data/{folder}/{names[0]}"
+        for folder, files in (("constants", constants), ("weights", weights))
+        for digest, names in files.by_digest.items()
+    }
+
+
+def _write_programs(
+    archive: ZipWriter, parts: Sequence[_Parts], weights: PayloadFiles, constants: PayloadFiles
+) -> None:
+    for folder, files in (("weights", weights), ("constants", constants)):
+        for path_name, content in files.contents.items():
+            archive.add(f"{ROOT}data/{folder}/{path_name}", content)
+        for part in parts:
+            listed = part.weights if folder == "weights" else part.constants
+            config = encode_payload_config(PayloadConfig(listed))
+            archive.add(f"{ROOT}data/{folder}/{part.name}_{folder}_config.json", config)
+    for part in parts:
+        archive.add(f"{ROOT}models/{part.name}.json", part.record)
+        archive.add(f"{ROOT}data/sample_inputs/{part.name}.pt", part.inputs)
+
+
+def _write_marks(archive: ZipWriter) -> None:
+    archive.add(f"{ROOT}archive_format", b"pt2")
+    archive.add(f"{ROOT}archive_version", b"0")
+    archive.add(f"{ROOT}.data/version", b"6\n")
+    archive.add(f"{ROOT}byteorder", b"little")
+
+
+class _Parts:
+    """The records of one program, encoded; its payloads are added to files it may share."""
+
+    def __init__(
+        self,
+        name: str,
+        program: ExportedProgram,
+        opset_version: Mapping[str, int],
+        weights: PayloadFiles,
+        constants: PayloadFiles,
+    ) -> None:
+        _check_version(program.schema_version)
+        self.name = name
+        self.record = encode_program(_serialized(program, opset_version))
+        self.weights = _collect(program.state_dict, "weight", weights)
+        self.constants = _collect(program.constants, "tensor", constants)
+        self.inputs = _example_inputs(program)
+
+
 class _Archive:
     """All records of a file, encoded before the first byte is written."""
 
@@ -99,30 +157,16 @@ class _Archive:
         self._extra_files = program.extra_files if extra_files is None else extra_files
         if canonical:
             program = canonicalize(program)
-        self._record = encode_program(_serialized(program, opset_version or {}))
-        self._weights = _collect(program.state_dict, "weight")
-        self._constants = _collect(program.constants, "tensor")
-        self._inputs = _example_inputs(program)
+        self._weights, self._constants = PayloadFiles(), PayloadFiles()
+        self._parts = _Parts(_NAME, program, opset_version or {}, self._weights, self._constants)
 
     def write(self, write: Callable[[Content], object]) -> None:
         archive = ZipWriter(write)
-        for folder, config, payloads in (
-            ("weights", f"{_NAME}_weights_config.json", self._weights),
-            ("constants", f"{_NAME}_constants_config.json", self._constants),
-        ):
-            for path_name, content in payloads.files.items():
-                archive.add(f"{_ROOT}/data/{folder}/{path_name}", content)
-            listed = encode_payload_config(PayloadConfig(payloads.listed))
-            archive.add(f"{_ROOT}/data/{folder}/{config}", listed)
-        archive.add(f"{_ROOT}/models/{_NAME}.json", self._record)
-        archive.add(f"{_ROOT}/data/sample_inputs/{_NAME}.pt", self._inputs)
+        _write_programs(archive, [self._parts], self._weights, self._constants)
         for name, extra in self._extra_files.items():
             content = extra.encode("utf-8") if isinstance(extra, str) else extra
-            archive.add(f"{_ROOT}/extra/{name}", content)
-        archive.add(f"{_ROOT}/archive_format", b"pt2")
-        archive.add(f"{_ROOT}/archive_version", b"0")
-        archive.add(f"{_ROOT}/.data/version", b"6\n")
-        archive.add(f"{_ROOT}/byteorder", b"little")
+            archive.add(f"{ROOT}extra/{name}", content)
+        _write_marks(archive)
         archive.finish()
 
 
@@ -156,53 +200,80 @@ def _serialized(program: ExportedProgram, opset_version: Mapping[str, int]) -> S
 # --- Weights and constants ---------------------------------------------------------------------
 
 
-class _Payloads:
-    """Files of one folder and the list that says which tensor lies where."""
+class PayloadFiles:
+    """Files of one folder, by name. With `shares_equal`, programs share those of equal bytes."""
 
-    def __init__(self) -> None:
-        self.listed: dict[str, PayloadMeta] = {}
-        self.files: dict[str, Content] = {}
+    def __init__(self, *, shares_equal: bool = False) -> None:
+        self.contents: dict[str, Content] = {}
+        self.by_digest: dict[str, list[str]] = {}
+        self._shares_equal = shares_equal
         self._counts: dict[str, int] = {}
 
-    def add(self, prefix: str, content: Content) -> str:
-        number = self._counts.get(prefix, 0)
-        self._counts[prefix] = number + 1
-        path_name = f"{prefix}{number}"
-        self.files[path_name] = content
-        return path_name
+    def add(self, prefix: str, content: Content, taken: set[str]) -> str:
+        """The name of a file that holds `content`, from then on one of those `taken`.
+
+        A program gets each file once: its storages stay apart even where they are equal, for
+        whoever opens it may write to one of them.
+        """
+        name = self._find(prefix, content, taken) if self._shares_equal else None
+        if name is None:
+            number = self._counts.get(prefix, 0)
+            self._counts[prefix] = number + 1
+            name = f"{prefix}{number}"
+            self.contents[name] = content
+            if self._shares_equal:
+                self.by_digest.setdefault(_sha256(content), []).append(name)
+        taken.add(name)
+        return name
+
+    def _find(self, prefix: str, content: Content, taken: set[str]) -> str | None:
+        for name in self.by_digest.get(_sha256(content), ()):
+            if name.startswith(prefix) and name not in taken:
+                return name
+        return None
 
 
-def _collect(values: Mapping[str, Constant], kind: str) -> _Payloads:
-    """Tensors that share memory are written once, whole, as torch does.
+def _sha256(content: Content) -> str:
+    return hashlib.sha256(content).hexdigest()
 
-    Only those of one element type can share a file: that of the first one is used for all.
+
+def _collect(
+    values: Mapping[str, Constant], kind: str, files: PayloadFiles
+) -> dict[str, PayloadMeta]:
+    """The list that says which tensor lies in which file.
+
+    Tensors that share memory are written once, whole, as torch does. Only those of one element type
+    can share a file: that of the first one is used for all.
     """
-    payloads = _Payloads()
+    listed: dict[str, PayloadMeta] = {}
+    taken: set[str] = set()
     path_names: dict[tuple[int, ScalarType], str] = {}
     for name, value in values.items():
         if isinstance(value, OpaqueConstant):
-            payloads.listed[name] = _opaque(payloads, name, value, kind)
+            listed[name] = _opaque(files, taken, name, value, kind)
             continue
         key = (id(value.storage), value.dtype)
         if key not in path_names:
-            path_names[key] = payloads.add(f"{kind}_", value.storage.data)
-        payloads.listed[name] = PayloadMeta(
+            path_names[key] = files.add(f"{kind}_", value.storage.data, taken)
+        listed[name] = PayloadMeta(
             path_name=path_names[key],
             is_param=value.is_parameter,
             use_pickle=False,
             tensor_meta=_tensor_meta(value),
         )
-    return payloads
+    return listed
 
 
-def _opaque(payloads: _Payloads, name: str, value: OpaqueConstant, kind: str) -> PayloadMeta:
+def _opaque(
+    files: PayloadFiles, taken: set[str], name: str, value: OpaqueConstant, kind: str
+) -> PayloadMeta:
     if value.payload is None or value.meta is None:
         raise ProgramFormatError(
             f"constant '{name}' cannot be written: it is {value.reason}, and was read as a part "
             f"of {value.entry}"
         )
     prefixes = [prefix for prefix in _OBJECT_PREFIXES if value.meta.path_name.startswith(prefix)]
-    path_name = payloads.add(prefixes[0] if prefixes else f"{kind}_", value.payload)
+    path_name = files.add(prefixes[0] if prefixes else f"{kind}_", value.payload, taken)
     return PayloadMeta(path_name, value.meta.is_param, True, value.meta.tensor_meta)
 
 
