@@ -22,6 +22,7 @@ class Instance:
 
     def __init__(self, library: Library, threads: int | None) -> None:
         self.path = library.path
+        self.artefact = library.artefact
         self.manifest = library.manifest
         self._api = library.api
         self._handle = _create(library, threads)
@@ -90,11 +91,12 @@ def _create(library: Library, threads: int | None) -> CData:
     options = ffi.new("castoff_options *")
     options.size_bytes = ffi.sizeof("castoff_options")
     options.threads = threads or 0
+    options.constants = library.constants
     created = ffi.new("castoff_instance **")
     status = library.api.create(options, created)
     if status == abi.OK:
         return ffi.gc(created[0], library.api.destroy)
-    message = f"{library.path}: {last_error(library.api)}"
+    message = f"{library.label}: {last_error(library.api)}"
     if status == abi.UNSUPPORTED_CPU:
         raise UnsupportedCpuError(message)
     if status == abi.OUT_OF_MEMORY:

@@ -13,9 +13,16 @@ from ._abi_cdef import ffi
 from .callspec import CallSpec, flatten_tree
 from .device import check_device
 from .diagnose import equals_constant, find_problems, is_number
-from .errors import ArtefactError, DeviceError, InputMismatchError, ProgramError
+from .errors import (
+    ArtefactError,
+    DeviceError,
+    InputMismatchError,
+    PackageError,
+    ProgramError,
+    UnsupportedCpuError,
+)
 from .instance import Instance, last_error
-from .library import CData, open_library
+from .library import CData, Library, is_archive, open_library
 from .manifest import Manifest, TensorSpec
 from .plan import Key, Plan
 from .results import Target, find_targets
@@ -41,19 +48,50 @@ def aot_load(
     path: str | os.PathLike[str],
     device: str = "cpu",
     *,
+    method: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    artefact: str | None = None,
     threads: int | None = None,
     check: bool = True,
 ) -> Runner:
     """Loads an artefact and gives the program in it as a callable.
 
+    path: a shared library, or a deployment archive (`castoff.package`), of which the artefact for
+        this device and machine is taken.
+    method, shapes: which one of an archive, by the method it was packaged for and by sizes of
+        inputs ({"x": (8, 3, 224, 224)}), as far as that is needed to tell; artefact: by its name.
     threads: how many threads one call may use; None: OMP_NUM_THREADS, else the processors this
-    process may use. check: whether constants among the arguments (numbers, strings, None) must be
-    those the program was exported with. Tensors
-        are always checked.
+        process may use.
+    check: whether constants among the arguments (numbers, strings, None) must be those the program
+        was exported with. Tensors are always checked.
 
-    Raises ArtefactError where the file cannot run here, DeviceError for another device.
+    Raises ArtefactError where the file cannot run here, DeviceError for another device,
+    ProgramFormatError for a damaged archive, PackageError where it leaves the choice open.
     """
-    return Runner(path, device, threads=threads, check=check)
+    if artefact is None:
+        for name in _find_artefacts(path, device, method, shapes):
+            try:
+                return Runner(path, device, threads=threads, check=check, artefact=name)
+            except UnsupportedCpuError as error:  # others may be built for lower levels
+                refusal = error
+        raise refusal
+    return Runner(path, device, threads=threads, check=check, artefact=artefact)
+
+
+def _find_artefacts(
+    path: str | os.PathLike[str],
+    device: str,
+    method: str | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> Sequence[str | None]:
+    """Names of the artefacts of an archive to try in turn; None for a file that is an artefact."""
+    if is_archive(path):
+        from .package_load import find_artefacts  # lone artefacts need none of it
+
+        return find_artefacts(path, device, method, shapes)
+    if method is not None or shapes is not None:
+        raise PackageError(f"{os.fspath(path)} is no archive, so method= and shapes= mean nothing")
+    return (None,)
 
 
 class Runner(Instance):
@@ -70,13 +108,14 @@ class Runner(Instance):
         *,
         threads: int | None = None,
         check: bool = True,
+        artefact: str | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads: expected None or at least 1, got {threads}")
-        library = open_library(path)
+        library = _open_library(path, artefact)
         self.device = check_device(device, library.manifest.device)
         super().__init__(library, threads)
-        self._options = (threads, check)
+        self._options = (threads, check, artefact)
         self._plans: dict[Key, list[Plan]] = {}
         self._prepare(library.manifest, check)
 
@@ -349,16 +388,31 @@ class Runner(Instance):
 
     def fresh(self) -> Runner:
         """Another instance of the program: buffers as saved, constants as built."""
-        threads, check = self._options
-        return Runner(self.path, self.device, threads=threads, check=check)
+        threads, check, artefact = self._options
+        return Runner(self.path, self.device, threads=threads, check=check, artefact=artefact)
 
     def __reduce__(self) -> tuple[Callable[..., Runner], tuple[object, ...]]:
         """Pickles as path and digest; loading makes a fresh instance, refuses a changed file."""
         return _unpickle, (self.path, self.manifest.digest, self.device, *self._options)
 
 
-def _unpickle(path: str, digest: str, device: str, threads: int | None, check: bool) -> Runner:
-    runner = Runner(path, device, threads=threads, check=check)
+def _open_library(path: str | os.PathLike[str], artefact: str | None) -> Library:
+    if artefact is None:
+        return open_library(path)
+    from .package_load import open_packaged
+
+    return open_packaged(path, artefact)
+
+
+def _unpickle(
+    path: str,
+    digest: str,
+    device: str,
+    threads: int | None,
+    check: bool,
+    artefact: str | None = None,
+) -> Runner:
+    runner = Runner(path, device, threads=threads, check=check, artefact=artefact)
     if runner.manifest.digest != digest:
         raise ArtefactError(
             f"{path} is not the artefact that was pickled: expected digest {digest}, got another"
