@@ -11,10 +11,11 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def written_aside(target: Path) -> Iterator[IO[bytes]]:
+def written_aside(target: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A new file beside `target`, renamed over it at the end, or removed on any error.
 
-    A program that is mapped from `target` keeps its old bytes. Raises `OSError`.
+    Its permissions are `mode` as far as the umask allows. A program that is mapped from `target`
+    keeps its old bytes. Raises `OSError`.
     """
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".aside", dir=target.parent)
     aside = Path(name)
@@ -26,7 +27,7 @@ def written_aside(target: Path) -> Iterator[IO[bytes]]:
         # mkstemp makes a file for its owner alone; an ordinary one is asked for.
         mask = os.umask(0)
         os.umask(mask)
-        aside.chmod(0o666 & ~mask)
+        aside.chmod(mode & ~mask)
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)

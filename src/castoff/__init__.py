@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from .compiler.ops.custom import RegistrationError as RegistrationError
     from .compiler.ops.custom import register_custom_op as register_custom_op
     from .compiler.options import CompileOptions as CompileOptions
+    from .compiler.package.write import write_package
     from .runtime.errors import ArtefactError as ArtefactError
     from .runtime.errors import CastoffError as CastoffError
     from .runtime.errors import InputMismatchError as InputMismatchError
+    from .runtime.errors import PackageError as PackageError
     from .runtime.errors import ProgramError as ProgramError
     from .runtime.manifest import Manifest as Manifest
     from .runtime.manifest import read_manifest as read_manifest
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .runtime.treespec import register_pytree_node as register_pytree_node
 
     load = load_program
+    package = write_package
     save = save_program
 
 __version__ = "0.1.0"
@@ -48,6 +51,7 @@ _HOMES: dict[str, str] = {
     "ExportedProgram": ".compiler.exported.program",
     "InputMismatchError": ".runtime.errors",
     "Manifest": ".runtime.manifest",
+    "PackageError": ".runtime.errors",
     "ProgramError": ".runtime.errors",
     "RegistrationError": ".compiler.ops.custom",
     "Runner": ".runtime.runner",
@@ -56,6 +60,7 @@ _HOMES: dict[str, str] = {
     "aot_load": ".runtime.runner",
     "canonicalize": ".compiler.exported.canonicalize",
     "load": ".compiler.exported.deserialize:load_program",
+    "package": ".compiler.package.write:write_package",
     "save": ".compiler.exported.serialize:save_program",
     "read_manifest": ".runtime.manifest",
     "register_custom_op": ".compiler.ops.custom",

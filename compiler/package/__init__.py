@@ -1,0 +1,1 @@
+"""Makes deployment archives: see `castoff.runtime.package` for what they are."""
