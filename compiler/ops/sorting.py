@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +16,7 @@ from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Argument, Definition
 from .base import Builder, Environment, Op, OperatorError, normalize_axis, target
+from .introsort import kth_position, mode_position, top_positions
 from .pointwise import widen
 from .view import replace_axis
 
@@ -29,7 +32,8 @@ class AxisOrder(Op):
     """Base of the primitives that order elements along `axis`: they give values and int64
     positions.
 
-    A NaN is larger than every number; of equal elements the first one comes first.
+    A NaN is larger than every number; of equal elements the first one comes first, unless a
+    subclass says otherwise.
     """
 
     function: ClassVar[str]
@@ -92,6 +96,17 @@ def sorted_positions(x: np.ndarray, axis: int, descending: bool) -> np.ndarray:
     return result
 
 
+def positions_by_row(
+    x: np.ndarray, axis: int, pick: Callable[[np.ndarray], int | list[int]], kept: int
+) -> np.ndarray:
+    """`kept` positions along an axis for each row, as `pick` gives them for one."""
+    rows = np.moveaxis(widen(x), axis, -1)
+    places = np.empty((*rows.shape[:-1], kept), np.int64)
+    for row in np.ndindex(*rows.shape[:-1]):
+        places[row] = pick(rows[row])
+    return np.moveaxis(places, -1, axis)
+
+
 @dataclass(frozen=True, slots=True)
 class Sort(AxisOrder):
     """All elements in order."""
@@ -112,11 +127,13 @@ class Sort(AxisOrder):
 
 @dataclass(frozen=True, slots=True)
 class TopK(AxisOrder):
-    """The `k` largest, or smallest, in order."""
+    """The `k` largest, or smallest; which of equal ones, and in what order if not `sorted`, is up
+    to the algorithm of `introsort`."""
 
     function: ClassVar[str] = "topk"
     k: Dim
     largest: bool
+    sorted: bool
 
     def result_shape(self, x: TensorType) -> shapes.Shape:
         if shapes.is_less(x.shape[self.axis], self.k) is True:
@@ -124,17 +141,20 @@ class TopK(AxisOrder):
         return replace_axis(x.shape, self.axis, self.k)
 
     def parameters(self) -> tuple[Argument, ...]:
-        return (kernels.Size(self.k), kernels.Size(int(self.largest)))
+        flags = kernels.Size(int(self.largest)), kernels.Size(int(self.sorted))
+        return (kernels.Size(self.k), *flags)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
-        order = sorted_positions(x, self.axis, self.largest)
-        return self.picked(x, np.take(order, range(env.size(self.k)), self.axis))
+        kept = env.size(self.k)
+        pick = partial(top_positions, kept=kept, largest=self.largest, is_sorted=self.sorted)
+        return self.picked(x, positions_by_row(x, self.axis, pick, kept))
 
 
 @dataclass(frozen=True, slots=True)
 class KthValue(AxisOrder):
-    """The `k`-th smallest, counted from 1."""
+    """The `k`-th smallest, counted from 1; which of equal ones is up to the algorithm of
+    `introsort`."""
 
     function: ClassVar[str] = "kthvalue"
     k: Dim
@@ -144,8 +164,8 @@ class KthValue(AxisOrder):
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
-        order = sorted_positions(x, self.axis, descending=False)
-        return self.one(x, np.take(order, [env.size(self.k) - 1], self.axis))
+        pick = partial(kth_position, k=env.size(self.k) - 1)
+        return self.one(x, positions_by_row(x, self.axis, pick, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,24 +193,14 @@ class Median(AxisOrder):
 
 @dataclass(frozen=True, slots=True)
 class Mode(AxisOrder):
-    """The most frequent value, of several the smallest, at its last position."""
+    """The most frequent value, of several the smallest; at which of its positions is up to the
+    algorithm of `introsort`."""
 
     function: ClassVar[str] = "mode"
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
-        rows = np.moveaxis(widen(x), self.axis, -1)
-        flat = rows.reshape(int(np.prod(rows.shape[:-1])), rows.shape[-1])
-        places = np.array([_mode_position(row) for row in flat], np.int64)
-        order = np.expand_dims(places.reshape(rows.shape[:-1]), self.axis)
-        return self.one(x, order)
-
-
-def _mode_position(row: np.ndarray) -> int:
-    values, counts = np.unique(row, return_counts=True, equal_nan=False)
-    best = values[np.argmax(counts)]
-    matches = np.flatnonzero(row == best) if best == best else np.flatnonzero(row != row)[:1]
-    return int(matches[-1])
+        return self.one(x, positions_by_row(x, self.axis, mode_position, 1))
 
 
 # ------------------------------------------------------------------------------------------ targets
@@ -251,9 +261,9 @@ def msort(b: Builder, self: Value) -> Value:
 def topk(
     b: Builder, self: Value, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Value, Value]:
-    """(the k largest or smallest in order, their positions)."""
+    """(the k largest or smallest, in order if asked for, their positions)."""
     x, axis = _as_rows(b, self, dim)
-    values, indices = b.emit(TopK(axis, k, largest), x)
+    values, indices = b.emit(TopK(axis, k, largest, sorted), x)
     if self.rank == 0 and k == 1:
         return b.reshape(values, ()), b.reshape(indices, ())
     return values, indices

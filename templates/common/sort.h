@@ -2,7 +2,7 @@
  *
  * Arrays are contiguous [outer, length, inner]; the axis is the middle one. Results are values of the array's own type and
  * int64 positions. NaN counts as larger than every number (so it comes last ascending, first descending). Sorting is
- * stable in both directions; where values tie, top k and k-th value take the ones that come first in the array.
+ * stable in both directions; which of equal values top k, k-th value and mode take is that of introsort.h.
  *
  * castoff_<op>_<suffix> for f16 bf16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 b8. `scratch` holds
  * castoff_sort_scratch_bytes(length) bytes, aligned to 8, and is one thread's own.
@@ -10,17 +10,22 @@
 #ifndef CASTOFF_COMMON_SORT_H
 #define CASTOFF_COMMON_SORT_H
 
+#include "introsort.h"
 #include "types.h"
 
 #define CASTOFF_SORT_RUN 12
+
+/* Orders: a NaN comes last, first, or compares with nothing. */
+enum { CASTOFF_SORT_ASCENDING, CASTOFF_SORT_DESCENDING, CASTOFF_SORT_NUMBERS };
 
 CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return length * 2 * 16; }
 
 /* T is stored, K compared, LOAD turns the one into the other. */
 #define CASTOFF_SORT_TYPE(suffix, T, K, LOAD)                                                                       \
     typedef struct { K key; int64_t index; } castoff_sort_pair_##suffix;                                            \
-    CASTOFF_INLINE int castoff_sort_before_##suffix(K a, K b, int descending) {                                     \
-        return descending ? (a > b) | ((a != a) & (b == b)) : (a < b) | ((b != b) & (a == a));                      \
+    CASTOFF_INLINE int castoff_sort_before_##suffix(K a, K b, int order) {                                          \
+        int nan_goes = order == CASTOFF_SORT_NUMBERS ? 0 : order ? (a != a) & (b == b) : (b != b) & (a == a);       \
+        return (order == CASTOFF_SORT_DESCENDING ? a > b : a < b) | nan_goes;                                       \
     }                                                                                                               \
     /* Insertion sort of short runs, then merges from one half of the scratch to the other and back. */             \
     CASTOFF_LARGE castoff_sort_pair_##suffix *castoff_sort_pairs_##suffix(                                          \
@@ -52,14 +57,20 @@ CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return lengt
         }                                                                                                           \
         return pairs;                                                                                               \
     }                                                                                                               \
-    /* The sorted (key, index) pairs of one row, somewhere in the scratch. */                                       \
-    CASTOFF_LARGE castoff_sort_pair_##suffix *castoff_sort_row_##suffix(                                            \
-        const T *row, int64_t length, int64_t stride, int descending, void *scratch) {                              \
+    /* The (key, index) pairs of one row, in the first half of the scratch. */                                      \
+    CASTOFF_INLINE castoff_sort_pair_##suffix *castoff_row_pairs_##suffix(                                          \
+        const T *row, int64_t length, int64_t stride, void *scratch) {                                              \
         castoff_sort_pair_##suffix *pairs = scratch;                                                                \
         for (int64_t i = 0; i < length; i++) {                                                                      \
             pairs[i].key = LOAD(row[i * stride]);                                                                   \
             pairs[i].index = i;                                                                                     \
         }                                                                                                           \
+        return pairs;                                                                                               \
+    }                                                                                                               \
+    /* The same in order, somewhere in the scratch. */                                                              \
+    CASTOFF_LARGE castoff_sort_pair_##suffix *castoff_sort_row_##suffix(                                            \
+        const T *row, int64_t length, int64_t stride, int descending, void *scratch) {                              \
+        castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(row, length, stride, scratch);               \
         return castoff_sort_pairs_##suffix(pairs, pairs + length, length, descending);                              \
     }                                                                                                               \
     CASTOFF_LARGE void castoff_sort_##suffix(                                                                       \
@@ -76,66 +87,22 @@ CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return lengt
                 }                                                                                                   \
             }                                                                                                       \
     }                                                                                                               \
-    /* Is pair a kept rather than pair b: by key, then by position. */                                              \
-    CASTOFF_INLINE int castoff_sort_kept_##suffix(                                                                  \
-        castoff_sort_pair_##suffix a, castoff_sort_pair_##suffix b, int descending) {                               \
-        if (castoff_sort_before_##suffix(a.key, b.key, descending)) return 1;                                       \
-        return !castoff_sort_before_##suffix(b.key, a.key, descending) && a.index < b.index;                        \
-    }                                                                                                               \
-    /* The first k of the sorted row; for small k by a heap whose root is the pair to go next. */                   \
-    CASTOFF_LARGE castoff_sort_pair_##suffix *castoff_select_row_##suffix(                                          \
-        const T *row, int64_t length, int64_t stride, int64_t k, int descending, void *scratch) {                   \
-        if (k > length / 8) return castoff_sort_row_##suffix(row, length, stride, descending, scratch);             \
-        castoff_sort_pair_##suffix *heap = scratch;                                                                 \
-        int64_t size = 0;                                                                                           \
-        for (int64_t i = 0; i < length && k > 0; i++) {                                                             \
-            castoff_sort_pair_##suffix next;                                                                        \
-            next.key = LOAD(row[i * stride]);                                                                       \
-            next.index = i;                                                                                         \
-            int64_t hole;                                                                                           \
-            if (size < k) {                                                                                         \
-                for (hole = size++; hole > 0; hole = (hole - 1) / 2) {                                              \
-                    if (!castoff_sort_kept_##suffix(heap[(hole - 1) / 2], next, descending)) break;                 \
-                    heap[hole] = heap[(hole - 1) / 2];                                                              \
-                }                                                                                                   \
-                heap[hole] = next;                                                                                  \
-                continue;                                                                                           \
-            }                                                                                                       \
-            if (!castoff_sort_before_##suffix(next.key, heap[0].key, descending)) continue;                         \
-            for (hole = 0; 2 * hole + 1 < k;) {                                                                     \
-                int64_t child = 2 * hole + 1;                                                                       \
-                child += child + 1 < k && castoff_sort_kept_##suffix(heap[child], heap[child + 1], descending);     \
-                if (!castoff_sort_kept_##suffix(next, heap[child], descending)) break;                              \
-                heap[hole] = heap[child];                                                                           \
-                hole = child;                                                                                       \
-            }                                                                                                       \
-            heap[hole] = next;                                                                                      \
-        }                                                                                                           \
-        for (int64_t last = size - 1; last > 0; last--) { /* heap sort */                                           \
-            castoff_sort_pair_##suffix next = heap[last];                                                           \
-            heap[last] = heap[0];                                                                                   \
-            int64_t hole = 0;                                                                                       \
-            while (2 * hole + 1 < last) {                                                                           \
-                int64_t child = 2 * hole + 1;                                                                       \
-                child += child + 1 < last && castoff_sort_kept_##suffix(heap[child], heap[child + 1], descending);  \
-                if (!castoff_sort_kept_##suffix(next, heap[child], descending)) break;                              \
-                heap[hole] = heap[child];                                                                           \
-                hole = child;                                                                                       \
-            }                                                                                                       \
-            heap[hole] = next;                                                                                      \
-        }                                                                                                           \
-        return heap;                                                                                                \
-    }                                                                                                               \
-    /* values, indices: [outer, k, inner], in order. */                                                             \
+    CASTOFF_INTROSORT(suffix)                                                                                       \
+    /* values, indices: [outer, k, inner], in order if `sorted`. */                                                 \
     CASTOFF_LARGE void castoff_topk_##suffix(                                                                       \
         T *values, int64_t *indices, const T *x, int64_t outer, int64_t length, int64_t inner, int64_t k,           \
-        int64_t largest, void *scratch) {                                                                           \
-        for (int64_t o = 0; o < outer; o++)                                                                         \
+        int64_t largest, int64_t sorted, void *scratch) {                                                           \
+        for (int64_t o = 0; o < outer && k > 0; o++)                                                                \
             for (int64_t i = 0; i < inner; i++) {                                                                   \
                 const T *row = x + o * length * inner + i;                                                          \
                 int64_t base = o * k * inner + i;                                                                   \
-                castoff_sort_pair_##suffix *pairs =                                                                 \
-                    castoff_select_row_##suffix(row, length, inner, k, (int)largest, scratch);                      \
+                castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(row, length, inner, scratch);        \
+                if (k <= length / 64)                                                                               \
+                    castoff_partial_sort_##suffix(pairs, k, length, (int)largest);                                  \
+                else {                                                                                              \
+                    castoff_nth_element_##suffix(pairs, k - 1, length, (int)largest);                               \
+                    if (sorted) castoff_introsort_##suffix(pairs, k - 1, (int)largest);                             \
+                }                                                                                                   \
                 for (int64_t j = 0; j < k; j++) {                                                                   \
                     values[base + j * inner] = row[pairs[j].index * inner];                                         \
                     indices[base + j * inner] = pairs[j].index;                                                     \
@@ -149,9 +116,10 @@ CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return lengt
         for (int64_t o = 0; o < outer; o++)                                                                         \
             for (int64_t i = 0; i < inner; i++) {                                                                   \
                 const T *row = x + o * length * inner + i;                                                          \
-                int64_t index = castoff_select_row_##suffix(row, length, inner, k, 0, scratch)[k - 1].index;        \
-                values[o * inner + i] = row[index * inner];                                                         \
-                indices[o * inner + i] = index;                                                                     \
+                castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(row, length, inner, scratch);        \
+                castoff_quick_select_##suffix(pairs, k - 1, length, CASTOFF_SORT_ASCENDING);                        \
+                values[o * inner + i] = row[pairs[k - 1].index * inner];                                            \
+                indices[o * inner + i] = pairs[k - 1].index;                                                        \
             }                                                                                                       \
     }                                                                                                               \
     /* The lower median. A NaN makes it NaN (the first one's position) unless `ignores_nan`. */                     \
@@ -170,13 +138,14 @@ CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return lengt
                 indices[o * inner + i] = pairs[at].index;                                                           \
             }                                                                                                       \
     }                                                                                                               \
-    /* The most frequent value, the smallest of those; the position of its last occurrence. */                      \
+    /* The most frequent value, the smallest of those; the position that comes last in order. */                        \
     CASTOFF_LARGE void castoff_mode_##suffix(                                                                       \
         T *values, int64_t *indices, const T *x, int64_t outer, int64_t length, int64_t inner, void *scratch) {     \
         for (int64_t o = 0; o < outer; o++)                                                                         \
             for (int64_t i = 0; i < inner; i++) {                                                                   \
                 const T *row = x + o * length * inner + i;                                                          \
-                castoff_sort_pair_##suffix *pairs = castoff_sort_row_##suffix(row, length, inner, 0, scratch);      \
+                castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(row, length, inner, scratch);        \
+                castoff_introsort_##suffix(pairs, length, CASTOFF_SORT_NUMBERS);                                    \
                 int64_t best = 0, most = 0, count = 0;                                                              \
                 for (int64_t k = 0; k < length; k++) {                                                              \
                     count++;                                                                                        \

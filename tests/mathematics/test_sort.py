@@ -17,7 +17,7 @@ TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8, 
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The functions of sort.h for a few types; they stop at undefined behaviour."""
     lines = ['#include "sort.h"', "#pragma GCC visibility push(default)"]
-    tail = {"sort": 1, "topk": 2, "kthvalue": 1, "median": 1, "mode": 0}
+    tail = {"sort": 1, "topk": 3, "kthvalue": 1, "median": 1, "mode": 0}
     for suffix in TYPES:
         for name, extra in tail.items():
             more = "".join(f", int64_t e{i}" for i in range(extra))
@@ -78,18 +78,47 @@ def test_sort_is_stable_with_nan_last(library: ctypes.CDLL, dtype: type, length:
 
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
 @pytest.mark.parametrize(
-    ("length", "k"), [(1, 1), (10, 3), (100, 5), (100, 100), (1001, 40), (64, 0)]
+    ("length", "k"), [(1, 1), (10, 3), (100, 5), (100, 100), (1001, 10), (1001, 40), (64, 0)]
 )
-def test_top_k_and_kth_value_are_those_of_the_stable_sort(
+def test_top_k_and_kth_value_have_the_values_of_the_sort(
     library: ctypes.CDLL, dtype: type, length: int, k: int
 ) -> None:
     x = _array(dtype, length, 50 + k)
+    is_float = np.issubdtype(dtype, np.floating)
     for largest in (False, True):
-        _values, indices = _call(library, "topk", x, k, k, int(largest))
-        assert np.array_equal(indices, _order(x, largest)[:, :k])
+        want = np.take_along_axis(x, _order(x, largest)[:, :k], 1)
+        for is_sorted in (False, True):
+            values, indices = _call(library, "topk", x, k, k, int(largest), int(is_sorted))
+            assert np.array_equal(values, np.take_along_axis(x, indices, 1), equal_nan=is_float)
+            got = values if is_sorted else np.take_along_axis(values, _order(values, largest), 1)
+            assert np.array_equal(got, want, equal_nan=is_float)
     if k > 0:
+        values, indices = _call(library, "kthvalue", x, 1, k)
+        want = np.take_along_axis(x, _order(x, False)[:, k - 1 : k], 1)
+        assert np.array_equal(values, want, equal_nan=is_float)
+        assert np.array_equal(values, np.take_along_axis(x, indices, 1), equal_nan=is_float)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("distinct", [3, 20, 100_000])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 16, 17, 30, 100, 1001])
+def test_of_equal_values_those_are_taken_that_pytorch_takes(
+    library: ctypes.CDLL, length: int, distinct: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(length + distinct)
+    x = rng.integers(0, distinct, (2, length, 3)).astype(np.float32)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    tensor = torch.from_numpy(x)
+    for k in {1, 2, 15, length // 2, length} & set(range(1, length + 1)):
+        for largest in (False, True):
+            for is_sorted in (False, True):
+                _, indices = _call(library, "topk", x, k, k, int(largest), int(is_sorted))
+                assert np.array_equal(indices, tensor.topk(k, 1, largest, is_sorted)[1])
         _, indices = _call(library, "kthvalue", x, 1, k)
-        assert np.array_equal(indices[:, 0], _order(x, False)[:, k - 1])
+        assert np.array_equal(indices, tensor.kthvalue(k, 1, keepdim=True)[1])
+    _, indices = _call(library, "mode", x, 1)
+    assert np.array_equal(indices, tensor.mode(1, keepdim=True)[1])
 
 
 def test_median_is_the_lower_one_and_nan_wins_unless_ignored(library: ctypes.CDLL) -> None:
