@@ -119,8 +119,28 @@ def bind_results(scope: Scope, outputs: Sequence[schema.Argument], result: Any) 
         results, names = [result], outputs
     if len(results) < len(names):
         raise OperatorError(f"castoff built {len(results)} results, the program has {len(names)}")
+    bind = _bind_unseen if _is_misdescribed(scope, names, results) else bind_result
     for argument, item in zip(names, results, strict=False):
-        bind_result(scope, argument, item)
+        bind(scope, argument, item)
+
+
+def _is_misdescribed(
+    scope: Scope, outputs: Sequence[schema.Argument], results: Sequence[Any]
+) -> bool:
+    """Whether the file contradicts itself about a node, so that it is not believed about its other
+    results either: `unique_consecutive(dim=-1)`."""
+    return any(
+        isinstance(argument, schema.AsTensor)
+        and isinstance(value, Value)
+        and scope.records_wrong_rank(argument.name, value)
+        for argument, value in zip(outputs, results, strict=False)
+    )
+
+
+def _bind_unseen(scope: Scope, argument: schema.Argument, item: Any) -> None:
+    """Bind a result whatever the file says of its type."""
+    if isinstance(argument, schema.AsTensor) and item is not None:
+        scope.rebind_tensor(argument.name, fresh(scope.builder.tensor(item)))
 
 
 def bind_result(scope: Scope, argument: schema.Argument, item: Any) -> None:

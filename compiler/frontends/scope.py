@@ -163,6 +163,14 @@ class Scope:
             return value
         return self.builder.emit1(Refine(tuple(sizes)), value)
 
+    def records_wrong_rank(self, name: str, value: Value) -> bool:
+        """PyTorch does so for some data-dependent results; what it says of their sizes is wrong."""
+        meta = self.graph.tensor_values.get(name)
+        if meta is None or DTYPES.get(meta.dtype) is not value.dtype:
+            return False
+        expected = self.context.symbols.shape(meta.sizes)
+        return None in expected and len(expected) != value.rank
+
     def _learn(self, size: object, value: Dim) -> None:
         """A size that only the run decides got its symbol from the operator: the file's name stands
         for it from now on."""

@@ -558,3 +558,10 @@ def test_convolutions_over_dynamic_images() -> None:
         module, *[(torch.randn(2, 3, size, 16),) for size in (16, 11, 32)],
         dynamic_shapes=({2: height},), rtol=1e-4,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 3, 4)], ids=str)
+def test_what_the_file_gets_wrong_about_a_result_is_not_believed(shape: tuple[int, ...]) -> None:
+    x = torch.randint(0, 2, shape).float()
+    check(lambda x: torch.unique_consecutive(x, True, True, dim=-1), (x,))
+    check(lambda x: torch.unique(x, return_inverse=True, return_counts=True, dim=-1), (x,))
