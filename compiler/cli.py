@@ -132,6 +132,14 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _bench(chosen: argparse.Namespace) -> int:
+    if chosen.profile:
+        from .commandline import profile
+
+        found = profile.profile_program(
+            chosen.artefact, chosen.values, chosen.threads, chosen.trace
+        )
+        _show(chosen, asdict(found), profile.as_text(found))
+        return 0
     from .commandline import run
 
     timing = run.time_artefact(chosen.artefact, chosen.values, chosen.seconds, chosen.threads)
@@ -208,10 +216,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(verify)
 
     bench = add("bench", _bench, "time the calls of an artefact")
-    bench.add_argument("artefact")
+    bench.add_argument("artefact", help="a shared library; with --profile a .pt2 as well")
     bench.add_argument("values", nargs="*", help="inputs; those not named are arbitrary")
     bench.add_argument("--seconds", type=float, default=2.0, help="how long to measure")
     bench.add_argument("--threads", type=int, help="threads one call may use")
+
+    bench.add_argument("--profile", action="store_true", help="the time of each step")
+    bench.add_argument("--trace", help="with --profile: file to write a trace for Perfetto to")
 
     add("doctor", _doctor, "say whether this machine can compile, and with what")
     return parser

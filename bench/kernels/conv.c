@@ -1,12 +1,12 @@
 /* Rate of castoff_conv_f32 on ResNet-50's and MobileNetV2's layers, batch 1, one thread, the best of the runs.
- * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates/cpu -I../../templates/abi conv.c
+ * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates -I../../templates/cpu -I../../templates/abi conv.c
  *     ../../tests/kernels/pool.c -o conv && taskset -c 0 ./conv */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "conv.h"
-#include "peak.h"
+#include "measure/peak.h"
 
 struct castoff_pool {
     int threads;

@@ -9,7 +9,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ...runtime.manifest import BufferSpec, ConstantSpec, Manifest, layout_constants
+from ...runtime.manifest import (
+    BufferSpec,
+    ConstantSpec,
+    Manifest,
+    StepSpec,
+    layout_constants,
+)
 from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
 from ..lowering.packing import pack_conv_weight, pack_panels
@@ -45,6 +51,7 @@ class TargetCode:
     units: tuple[SourceUnit, ...]
     carried: Mapping[str, str]
     architectures: tuple[int, ...] = ()
+    steps: tuple[StepSpec, ...] = ()
 
 
 def generate(
@@ -55,7 +62,7 @@ def generate(
     code = _cuda_code(program, options) if options.device == "cuda" else _cpu_code(program, options)
     manifest = make_manifest(
         imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version
-    )
+    )._replace(steps=code.steps)
     definition = write_definition(
         program.graph,
         manifest,
@@ -78,7 +85,7 @@ def generate(
 def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
     levels = [cpu.LEVELS[level] for level in options.cpu_levels]
-    writer = ProgramWriter(program)
+    writer = ProgramWriter(program, notes_steps=options.profile)
     kernels = writer.write()
     functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
@@ -99,7 +106,9 @@ def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
         for level, (_, function) in zip(levels, functions, strict=True)
     )
     names = tuple(level.name for level in levels)
-    return TargetCode(",".join(names), names, functions, units, writer.carried)
+    return TargetCode(
+        ",".join(names), names, functions, units, writer.carried, steps=tuple(writer.steps)
+    )
 
 
 def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:

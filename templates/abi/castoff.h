@@ -27,7 +27,7 @@
 
 /* Major versions do not understand each other; a minor version only adds at the end of castoff_api. */
 #define CASTOFF_ABI_MAJOR 1
-#define CASTOFF_ABI_MINOR 0
+#define CASTOFF_ABI_MINOR 1
 #define CASTOFF_ABI_VERSION ((uint32_t)CASTOFF_ABI_MAJOR << 16 | (uint32_t)CASTOFF_ABI_MINOR)
 
 #ifdef __cplusplus
@@ -146,6 +146,16 @@ typedef struct castoff_call {
   void *user;
 } castoff_call;
 
+/* What one step of a program did, in a program built with the option `profile`. */
+typedef struct castoff_step {
+  int64_t begin_ns; /* of a clock that never goes back */
+  int64_t end_ns;
+  int64_t size_bytes; /* what it has to read and write at least */
+  int64_t operations; /* additions, multiplications and functions of floating-point elements */
+  int32_t number;     /* which of the steps that the manifest lists */
+  int32_t reserved;
+} castoff_step;
+
 typedef struct castoff_api {
   uint32_t abi_version;
   uint32_t size_bytes; /* of this table; a newer minor version has more of it */
@@ -184,6 +194,10 @@ typedef struct castoff_api {
   castoff_status (*write_buffer)(castoff_instance *instance, const char *name, const DLTensor *value);
   /* Back to the values the program was saved with. */
   castoff_status (*reset_buffers)(castoff_instance *instance);
+
+  /* Since 1.1. Moves out up to `capacity` of the steps that ran in this process since they were last taken, the oldest
+   * first, and returns how many; the first 65536 are kept. Programs built without the option `profile` keep none. */
+  int32_t (*take_steps)(castoff_step *steps, int32_t capacity);
 } castoff_api;
 
 /* NULL where the major version differs or the minor one is newer than the artefact. */

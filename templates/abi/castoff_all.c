@@ -3,6 +3,7 @@
 #include "castoff_cpu.c"
 #include "castoff_image.c"
 #include "castoff_pool.c"
+#include "castoff_profile.c"
 #include "castoff_run.c"
 #include "castoff_state.c"
 #include "castoff_tensor.c"

@@ -51,6 +51,11 @@ void *castoff_frame_allocate_output(castoff_frame *frame, int output, int rank, 
  * there is none, with the sentence set: return CASTOFF_OUT_OF_MEMORY then. Not from inside a parallel loop. */
 void *castoff_frame_scratch(castoff_frame *frame, size_t size_bytes);
 
+/* For programs built with the option `profile`: the time before a step, and what the step did since. Not from inside a
+ * parallel loop. */
+int64_t castoff_now_ns(void);
+void castoff_note_step(int32_t number, int64_t begin_ns, int64_t size_bytes, int64_t operations);
+
 /* Sets the sentence that last_error() will show and returns `status`. Not from inside a parallel loop. */
 int castoff_fail(castoff_frame *frame, int status, const char *format, ...)
 #if defined(__GNUC__)
