@@ -200,7 +200,8 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     if kind == "plain":
         return array
     if kind == "convolution":
-        return pack_conv_weight(np.ascontiguousarray(array.astype(np.float32)), int(numbers[0]))
+        wide = np.float64 if array.dtype == np.float64 else np.float32
+        return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
     assert kind == "panels", f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)
