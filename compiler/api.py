@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..runtime.manifest import Manifest
 from .codegen.generate import Generated, generate
-from .errors import CompileError
 from .exported.deserialize import load_program
 from .exported.program import ExportedProgram
 from .exported.text import program_text as exported_text
@@ -112,7 +111,7 @@ def aot_compile(
     *,
     dynamic_shapes: object = None,
     options: CompileOptions | Mapping[str, object] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     output: str | os.PathLike[str] | None = None,
     remove_runtime_assertions: bool = False,
     disable_constraint_solver: bool = False,
@@ -124,7 +123,7 @@ def aot_compile(
         installed, an nn.Module or a callable over tensors, which is exported with `args`, `kwargs`
         and `dynamic_shapes` first.
     options: CompileOptions, or a mapping of its fields.
-    device: "cpu".
+    device: "cpu" or "cuda"; None takes that of the options, which is "cpu" where they say nothing.
     output: where the library goes, its C header beside it; by default the program's own path with `.so`.
     remove_runtime_assertions: leave out the assertions the exporter recorded.
     disable_constraint_solver, same_signature: taken for the sake of callers of PyTorch's function
@@ -135,9 +134,9 @@ def aot_compile(
     operator that cannot be compiled, ToolchainError where the C compiler is missing or fails,
     OutputError where the result cannot be written.
     """
-    if device != "cpu":
-        raise CompileError(f'device = {device!r}: this build of castoff compiles for "cpu"')
     chosen = resolve_options(options)
+    if device is not None:
+        chosen = replace(chosen, device=device)
     observer = Observer(chosen)
     target = Path(os.fspath(output)) if output is not None else _default_output(f)
     source = _as_source(f, args, kwargs, dynamic_shapes, observer)

@@ -490,15 +490,13 @@ class MatrixProduct:
 class Convolution:
     """Inputs: x [N, C, *spatial], weight [O, C/groups, *kernel]; output [N, O, *]. No bias.
 
-    `padding` holds (before, after) for every spatial dimension. With `channels_last`, x is
-    [N, *spatial, C] and the output [N, *, O].
+    `padding` holds (before, after) for every spatial dimension.
     """
 
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     groups: int
-    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class CompileOptions:
     theirs.
 
     device: "cpu" or "cuda".
+    cuda_home: folder of the CUDA toolkit; None takes $CUDA_HOME, else the toolkit of the nvcc on the PATH, else that of
+    the nvidia-cuda-nvcc wheel.
     cuda_architectures: what a program for CUDA holds machine code for, as nvcc numbers them: (80, 90) for sm_80 and
     sm_90; PTX of the highest serves those to come. Empty: the common ones.
     target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at
@@ -41,7 +43,6 @@ class CompileOptions:
     cache_limit_bytes: size that the cache is trimmed to.
     name: what the program calls itself; None takes the name of the output file.
     progress: report stages on standard error.
-    profile: the program notes when each of its steps began and ended: `castoff bench --profile`.
     dump: folder that every stage is written to, numbered (CASTOFF_DUMP).
     debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on
     standard error
@@ -49,6 +50,7 @@ class CompileOptions:
     """
 
     device: str = "cpu"
+    cuda_home: str | None = None
     cuda_architectures: tuple[int, ...] = ()
     target_cpu: str = "portable"
     opt_level: int = 2
@@ -61,7 +63,6 @@ class CompileOptions:
     cache_limit_bytes: int = 2 << 30
     name: str | None = None
     progress: bool = False
-    profile: bool = False
     dump: str | None = None
     debug_level: int = 0
 
@@ -158,6 +159,7 @@ _OFF = ("0", "off", "no")
 
 _VARIABLES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("CC", "cc", str),
+    ("CUDA_HOME", "cuda_home", str),
     ("CASTOFF_CACHE", "cache_folder", str),
     ("CASTOFF_DUMP", "dump", str),
     ("CASTOFF_DEBUG", "debug_level", int),
@@ -215,6 +217,7 @@ def _is_name(value: object) -> bool:
 
 _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "device": (_is_device, 'expected "cpu" or "cuda"'),
+    "cuda_home": (_is_text_or_none, "expected a folder or None"),
     "cuda_architectures": (
         _is_architectures,
         "expected a tuple of architectures from 75 on, as (80, 90) for sm_80 and sm_90",
@@ -237,7 +240,6 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "cache_limit_bytes": (_is_int(0), "expected a number of bytes, 0 or more"),
     "name": (_is_name, "expected a name of letters, digits and _ . + - that begins with a letter"),
     "progress": (_is_bool, "expected True or False"),
-    "profile": (_is_bool, "expected True or False"),
     "dump": (_is_text_or_none, "expected a folder or None"),
     "debug_level": (_is_int(0, 4), "expected 0, 1, 2, 3 or 4"),
 }

@@ -25,6 +25,12 @@ UNSUPPORTED_CPU = 4
 BAD_ARTEFACT = 5
 RUNTIME_ERROR = 6
 NOT_REPLACEABLE = 7
+DEVICE_ERROR = 8
+UNSUPPORTED_DEVICE = 9
+
+# castoff_option_flags
+STRICT_DEVICE = 1
+CUDA_GRAPHS = 2
 
 # dtype name -> (DLPack type code, bits)
 DTYPE_CODES: Mapping[str, tuple[int, int]] = {

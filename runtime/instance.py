@@ -9,9 +9,11 @@ import numpy as np
 
 from . import abi
 from ._abi_cdef import ffi
+from .device import Device
 from .diagnose import describe
-from .errors import ArtefactError, ConstantError, UnsupportedCpuError
+from .errors import ArtefactError, ConstantError, DeviceError, UnsupportedCpuError
 from .library import CData, Library
+from .load_options import LoadOptions
 from .manifest import BufferSpec, ConstantSpec
 from .plan import dense_tensor
 from .tensors import Array, as_array, as_storage, matches, native_dtype, storage_dtype
@@ -20,12 +22,18 @@ from .tensors import Array, as_array, as_storage, matches, native_dtype, storage
 class Instance:
     """What a program keeps between calls. Any number of threads may use it at once."""
 
-    def __init__(self, library: Library, threads: int | None) -> None:
+    def __init__(self, library: Library, device: Device, options: LoadOptions) -> None:
         self.path = library.path
         self.artefact = library.artefact
         self.manifest = library.manifest
         self._api = library.api
-        self._handle = _create(library, threads)
+        self._device = device
+        self._handle = _create(library, device, options)
+
+    @property
+    def device(self) -> str:
+        """Where the program runs: "cpu", "cuda:0"."""
+        return str(self._device)
 
     @property
     def cpu_level(self) -> str:
@@ -87,10 +95,12 @@ class Instance:
             raise ConstantError(last_error(self._api))
 
 
-def _create(library: Library, threads: int | None) -> CData:
+def _create(library: Library, device: Device, chosen: LoadOptions) -> CData:
     options = ffi.new("castoff_options *")
     options.size_bytes = ffi.sizeof("castoff_options")
-    options.threads = threads or 0
+    options.threads = chosen.threads or 0
+    options.device_id = device.index
+    options.flags = chosen.strict_device * abi.STRICT_DEVICE | chosen.cuda_graphs * abi.CUDA_GRAPHS
     options.constants = library.constants
     created = ffi.new("castoff_instance **")
     status = library.api.create(options, created)
@@ -101,6 +111,8 @@ def _create(library: Library, threads: int | None) -> CData:
         raise UnsupportedCpuError(message)
     if status == abi.OUT_OF_MEMORY:
         raise MemoryError(message)
+    if status in (abi.UNSUPPORTED_DEVICE, abi.DEVICE_ERROR):
+        raise DeviceError(message)
     raise ArtefactError(message)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ._abi_cdef import ffi
 from .errors import ArtefactError
-from .manifest import ABI_MAJOR, Manifest, read_manifest
+from .manifest import ABI_MAJOR, ABI_MINOR, Manifest, read_manifest
 
 # C objects have no static type in cffi.
 CData = Any
@@ -117,11 +117,15 @@ def open_image(name: str, label: str) -> CData:
         alias = f"/proc/self/fd/{os.open(name, os.O_RDONLY | os.O_CLOEXEC)}"
     try:
         loaded = ffi.dlopen(alias, _RTLD_FLAGS)
-        api = loaded.castoff_get_api(ABI_MAJOR << 16)
+        # An older minor version has less at the end of its table: what only devices need.
+        tables = (loaded.castoff_get_api(ABI_MAJOR << 16 | n) for n in range(ABI_MINOR, -1, -1))
+        api = next((table for table in tables if table != ffi.NULL), ffi.NULL)
     except (OSError, AttributeError) as error:
         raise ArtefactError(f"{label} cannot be loaded: {error}") from error
     if api == ffi.NULL:
-        raise ArtefactError(f"{label} does not offer ABI {ABI_MAJOR}: compile the program again")
+        raise ArtefactError(
+            f"{label} does not offer ABI {ABI_MAJOR}, up to {ABI_MAJOR}.{ABI_MINOR}: compile the program again"
+        )
     _loaded_paths.add(name)
     _keep.append(loaded)
     return api

@@ -23,6 +23,7 @@ from .errors import (
 )
 from .instance import Instance, last_error
 from .library import CData, Library, is_archive, open_library
+from .load_options import LoadOptions
 from .manifest import Manifest, TensorSpec
 from .plan import Key, Plan
 from .results import Target, find_targets
@@ -53,6 +54,9 @@ def aot_load(
     artefact: str | None = None,
     threads: int | None = None,
     check: bool = True,
+    strict_device: bool = False,
+    cuda_graphs: bool = False,
+    results: str = "as inputs",
 ) -> Runner:
     """Loads an artefact and gives the program in it as a callable.
 
@@ -65,17 +69,25 @@ def aot_load(
     check: whether constants among the arguments (numbers, strings, None) must be those the program
         was exported with. Tensors are always checked.
 
-    Raises ArtefactError where the file cannot run here, DeviceError for another device,
-    ProgramFormatError for a damaged archive, PackageError where it leaves the choice open.
+    strict_device: refuse arrays that do not lie on the device, instead of copying them there.
+    cuda_graphs: record what a call launches as a CUDA graph, once for each shape and set of
+        addresses that comes again, and replay it.
+    results: "as inputs" (arrays of the kind and place that the arguments have), "device" (objects
+        with `__dlpack__` over memory of the device) or "numpy".
+
+    Raises ArtefactError where the file cannot run here, DeviceError for another device and for GPUs and
+    drivers that do not fit, ProgramFormatError for a damaged archive, PackageError where it leaves the
+    choice open.
     """
+    options = LoadOptions(threads, check, artefact, strict_device, cuda_graphs, results)
     if artefact is None:
         for name in _find_artefacts(path, device, method, shapes):
             try:
-                return Runner(path, device, threads=threads, check=check, artefact=name)
+                return Runner(path, device, options._replace(artefact=name))
             except UnsupportedCpuError as error:  # others may be built for lower levels
                 refusal = error
         raise refusal
-    return Runner(path, device, threads=threads, check=check, artefact=artefact)
+    return Runner(path, device, options)
 
 
 def _find_artefacts(
@@ -105,19 +117,14 @@ class Runner(Instance):
         self,
         path: str | os.PathLike[str],
         device: str = "cpu",
-        *,
-        threads: int | None = None,
-        check: bool = True,
-        artefact: str | None = None,
+        options: LoadOptions | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected None or at least 1, got {threads}")
-        library = _open_library(path, artefact)
-        self.device = check_device(device, library.manifest.device)
-        super().__init__(library, threads)
-        self._options = (threads, check, artefact)
+        options = (options or LoadOptions()).checked()
+        library = _open_library(path, options.artefact)
+        super().__init__(library, check_device(device, library.manifest.device), options)
+        self._options = options
         self._plans: dict[Key, list[Plan]] = {}
-        self._prepare(library.manifest, check)
+        self._prepare(library.manifest, options.check)
 
     def _prepare(self, manifest: Manifest, check: bool) -> None:
         """What every call would otherwise find out again."""
@@ -388,12 +395,11 @@ class Runner(Instance):
 
     def fresh(self) -> Runner:
         """Another instance of the program: buffers as saved, constants as built."""
-        threads, check, artefact = self._options
-        return Runner(self.path, self.device, threads=threads, check=check, artefact=artefact)
+        return Runner(self.path, self.device, self._options)
 
     def __reduce__(self) -> tuple[Callable[..., Runner], tuple[object, ...]]:
         """Pickles as path and digest; loading makes a fresh instance, refuses a changed file."""
-        return _unpickle, (self.path, self.manifest.digest, self.device, *self._options)
+        return _unpickle, (self.path, self.manifest.digest, self.device, self._options)
 
 
 def _open_library(path: str | os.PathLike[str], artefact: str | None) -> Library:
@@ -404,15 +410,8 @@ def _open_library(path: str | os.PathLike[str], artefact: str | None) -> Library
     return open_packaged(path, artefact)
 
 
-def _unpickle(
-    path: str,
-    digest: str,
-    device: str,
-    threads: int | None,
-    check: bool,
-    artefact: str | None = None,
-) -> Runner:
-    runner = Runner(path, device, threads=threads, check=check, artefact=artefact)
+def _unpickle(path: str, digest: str, device: str, options: LoadOptions) -> Runner:
+    runner = Runner(path, device, options)
     if runner.manifest.digest != digest:
         raise ArtefactError(
             f"{path} is not the artefact that was pickled: expected digest {digest}, got another"

@@ -119,7 +119,7 @@ def is_data_dependent(value_type: TensorType, known: Sequence[Symbol]) -> bool:
 def make_manifest(
     program: ImportedProgram, name: str, constants: tuple[ConstantSpec, ...],
     buffers: tuple[BufferSpec, ...], weights_size_bytes: int, target: str, levels: tuple[str, ...], machine: str,
-    version: str,
+    version: str, device: str,
 ) -> Manifest:  # fmt: skip
     """The manifest of an imported program."""
     graph = program.graph
@@ -150,6 +150,7 @@ def make_manifest(
         ),
         forward_arg_names=tuple(program.forward_arg_names or ()),
         namedtuple_fields=dict(program.namedtuple_fields) or None,
+        device=device,
         levels=levels,
         machine=machine,
         target=target,

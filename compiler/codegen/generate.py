@@ -9,13 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ...runtime.manifest import (
-    BufferSpec,
-    ConstantSpec,
-    Manifest,
-    StepSpec,
-    layout_constants,
-)
+from ...runtime.manifest import BufferSpec, ConstantSpec, Manifest, layout_constants
 from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
 from ..lowering.packing import pack_conv_weight, pack_panels
@@ -51,7 +45,6 @@ class TargetCode:
     units: tuple[SourceUnit, ...]
     carried: Mapping[str, str]
     architectures: tuple[int, ...] = ()
-    steps: tuple[StepSpec, ...] = ()
 
 
 def generate(
@@ -61,8 +54,9 @@ def generate(
     arrays, specs, buffers, size = _constants(program)
     code = _cuda_code(program, options) if options.device == "cuda" else _cpu_code(program, options)
     manifest = make_manifest(
-        imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version
-    )._replace(steps=code.steps)
+        imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version,
+        options.device,
+    )  # fmt: skip
     definition = write_definition(
         program.graph,
         manifest,
@@ -85,7 +79,7 @@ def generate(
 def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
     levels = [cpu.LEVELS[level] for level in options.cpu_levels]
-    writer = ProgramWriter(program, notes_steps=options.profile)
+    writer = ProgramWriter(program)
     kernels = writer.write()
     functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
@@ -106,9 +100,7 @@ def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
         for level, (_, function) in zip(levels, functions, strict=True)
     )
     names = tuple(level.name for level in levels)
-    return TargetCode(
-        ",".join(names), names, functions, units, writer.carried, steps=tuple(writer.steps)
-    )
+    return TargetCode(",".join(names), names, functions, units, writer.carried)
 
 
 def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
@@ -200,8 +192,7 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     if kind == "plain":
         return array
     if kind == "convolution":
-        wide = np.float64 if array.dtype == np.float64 else np.float32
-        return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
+        return pack_conv_weight(np.ascontiguousarray(array.astype(np.float32)), int(numbers[0]))
     assert kind == "panels", f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)

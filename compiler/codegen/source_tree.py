@@ -23,6 +23,11 @@ class SourceUnit:
     object_name: str = ""
 
     @property
+    def is_for_device(self) -> bool:
+        """Whether nvcc compiles it."""
+        return self.path.endswith(".cu")
+
+    @property
     def output(self) -> str:
         """Name of the object file, flat: "kernels.x86-64-v3.o"."""
         if self.object_name:
@@ -57,6 +62,11 @@ class SourceTree:
             assert parts and not path.startswith("/") and ".." not in parts, (
                 f"{path} leaves the tree"
             )
+
+    @property
+    def is_for_device(self) -> bool:
+        """Whether a unit of it is."""
+        return any(unit.is_for_device for unit in self.units)
 
     def files(self) -> dict[str, str]:
         """Every file of the tree by its path, sorted."""

@@ -169,9 +169,7 @@ class ProductStep:
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionStep:
-    """A convolution. The epilogue's rows are output channels and its columns flattened output
-    positions; the other way round where channels are last.
-    """
+    """A convolution; the epilogue's rows are output channels, its columns flattened output positions."""
 
     name: str
     x: StridedView

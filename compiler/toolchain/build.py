@@ -23,14 +23,16 @@ from .cache import ObjectCache, object_key
 from .commands import (
     LINKED_NAME,
     RESPONSE_FILE,
+    Tools,
     compile_command,
     compile_flags,
+    find_tools,
     link_command,
+    prefix_map,
     response_text,
 )
-from .compilers import Compiler, find_compiler
 from .diagnostics import failure
-from .header import ABI_HEADER, artefact_header
+from .header import artefact_header
 from .processes import ChildProcesses, run_all
 
 Weights: TypeAlias = Iterable[tuple[int, bytes | bytearray | memoryview]]
@@ -57,41 +59,39 @@ def build_shared_library(
     written.
     """
     observer = Observer(options) if observer is None else observer
-    compiler = find_compiler(options.cc)
+    tools = find_tools(tree, options)
     target = Path(output).absolute()
-    declarations = tree.headers.get(ABI_HEADER)
+    header = artefact_header(tree, manifest)
     with ExitStack() as opened:
         # the library is renamed into its place after the header: who sees it sees both
         aside = opened.enter_context(_written_aside(target))
-        if declarations is not None:
+        if header is not None:
             header_aside = opened.enter_context(_written_aside(target.with_suffix(".h")))
-            header_aside.write_text(artefact_header(declarations, manifest), encoding="utf-8")
+            header_aside.write_text(header, encoding="utf-8")
         folder = opened.enter_context(_scratch_folder())
         _write_files(tree, folder)
         _record_sources(tree, observer)
-        compile_units(tree, folder, compiler, options, observer)
+        compile_units(tree, folder, tools, options, observer)
         with observer.stage("link"):
-            link_units(tree, folder, compiler, options, observer)
-            complete = complete_manifest(manifest, tree, compiler, options)
+            link_units(tree, folder, tools, options, observer)
+            complete = complete_manifest(manifest, tree, tools, options)
             shutil.copyfile(folder / LINKED_NAME, aside)
             append_payload(aside, constants, complete)
     return target
 
 
 def compile_units(
-    tree: SourceTree, folder: Path, compiler: Compiler, options: CompileOptions, observer: Observer
+    tree: SourceTree, folder: Path, tools: Tools, options: CompileOptions, observer: Observer
 ) -> None:
     """Compiles every unit of a tree that lies in `folder`, or takes its object from the cache."""
     cache = ObjectCache(options.cache_path, options.cache_limit_bytes)
-    commands = [compile_command(unit, compiler, options) for unit in tree.units]
+    commands = [compile_command(unit, tools, options) for unit in tree.units]
     if observer.wants(SHOW_SOURCES):
-        commands.append(link_command(tree, compiler, options))
+        commands.append(link_command(tree, tools, options))
         observer.record("commands.sh", "\n".join(map(shlex.join, commands)), SHOW_SOURCES)
 
     def task(unit: SourceUnit) -> Callable[[ChildProcesses], str]:
-        return lambda children: _compile_unit(
-            unit, tree, folder, compiler, options, cache, children
-        )
+        return lambda children: _compile_unit(unit, tree, folder, tools, options, cache, children)
 
     # the longest first: the last one to end decides how long all take
     ordered = sorted(tree.units, key=lambda unit: -len(unit.text))
@@ -105,17 +105,17 @@ def _compile_unit(
     unit: SourceUnit,
     tree: SourceTree,
     folder: Path,
-    compiler: Compiler,
+    tools: Tools,
     options: CompileOptions,
     cache: ObjectCache,
     children: ChildProcesses,
 ) -> str:
-    key = object_key(tree, unit, compiler, compile_flags(unit, compiler, options))
+    key = object_key(tree, unit, tools.identity, compile_flags(unit, tools, options))
     kept = cache.fetch(key)
     if kept is not None:
         (folder / unit.output).write_bytes(kept)
         return unit.output
-    command = (*compile_command(unit, compiler, options), f"-ffile-prefix-map={folder}=.")
+    command = (*compile_command(unit, tools, options), prefix_map(unit, str(folder)))
     finished = children.run(command, folder)
     if finished.status != 0:
         raise failure(finished, tree)
@@ -124,11 +124,11 @@ def _compile_unit(
 
 
 def link_units(
-    tree: SourceTree, folder: Path, compiler: Compiler, options: CompileOptions, observer: Observer
+    tree: SourceTree, folder: Path, tools: Tools, options: CompileOptions, observer: Observer
 ) -> None:
     """Links the objects of a tree in `folder` into LINKED_NAME there."""
     (folder / RESPONSE_FILE).write_text(response_text(tree), encoding="utf-8")
-    command = link_command(tree, compiler, options)
+    command = link_command(tree, tools, options)
 
     def link(children: ChildProcesses) -> str:
         finished = children.run(command, folder)
@@ -140,7 +140,7 @@ def link_units(
 
 
 def complete_manifest(
-    manifest: Manifest, tree: SourceTree, compiler: Compiler | None, options: CompileOptions
+    manifest: Manifest, tree: SourceTree, tools: Tools | None, options: CompileOptions
 ) -> Manifest:
     """`manifest` with the digest of the program's text and the compiler's version, where it lacks
     them.
@@ -152,14 +152,14 @@ def complete_manifest(
         digest.update(repr((unit.output, unit.flags, options.opt_level)).encode())
     return manifest._replace(
         program_digest=manifest.program_digest or digest.hexdigest(),
-        compiler=manifest.compiler or (compiler.version if compiler else ""),
+        compiler=manifest.compiler or (tools.version if tools else ""),
     )
 
 
-def try_find_compiler(options: CompileOptions) -> Compiler | None:
-    """The compiler to use, or None where there is none: sources can be written without one."""
+def try_find_tools(tree: SourceTree, options: CompileOptions) -> Tools | None:
+    """The tools to use, or None where one is missing: sources can be written without them."""
     with contextlib.suppress(CompilerNotFoundError):
-        return find_compiler(options.cc)
+        return find_tools(tree, options)
     return None
 
 

@@ -9,17 +9,14 @@ import tempfile
 from pathlib import Path
 
 from ..codegen.source_tree import SourceTree, SourceUnit
-from .compilers import Compiler
 
 _FORMAT = "castoff object cache 1"
 _DIGEST_BYTES = 32
 
 
-def object_key(
-    tree: SourceTree, unit: SourceUnit, compiler: Compiler, flags: tuple[str, ...]
-) -> str:
-    """Hex digest of all that decides a unit's object: source, the headers it reads, flags,
-    compiler.
+def object_key(tree: SourceTree, unit: SourceUnit, tools: str, flags: tuple[str, ...]) -> str:
+    """Hex digest of all that decides a unit's object: source, the headers it reads, flags, the
+    identity of the tools.
     """
     digest = hashlib.sha256()
 
@@ -28,7 +25,7 @@ def object_key(
         digest.update(len(encoded).to_bytes(8, "little"))
         digest.update(encoded)
 
-    for part in (_FORMAT, compiler.identity, *flags, unit.path, unit.text):
+    for part in (_FORMAT, tools, *flags, unit.path, unit.text):
         add(part)
     for header in tree.included_headers(unit):
         add(header)

@@ -9,7 +9,11 @@ from ..codegen.source_tree import SourceTree
 from ..errors import CompilerFailedError
 from .processes import Finished
 
-_ERROR = re.compile(r"^([^:\n]+):(\d+)(?::\d+)?: (?:fatal |internal compiler )?error: .*$", re.M)
+# gcc's "file:1:2: error: …" and nvcc's "file(1): error: …"
+_ERROR = re.compile(
+    r"^([^:(\n]+)[:(](\d+)(?::\d+)?\)?: (?:fatal |internal compiler |catastrophic )?error\b.*$",
+    re.M,
+)
 _ANY_ERROR = re.compile(
     r"^.*(?:\berror\b|undefined reference|multiple definition|No space).*$", re.M
 )

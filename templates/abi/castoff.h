@@ -17,6 +17,12 @@
  * Environment: CASTOFF_CPU_LEVEL (x86-64, x86-64-v3, x86-64-v4, x86-64-amx, native) keeps the artefact from using a
  * higher level; OMP_NUM_THREADS is the number of threads where the options name none. Both are read by create().
  *
+ * Programs for CUDA (device() says so) take tensors in the memory of their GPU as they are, DLDevice {2, device_id}, and
+ * copy those that lie on the host there and back. run() returns when results are there; run_on_stream() only enqueues
+ * what can be, after what the caller's stream holds. An output given without data is made in the GPU's memory where its
+ * device says {2, device_id}, else in the host's. An index that is out of range is found when results are: by run(), by
+ * synchronize(), or by a later run. After a CUDA error that a process cannot recover from, every call is refused.
+ *
  * The parts between "cffi begin" and "cffi end" are read by castoff's Python runtime too: plain declarations only.
  */
 #ifndef CASTOFF_H
@@ -69,7 +75,9 @@ typedef enum castoff_status {
   CASTOFF_UNSUPPORTED_CPU = 4,  /* no level in the artefact fits this processor and kernel */
   CASTOFF_BAD_ARTEFACT = 5,     /* the file behind the library lost its weights, or changed */
   CASTOFF_RUNTIME_ERROR = 6,    /* the program itself refused: an assertion, an index out of range */
-  CASTOFF_NOT_REPLACEABLE = 7   /* the constant was folded or packed for the kernels at build time */
+  CASTOFF_NOT_REPLACEABLE = 7,  /* the constant was folded or packed for the kernels at build time */
+  CASTOFF_DEVICE_ERROR = 8,     /* CUDA failed; or a call on a device that did before */
+  CASTOFF_UNSUPPORTED_DEVICE = 9 /* no driver, too old a one, no such GPU, or no code for it in the artefact */
 } castoff_status;
 
 typedef enum castoff_tensor_flags {
@@ -130,7 +138,15 @@ typedef struct castoff_options {
   /* For a host that keeps the weights elsewhere: where each constant lies, constant_count() addresses that are multiples
    * of 64 and stay valid as long as the instance; NULL for a constant of no size. NULL: the weights are in the file. */
   const void *const *constants;
+  /* Since 1.1, for programs for CUDA. */
+  int32_t device_id;
+  uint32_t flags; /* castoff_option_flags, or-ed */
 } castoff_options;
+
+typedef enum castoff_option_flags {
+  CASTOFF_STRICT_DEVICE = 1, /* tensors on the host are refused, not copied */
+  CASTOFF_CUDA_GRAPHS = 2    /* what a run launches is recorded once per shape, and replayed */
+} castoff_option_flags;
 
 /* Called for each output given without data. Returns at least size_bytes, aligned to 64, or NULL to refuse. */
 typedef void *(*castoff_allocate)(void *user, int32_t output, size_t size_bytes, int32_t rank, const int64_t *shape);
@@ -145,16 +161,6 @@ typedef struct castoff_call {
   castoff_allocate allocate; /* NULL: 64-byte aligned memory, to be given back through release() */
   void *user;
 } castoff_call;
-
-/* What one step of a program did, in a program built with the option `profile`. */
-typedef struct castoff_step {
-  int64_t begin_ns; /* of a clock that never goes back */
-  int64_t end_ns;
-  int64_t size_bytes; /* what it has to read and write at least */
-  int64_t operations; /* additions, multiplications and functions of floating-point elements */
-  int32_t number;     /* which of the steps that the manifest lists */
-  int32_t reserved;
-} castoff_step;
 
 typedef struct castoff_api {
   uint32_t abi_version;
@@ -195,9 +201,17 @@ typedef struct castoff_api {
   /* Back to the values the program was saved with. */
   castoff_status (*reset_buffers)(castoff_instance *instance);
 
-  /* Since 1.1. Moves out up to `capacity` of the steps that ran in this process since they were last taken, the oldest
-   * first, and returns how many; the first 65536 are kept. Programs built without the option `profile` keep none. */
-  int32_t (*take_steps)(castoff_step *steps, int32_t capacity);
+  /* Since 1.1. {1, 0} or {2, device_id}. */
+  DLDevice (*device)(const castoff_instance *instance);
+  /* `stream` is a cudaStream_t of the instance's device: 0 or 1 the legacy default stream, 2 that of the thread. Host
+   * memory of the call may be reused on return. As run() on CPUs. */
+  castoff_status (*run_on_stream)(castoff_instance *instance, const castoff_call *call, void *stream);
+  /* Waits for every run; refuses where one of them found an index out of range, or CUDA failed. */
+  castoff_status (*synchronize)(castoff_instance *instance);
+  /* Gives back memory the artefact allocated for an output, once what `stream` holds now is done with it. */
+  void (*release_on_stream)(void *memory, void *stream);
+  /* What is enqueued on `consumer` from now on comes after what `producer` holds now. */
+  castoff_status (*order_streams)(castoff_instance *instance, void *producer, void *consumer);
 } castoff_api;
 
 /* NULL where the major version differs or the minor one is newer than the artefact. */

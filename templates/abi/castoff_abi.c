@@ -22,12 +22,11 @@ _Static_assert(sizeof(castoff_dim) == 40 && offsetof(castoff_dim, text) == 32, "
 _Static_assert(sizeof(castoff_tensor_spec) == 40 && offsetof(castoff_tensor_spec, dims) == 24, "fixed layout");
 _Static_assert(sizeof(castoff_constant_spec) == 48 && offsetof(castoff_constant_spec, offset_bytes) == 24, "fixed layout");
 _Static_assert(sizeof(castoff_buffer_spec) == 40 && offsetof(castoff_buffer_spec, size_bytes) == 24, "fixed layout");
-_Static_assert(sizeof(castoff_options) == 16 && offsetof(castoff_options, constants) == 8, "fixed layout");
+_Static_assert(sizeof(castoff_options) == 24 && offsetof(castoff_options, constants) == 8, "fixed layout");
 _Static_assert(sizeof(castoff_call) == 40 && offsetof(castoff_call, allocate) == 24, "castoff_call is a fixed layout");
 _Static_assert(sizeof(castoff_status) == 4, "castoff_status is an int");
 _Static_assert(offsetof(castoff_api, run) == 88, "functions of castoff_api keep their place");
-_Static_assert(sizeof(castoff_step) == 40 && offsetof(castoff_step, number) == 32, "castoff_step is a fixed layout");
-_Static_assert(sizeof(castoff_api) == 192, "functions of castoff_api keep their place");
+_Static_assert(sizeof(castoff_api) == 224 && offsetof(castoff_api, device) == 184, "functions of castoff_api keep their place");
 
 static const castoff_program *const program = &castoff_program_definition;
 
@@ -44,15 +43,15 @@ static void after_fork_in_parent(void) { pthread_mutex_unlock(&instances_lock); 
 /* Other threads do not come along: what they held is free, what they were doing is forgotten. */
 static void after_fork_in_child(void) {
   castoff_pool_after_fork();
-  castoff_profile_after_fork();
   for (castoff_instance *instance = instances; instance; instance = instance->next) {
     pthread_mutex_init(&instance->constants_lock, NULL);
     pthread_mutex_init(&instance->buffers_lock, NULL);
     for (castoff_run_context *context = atomic_load(&instance->contexts); context; context = context->next) {
       atomic_store(&context->constants, NULL);
       atomic_store(&context->taken, 0);
-      for (int i = 0; i < context->n_blocks; i++) context->blocks[i].in_use = 0;
+      for (int i = 0; i < context->blocks.count; i++) context->blocks.list[i].in_use = 0;
     }
+    castoff_device_after_fork(instance->device);
   }
   pthread_mutex_init(&instances_lock, NULL);
 }
@@ -137,17 +136,34 @@ static void unlink_instance(castoff_instance *instance) {
   pthread_mutex_unlock(&instances_lock);
 }
 
-static castoff_status create(const castoff_options *options, castoff_instance **created) {
+/* What the caller's castoff_options, which may be older and shorter, say. */
+static castoff_options options_of(const castoff_options *given) {
+  castoff_options options = {.size_bytes = sizeof(options)};
+  const size_t size = !given ? 0 : given->size_bytes < sizeof(options) ? given->size_bytes : sizeof(options);
+  if (size > sizeof(options.size_bytes))
+    memcpy((char *)&options + sizeof(options.size_bytes), (const char *)given + sizeof(options.size_bytes),
+           size - sizeof(options.size_bytes));
+  return options;
+}
+
+static castoff_status create_on_device(castoff_instance *instance, const castoff_options *options) {
+  castoff_status status = castoff_device_open(program, options->device_id, options->flags, &instance->device);
+  int previous = 0;
+  if (status == CASTOFF_OK) status = castoff_device_enter(instance->device, &previous);
+  if (status != CASTOFF_OK) return status;
+  status = castoff_create_state(instance, &image, options->constants);
+  if (status != CASTOFF_OK) castoff_free_state(instance);
+  castoff_device_leave(instance->device, previous);
+  return status;
+}
+
+static castoff_status create(const castoff_options *given, castoff_instance **created) {
   if (!created) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected a place for the instance, got NULL");
   *created = NULL;
-  int threads = 0;
-  const void *const *constants = NULL;
-  if (options && options->size_bytes >= offsetof(castoff_options, threads) + sizeof(options->threads))
-    threads = options->threads;
-  if (options && options->size_bytes >= offsetof(castoff_options, constants) + sizeof(options->constants))
-    constants = options->constants;
-  if (threads < 0) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "threads: expected 0 or more, got %d", threads);
-  castoff_status status = check_image(constants != NULL);
+  const castoff_options options = options_of(given);
+  if (options.threads < 0)
+    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "threads: expected 0 or more, got %d", options.threads);
+  castoff_status status = check_image(options.constants != NULL);
   if (status != CASTOFF_OK) return status;
   const int level = choose_level();
   if (level < 0) return CASTOFF_UNSUPPORTED_CPU;
@@ -155,12 +171,12 @@ static castoff_status create(const castoff_options *options, castoff_instance **
   if (!instance) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for an instance");
   instance->program = program;
   instance->level = level;
-  instance->pool.threads = castoff_pool_choose_threads(threads);
+  instance->pool.threads = castoff_pool_choose_threads(options.threads);
   pthread_mutex_init(&instance->constants_lock, NULL);
   pthread_mutex_init(&instance->buffers_lock, NULL);
-  status = castoff_create_state(instance, &image, constants);
+  status = create_on_device(instance, &options);
   if (status != CASTOFF_OK) {
-    castoff_free_state(instance);
+    castoff_device_close(instance->device);
     free(instance);
     return status;
   }
@@ -172,11 +188,25 @@ static castoff_status create(const castoff_options *options, castoff_instance **
 static void destroy(castoff_instance *instance) {
   if (!instance) return;
   unlink_instance(instance);
+  int previous = 0;
+  const castoff_status entered = castoff_device_enter(instance->device, &previous);
   castoff_free_contexts(instance);
   castoff_free_state(instance);
+  castoff_device_close(instance->device);
+  if (entered == CASTOFF_OK) castoff_device_leave(NULL, previous);
   pthread_mutex_destroy(&instance->constants_lock);
   pthread_mutex_destroy(&instance->buffers_lock);
   free(instance);
+}
+
+static castoff_status order_streams(castoff_instance *instance, void *producer, void *consumer) {
+  if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  int previous = 0;
+  castoff_status status = castoff_device_enter(instance->device, &previous);
+  if (status != CASTOFF_OK) return status;
+  status = castoff_device_order_streams(instance->device, producer, consumer);
+  castoff_device_leave(instance->device, previous);
+  return status;
 }
 
 /* ---- the table ---- */
@@ -185,6 +215,7 @@ static const char *program_name(void) { return program->name; }
 static const char *last_error(void) { return castoff_error_message(); }
 static const char *cpu_level(const castoff_instance *instance) { return castoff_level_name(instance->level); }
 static int32_t threads_of(const castoff_instance *instance) { return instance->pool.threads; }
+static DLDevice device_of(const castoff_instance *instance) { return castoff_device_of(instance->device); }
 static int32_t input_count(void) { return program->n_inputs; }
 static int32_t output_count(void) { return program->n_outputs; }
 static int32_t constant_count(void) { return program->n_constants; }
@@ -221,7 +252,7 @@ static const castoff_api api = {
     .output = output,
     .run = castoff_run,
     .output_shapes = castoff_output_shapes,
-    .release = free,
+    .release = castoff_device_release,
     .constant_count = constant_count,
     .constant = constant,
     .read_constant = castoff_read_constant,
@@ -231,7 +262,11 @@ static const castoff_api api = {
     .read_buffer = castoff_read_buffer,
     .write_buffer = castoff_write_buffer,
     .reset_buffers = castoff_reset_buffers,
-    .take_steps = castoff_take_steps,
+    .device = device_of,
+    .run_on_stream = castoff_run_on_stream,
+    .synchronize = castoff_synchronize_runs,
+    .release_on_stream = castoff_device_release_on_stream,
+    .order_streams = order_streams,
 };
 
 CASTOFF_EXPORT const castoff_api *castoff_get_api(uint32_t abi_version) {

@@ -5,17 +5,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "castoff_internal.h"
+#include "castoff_device.h"
 
 /* A replaced constant; counted by the sets that hold it, under castoff_instance.constants_lock. */
 typedef struct castoff_value {
   int references;
-  _Alignas(CASTOFF_ALIGNMENT) unsigned char data[];
+  void *data; /* of the device */
 } castoff_value;
 
 /* What one run reads its constants from. Never changed once it is seen; freed when no run reads it. */
 typedef struct castoff_constants {
   struct castoff_constants *next_retired;
+  uint64_t number; /* no other set of the process has it */
   castoff_value **values; /* NULL entries: still those of the file */
   const void **pointers;
 } castoff_constants;
@@ -31,14 +32,22 @@ typedef struct castoff_block {
   int in_use;
 } castoff_block;
 
+typedef struct castoff_blocks {
+  castoff_block *list;
+  int count;
+  int is_on_host;
+} castoff_blocks;
+
 /* What one run needs, kept for the next. Contexts are only ever added to their instance, until it is destroyed. */
 typedef struct castoff_run_context {
   struct castoff_run_context *next;
   _Atomic int taken;
   /* The set this run reads: whoever replaces constants frees no set that a context points to. */
   _Atomic(castoff_constants *) constants;
+  castoff_instance *instance;
   const castoff_program *program;
   const castoff_call *call;
+  castoff_device_run *device_run;
 
   void **inputs;
   void **outputs;
@@ -50,8 +59,9 @@ typedef struct castoff_run_context {
 
   unsigned char *arena;
   size_t arena_size_bytes;
-  castoff_block *blocks; /* scratch, and dense copies of strided tensors */
-  int n_blocks;
+  castoff_blocks blocks; /* scratch, and dense copies of tensors that kernels cannot use as they are */
+  castoff_blocks host_blocks;
+  uint64_t memory_version; /* another one: arena or blocks lie elsewhere than they did */
 } castoff_run_context;
 
 struct castoff_instance {
@@ -59,6 +69,7 @@ struct castoff_instance {
   const castoff_program *program;
   int level;
   castoff_pool pool;
+  castoff_device *device;
   _Atomic(castoff_run_context *) contexts;
 
   const void **built_constants; /* as the program was built: in the image, or where the host keeps them */
@@ -70,12 +81,31 @@ struct castoff_instance {
   pthread_mutex_t buffers_lock; /* held by a run where the program has buffers */
 };
 
+/* ---- castoff_context.c ---- */
+
+/* A context that nobody uses; NULL with the sentence set. */
+castoff_run_context *castoff_take_context(castoff_instance *instance, void *stream);
+void castoff_give_back_context(castoff_run_context *context);
+void castoff_free_contexts(castoff_instance *instance);
+castoff_status castoff_grow_arena(castoff_run_context *context);
+/* Memory of the device, and of the host, to the end of the run; NULL with the sentence set. */
+void *castoff_context_block(castoff_run_context *context, size_t size_bytes);
+void *castoff_context_host_block(castoff_run_context *context, size_t size_bytes);
+
 /* ---- castoff_run.c ---- */
 
 castoff_status castoff_run(castoff_instance *instance, const castoff_call *call);
+castoff_status castoff_run_on_stream(castoff_instance *instance, const castoff_call *call, void *stream);
+castoff_status castoff_synchronize_runs(castoff_instance *instance);
 castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_inputs, DLTensor *const *inputs,
                                      int32_t n_outputs, int64_t *const *shapes);
-void castoff_free_contexts(castoff_instance *instance);
+
+/* Holds the inputs to their specs and binds the symbols that dimensions name; then the program's own resolve(). */
+castoff_status castoff_resolve(const castoff_instance *instance, DLTensor *const *inputs, castoff_input_view *views,
+                               int64_t *symbols);
+/* A tensor that is no input: dtype, rank and sizes must be those given. `what` begins the sentence. */
+castoff_status castoff_check_tensor(const castoff_device *device, const char *what, const char *name,
+                                    const DLTensor *tensor, DLDataType dtype, int32_t rank, const int64_t *sizes);
 
 /* ---- castoff_state.c ---- */
 

@@ -31,12 +31,6 @@ typedef struct castoff_image {
 void castoff_image_map(castoff_image *image);
 void castoff_image_unmap(castoff_image *image);
 
-/* ---- castoff_profile.c ---- */
-
-int32_t castoff_take_steps(castoff_step *steps, int32_t capacity);
-/* In the child, before anything else runs: the steps of the parent are its own. */
-void castoff_profile_after_fork(void);
-
 /* ---- castoff_tensor.c ---- */
 
 /* Sets the message of this thread and returns `status`. */
@@ -63,12 +57,5 @@ void castoff_scatter(const DLTensor *tensor, const unsigned char *dense);
 int castoff_same_dtype(DLDataType a, DLDataType b);
 /* "float32[3, 4]" */
 void castoff_format_tensor(char *text, size_t size, DLDataType dtype, int32_t rank, const int64_t *shape);
-
-/* Holds the inputs to their specs and binds the symbols that dimensions name; then the program's own resolve(). */
-castoff_status castoff_resolve(const castoff_program *program, DLTensor *const *inputs, castoff_input_view *views,
-                               int64_t *symbols);
-/* A tensor that is no input: dtype, rank and sizes must be those given. `what` begins the sentence. */
-castoff_status castoff_check_tensor(const char *what, const char *name, const DLTensor *tensor, DLDataType dtype,
-                                    int32_t rank, const int64_t *sizes);
 
 #endif

@@ -8,6 +8,10 @@
 #include "castoff.h"
 #include "castoff_pool.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* CPU levels; a higher number is preferred where the processor and the kernel have it. */
 enum {
   CASTOFF_LEVEL_BASELINE = 0, /* x86-64 on x86, "generic" elsewhere */
@@ -21,6 +25,9 @@ enum {
 /* Alignment of the arena, of scratch memory, of constants, of buffers and of what the ABI layer allocates. Inputs and
  * outputs of the caller are aligned to their element only. */
 #define CASTOFF_ALIGNMENT 64
+
+/* Where a program runs, numbered as DLPack does. */
+enum { CASTOFF_DEVICE_CPU = 1, CASTOFF_DEVICE_CUDA = 2, CASTOFF_DEVICE_CUDA_HOST = 3 };
 
 struct castoff_run_context;
 
@@ -40,6 +47,7 @@ typedef struct castoff_frame {
   unsigned char *arena;
   castoff_pool *pool;
   struct castoff_run_context *context; /* of the ABI layer */
+  void *stream; /* what the device has to do is enqueued here: a cudaStream_t; NULL on CPUs */
 } castoff_frame;
 
 /* Gives an output flagged CASTOFF_DATA_DEPENDENT its shape and its memory, which is also stored in frame->outputs. NULL
@@ -51,10 +59,14 @@ void *castoff_frame_allocate_output(castoff_frame *frame, int output, int rank, 
  * there is none, with the sentence set: return CASTOFF_OUT_OF_MEMORY then. Not from inside a parallel loop. */
 void *castoff_frame_scratch(castoff_frame *frame, size_t size_bytes);
 
-/* For programs built with the option `profile`: the time before a step, and what the step did since. Not from inside a
- * parallel loop. */
-int64_t castoff_now_ns(void);
-void castoff_note_step(int32_t number, int64_t begin_ns, int64_t size_bytes, int64_t operations);
+/* The same on the host, for copies to and from the device; valid until what the stream holds is done. */
+void *castoff_frame_host_scratch(castoff_frame *frame, size_t size_bytes);
+
+/* Of programs for devices: `count` words that kernels set where they find an index out of range. They stay set until
+ * their sentences were shown, which is when the run, or a later one, is known to be done. NULL as above. */
+int *castoff_frame_faults(castoff_frame *frame, int count);
+/* Has the words read when the stream gets there; `messages` live as long as the program. */
+int castoff_frame_report_faults(castoff_frame *frame, int count, const char *const *messages);
 
 /* Sets the sentence that last_error() will show and returns `status`. Not from inside a parallel loop. */
 int castoff_fail(castoff_frame *frame, int status, const char *format, ...)
@@ -88,6 +100,13 @@ typedef struct castoff_program {
    * NULL where that level was not built. */
   const uint64_t *native_features;
 
+  /* CASTOFF_DEVICE_CUDA, else 0: a CPU. */
+  int32_t device_type;
+  /* GPUs there is machine code for, as nvcc numbers them (90: sm_90), ascending, ended by 0; those from `cuda_ptx` on
+   * are served by its PTX. */
+  const int *cuda_architectures;
+  int cuda_ptx;
+
   /* Binds symbols and checks derived sizes and guards; NULL where there is nothing to do. Dimensions that are a plain
    * symbol were bound, compared with each other and held to their range before; symbols not bound that way hold
    * INT64_MIN. Returns CASTOFF_OK, or CASTOFF_INPUT_MISMATCH with a sentence in `error`. */
@@ -102,4 +121,7 @@ typedef struct castoff_program {
 
 extern const castoff_program castoff_program_definition;
 
+#ifdef __cplusplus
+}
+#endif
 #endif

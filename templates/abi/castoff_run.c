@@ -4,159 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "castoff_instance.h"
-
-/* ---- contexts ---- */
-
-static void free_context(castoff_run_context *context) {
-  if (!context) return;
-  for (int i = 0; i < context->n_blocks; i++) free(context->blocks[i].memory);
-  free(context->blocks);
-  free(context->arena);
-  free(context->inputs);
-  free(context->outputs);
-  free(context->output_owned);
-  free(context->output_shapes);
-  free(context->written);
-  free(context->views);
-  free(context->symbols);
-  free(context);
-}
-
-static void *zeroed(int64_t count, size_t size) { return calloc(count > 0 ? (size_t)count : 1, size); }
-
-/* One row of sizes per output, behind the row pointers in the same allocation. */
-static int64_t **allocate_shapes(const castoff_program *program) {
-  int64_t sizes = 0;
-  for (int i = 0; i < program->n_outputs; i++) sizes += program->outputs[i].rank;
-  int64_t **rows = zeroed(program->n_outputs + sizes, sizeof(int64_t));
-  if (!rows) return NULL;
-  int64_t *row = (int64_t *)(rows + program->n_outputs);
-  for (int i = 0; i < program->n_outputs; i++) {
-    rows[i] = row;
-    row += program->outputs[i].rank;
-  }
-  return rows;
-}
-
-_Static_assert(sizeof(int64_t *) <= sizeof(int64_t), "row pointers share an allocation with sizes");
-
-static castoff_run_context *new_context(const castoff_program *program) {
-  castoff_run_context *context = calloc(1, sizeof(*context));
-  if (!context) return NULL;
-  context->program = program;
-  context->inputs = zeroed(program->n_inputs, sizeof(void *));
-  context->outputs = zeroed(program->n_outputs, sizeof(void *));
-  context->output_owned = zeroed(program->n_outputs, 1);
-  context->output_shapes = allocate_shapes(program);
-  context->written = zeroed((int64_t)program->n_outputs + program->n_inputs, sizeof(castoff_range));
-  context->views = zeroed(program->n_inputs, sizeof(castoff_input_view));
-  context->symbols = zeroed(program->n_symbols, sizeof(int64_t));
-  if (context->inputs && context->outputs && context->output_owned && context->output_shapes && context->written &&
-      context->views && context->symbols)
-    return context;
-  free_context(context);
-  return NULL;
-}
-
-/* The list only grows, so walking and pushing need no lock and know no ABA. */
-static castoff_run_context *take_context(castoff_instance *instance) {
-  for (castoff_run_context *context = atomic_load(&instance->contexts); context; context = context->next) {
-    int free_to_take = 0;
-    if (atomic_load_explicit(&context->taken, memory_order_relaxed) == 0 &&
-        atomic_compare_exchange_strong(&context->taken, &free_to_take, 1))
-      return context;
-  }
-  castoff_run_context *context = new_context(instance->program);
-  if (!context) {
-    castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the state of a run");
-    return NULL;
-  }
-  atomic_store(&context->taken, 1);
-  context->next = atomic_load(&instance->contexts);
-  while (!atomic_compare_exchange_weak(&instance->contexts, &context->next, context)) continue;
-  return context;
-}
-
-static void give_back_context(castoff_run_context *context) {
-  for (int i = 0; i < context->n_blocks; i++) context->blocks[i].in_use = 0;
-  castoff_unpin_constants(context);
-  atomic_store_explicit(&context->taken, 0, memory_order_release);
-}
-
-void castoff_free_contexts(castoff_instance *instance) {
-  castoff_run_context *context = atomic_load(&instance->contexts);
-  while (context) {
-    castoff_run_context *next = context->next;
-    free_context(context);
-    context = next;
-  }
-  atomic_store(&instance->contexts, NULL);
-}
-
-/* ---- memory of a run ---- */
-
-/* A free block that is large enough but not wasteful, else one that is let go, else a new one. */
-static castoff_block *block_for(castoff_run_context *context, size_t size_bytes) {
-  castoff_block *unused = NULL;
-  for (int i = 0; i < context->n_blocks; i++) {
-    castoff_block *block = &context->blocks[i];
-    if (block->in_use) continue;
-    if (block->size_bytes >= size_bytes && block->size_bytes / 4 <= size_bytes) return block;
-    unused = block;
-  }
-  if (unused) return unused;
-  castoff_block *blocks = realloc(context->blocks, sizeof(*blocks) * (size_t)(context->n_blocks + 1));
-  if (!blocks) return NULL;
-  context->blocks = blocks;
-  castoff_block *block = &blocks[context->n_blocks++];
-  memset(block, 0, sizeof(*block));
-  return block;
-}
-
-static void *allocate_block(castoff_run_context *context, size_t size_bytes) {
-  castoff_block *block = block_for(context, size_bytes);
-  if (block && (!block->memory || block->size_bytes < size_bytes || block->size_bytes / 4 > size_bytes)) {
-    free(block->memory);
-    block->memory = castoff_aligned_allocate(size_bytes);
-    block->size_bytes = block->memory ? size_bytes : 0;
-  }
-  if (!block || !block->memory) {
-    castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %zu bytes of scratch", size_bytes);
-    return NULL;
-  }
-  block->in_use = 1;
-  return block->memory;
-}
-
-/* Large arenas are touched all over in every run: huge pages spare them most of their TLB misses. */
-static unsigned char *allocate_arena(size_t size_bytes) {
-  enum { HUGE_PAGE = 1 << 21 };
-  void *memory = NULL;
-  if (size_bytes < 2 * HUGE_PAGE) return castoff_aligned_allocate(size_bytes);
-  if (posix_memalign(&memory, HUGE_PAGE, size_bytes) != 0) return NULL;
-#if defined(MADV_HUGEPAGE)
-  madvise(memory, size_bytes, MADV_HUGEPAGE);
-#endif
-  return memory;
-}
-
-static castoff_status grow_arena(castoff_run_context *context) {
-  const castoff_program *program = context->program;
-  const size_t wanted = program->arena_bytes ? program->arena_bytes(context->symbols) : 0;
-  if (wanted <= context->arena_size_bytes) return CASTOFF_OK;
-  free(context->arena);
-  context->arena = wanted <= (size_t)PTRDIFF_MAX ? allocate_arena(wanted) : NULL;
-  context->arena_size_bytes = context->arena ? wanted : 0;
-  return context->arena ? CASTOFF_OK
-                        : castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %zu bytes of working memory", wanted);
-}
-
-void *castoff_frame_scratch(castoff_frame *frame, size_t size_bytes) {
-  return allocate_block(frame->context, size_bytes);
-}
 
 int castoff_fail(castoff_frame *frame, int status, const char *format, ...) {
   (void)frame;
@@ -176,10 +25,12 @@ static void *allocate_output(castoff_run_context *context, int output, const int
   DLTensor *tensor = call->outputs[output];
   int overflow = 0;
   const size_t size = castoff_dense_size(spec->rank, shape, spec->dtype, &overflow);
+  const int is_direct = castoff_device_places(context->instance->device, tensor);
   void *memory = NULL;
-  if (!overflow)
-    memory = call->allocate ? call->allocate(call->user, output, size, spec->rank, shape)
-                            : castoff_aligned_allocate(size);
+  if (!overflow && call->allocate)
+    memory = call->allocate(call->user, output, size, spec->rank, shape);
+  else if (!overflow)
+    memory = is_direct ? castoff_device_allocate_output(context->device_run, size) : castoff_aligned_allocate(size);
   if (!memory) {
     char text[256];
     castoff_format_tensor(text, sizeof(text), spec->dtype, spec->rank, shape);
@@ -192,22 +43,22 @@ static void *allocate_output(castoff_run_context *context, int output, const int
   tensor->dtype = spec->dtype;
   tensor->ndim = spec->rank;
   tensor->strides = NULL;
-  tensor->device.device_type = 1;
-  tensor->device.device_id = 0;
   context->output_owned[output] = 1;
-  context->outputs[output] = memory;
-  return memory;
+  context->outputs[output] = is_direct ? memory : castoff_context_block(context, size);
+  return context->outputs[output];
 }
 
 /* The caller's own memory, or a dense stand-in where that is strided or misaligned. */
 static void *borrow_output(castoff_run_context *context, int output, const int64_t *shape) {
   const castoff_tensor_spec *spec = &context->program->outputs[output];
   const DLTensor *tensor = context->call->outputs[output];
-  if (castoff_check_tensor("output", spec->path, tensor, spec->dtype, spec->rank, shape) != CASTOFF_OK) return NULL;
+  const castoff_device *device = context->instance->device;
+  if (castoff_check_tensor(device, "output", spec->path, tensor, spec->dtype, spec->rank, shape) != CASTOFF_OK)
+    return NULL;
   int overflow = 0;
   void *memory = castoff_tensor_data(tensor);
   const size_t size = castoff_dense_size(spec->rank, shape, spec->dtype, &overflow);
-  if (!memory || !castoff_is_contiguous(tensor) || !castoff_is_aligned(tensor)) memory = allocate_block(context, size);
+  if (!memory || !castoff_device_holds(device, tensor)) memory = castoff_context_block(context, size);
   context->outputs[output] = memory;
   return memory;
 }
@@ -255,7 +106,7 @@ static castoff_status prepare_outputs(castoff_run_context *context) {
   return CASTOFF_OK;
 }
 
-/* The inverse of prepare_outputs(); after a run that failed, nothing of it is left with the caller. */
+/* The inverse of prepare_outputs(). */
 static castoff_status settle_outputs(castoff_run_context *context, castoff_status status) {
   const castoff_program *program = context->program;
   const castoff_call *call = context->call;
@@ -264,14 +115,18 @@ static castoff_status settle_outputs(castoff_run_context *context, castoff_statu
     if (status == CASTOFF_OK && !context->outputs[i])
       status = castoff_refuse(CASTOFF_RUNTIME_ERROR, "%s: the program gave no value", program->outputs[i].path);
     if (status == CASTOFF_OK && tensor->data && context->outputs[i] != castoff_tensor_data(tensor))
-      castoff_scatter(tensor, context->outputs[i]);
+      status = castoff_device_scatter(context->instance->device, context->device_run, tensor, context->outputs[i]);
   }
-  for (int i = 0; status != CASTOFF_OK && i < program->n_outputs; i++)
+  return status;
+}
+
+static void take_back_outputs(castoff_run_context *context) {
+  const castoff_call *call = context->call;
+  for (int i = 0; i < context->program->n_outputs; i++)
     if (context->output_owned[i]) {
-      if (!call->allocate) free(call->outputs[i]->data);
+      if (!call->allocate) castoff_device_release(call->outputs[i]->data);
       call->outputs[i]->data = NULL;
     }
-  return status;
 }
 
 /* ---- inputs ---- */
@@ -305,32 +160,37 @@ static int is_written_elsewhere(const castoff_run_context *context, int input) {
 
 static castoff_status prepare_inputs(castoff_run_context *context) {
   const castoff_program *program = context->program;
+  castoff_device *device = context->instance->device;
   DLTensor *const *inputs = context->call->inputs;
   note_written(context);
   for (int i = 0; i < program->n_inputs; i++) {
     context->inputs[i] = castoff_tensor_data(inputs[i]);
     if (!context->inputs[i]) { /* no elements: loops do not run, but what they read first may be read before them */
-      static unsigned char nothing[CASTOFF_ALIGNMENT];
-      context->inputs[i] = nothing;
+      context->inputs[i] = castoff_context_block(context, CASTOFF_ALIGNMENT);
+      if (!context->inputs[i]) return CASTOFF_OUT_OF_MEMORY;
       continue;
     }
-    if (castoff_is_contiguous(inputs[i]) && castoff_is_aligned(inputs[i]) && !is_written_elsewhere(context, i)) continue;
+    if (castoff_device_holds(device, inputs[i]) && !is_written_elsewhere(context, i)) continue;
     int overflow = 0;
     const size_t size = castoff_dense_size(inputs[i]->ndim, inputs[i]->shape, inputs[i]->dtype, &overflow);
-    unsigned char *dense = overflow ? NULL : allocate_block(context, size);
+    unsigned char *dense = overflow ? NULL : castoff_context_block(context, size);
     if (!dense) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "%s: out of memory for a copy", program->inputs[i].path);
-    castoff_gather(dense, inputs[i]);
+    const castoff_status status = castoff_device_gather(device, context->device_run, dense, inputs[i]);
+    if (status != CASTOFF_OK) return status;
     context->inputs[i] = dense;
   }
   return CASTOFF_OK;
 }
 
-static void write_back_inputs(castoff_run_context *context) {
+static castoff_status write_back_inputs(castoff_run_context *context) {
   const castoff_program *program = context->program;
   DLTensor *const *inputs = context->call->inputs;
-  for (int i = 0; i < program->n_inputs; i++)
-    if (program->inputs[i].flags & CASTOFF_MUTATED && context->inputs[i] != castoff_tensor_data(inputs[i]))
-      castoff_scatter(inputs[i], context->inputs[i]);
+  castoff_status status = CASTOFF_OK;
+  for (int i = 0; i < program->n_inputs && status == CASTOFF_OK; i++)
+    if (program->inputs[i].flags & CASTOFF_MUTATED && castoff_tensor_data(inputs[i]) &&
+        context->inputs[i] != castoff_tensor_data(inputs[i]))
+      status = castoff_device_scatter(context->instance->device, context->device_run, inputs[i], context->inputs[i]);
+  return status;
 }
 
 /* ---- the call ---- */
@@ -356,16 +216,19 @@ static castoff_status run_program(castoff_instance *instance, castoff_run_contex
                          .arena = context->arena,
                          .pool = &instance->pool,
                          .context = context};
-  if (program->n_buffers > 0) pthread_mutex_lock(&instance->buffers_lock);
-  const castoff_status status = (castoff_status)program->run[instance->level](&frame);
-  if (program->n_buffers > 0) pthread_mutex_unlock(&instance->buffers_lock);
-  return status;
+  if (program->n_buffers == 0) return castoff_device_launch(context->device_run, &frame, program->run[instance->level]);
+  pthread_mutex_lock(&instance->buffers_lock);
+  castoff_status status = castoff_device_take_buffers(instance->device, context->device_run);
+  if (status == CASTOFF_OK)
+    status = castoff_device_launch(context->device_run, &frame, program->run[instance->level]);
+  const castoff_status given = castoff_device_give_buffers(instance->device, context->device_run);
+  pthread_mutex_unlock(&instance->buffers_lock);
+  return status == CASTOFF_OK ? given : status;
 }
 
 static castoff_status run_in_context(castoff_instance *instance, castoff_run_context *context) {
-  castoff_status status = castoff_resolve(context->program, context->call->inputs, context->views, context->symbols);
+  castoff_status status = castoff_grow_arena(context);
   if (status != CASTOFF_OK) return status;
-  if ((status = grow_arena(context)) != CASTOFF_OK) return status;
   for (int i = 0; i < context->program->n_outputs; i++) {
     context->outputs[i] = NULL;
     context->output_owned[i] = 0;
@@ -374,21 +237,56 @@ static castoff_status run_in_context(castoff_instance *instance, castoff_run_con
   if (status == CASTOFF_OK) status = prepare_inputs(context);
   if (status == CASTOFF_OK) status = run_program(instance, context);
   status = settle_outputs(context, status);
-  if (status == CASTOFF_OK) write_back_inputs(context);
+  if (status == CASTOFF_OK) status = write_back_inputs(context);
+  status = castoff_device_end(context->device_run, status);
+  /* After a run that failed, nothing of it is left with the caller. */
+  if (status != CASTOFF_OK) take_back_outputs(context);
   return status;
 }
 
-castoff_status castoff_run(castoff_instance *instance, const castoff_call *call) {
+static castoff_status run_on_device(castoff_instance *instance, const castoff_call *call, void *stream,
+                                    int is_waited_for) {
+  castoff_run_context *context = castoff_take_context(instance, is_waited_for ? NULL : stream);
+  if (!context) return CASTOFF_OUT_OF_MEMORY;
+  context->call = call;
+  castoff_status status = castoff_resolve(instance, call->inputs, context->views, context->symbols);
+  if (status == CASTOFF_OK) status = castoff_device_begin(context->device_run, stream, is_waited_for);
+  if (status == CASTOFF_OK) status = run_in_context(instance, context);
+  context->call = NULL;
+  castoff_give_back_context(context);
+  return status;
+}
+
+static castoff_status run(castoff_instance *instance, const castoff_call *call, void *stream, int is_waited_for) {
   if (!instance || !call) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance and a call, got NULL");
   castoff_status status =
       check_counts(instance->program, call->n_inputs, call->inputs, call->n_outputs, call->outputs);
+  int previous = 0;
+  if (status != CASTOFF_OK || (status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
+  status = run_on_device(instance, call, stream, is_waited_for);
+  castoff_device_leave(instance->device, previous);
+  return status;
+}
+
+castoff_status castoff_run(castoff_instance *instance, const castoff_call *call) { return run(instance, call, NULL, 1); }
+
+castoff_status castoff_run_on_stream(castoff_instance *instance, const castoff_call *call, void *stream) {
+  return run(instance, call, stream, 0);
+}
+
+castoff_status castoff_synchronize_runs(castoff_instance *instance) {
+  if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  int previous = 0;
+  castoff_status status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
-  castoff_run_context *context = take_context(instance);
-  if (!context) return CASTOFF_OUT_OF_MEMORY;
-  context->call = call;
-  status = run_in_context(instance, context);
-  context->call = NULL;
-  give_back_context(context);
+  for (castoff_run_context *context = atomic_load(&instance->contexts); context && status == CASTOFF_OK;
+       context = context->next) {
+    int free_to_take = 0; /* one that is taken has a caller who is told what becomes of it */
+    if (!atomic_compare_exchange_strong(&context->taken, &free_to_take, 1)) continue;
+    status = castoff_device_wait(context->device_run);
+    atomic_store_explicit(&context->taken, 0, memory_order_release);
+  }
+  castoff_device_leave(instance->device, previous);
   return status;
 }
 
@@ -397,10 +295,12 @@ castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_input
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
   castoff_status status = check_counts(instance->program, n_inputs, inputs, n_outputs, shapes);
   if (status != CASTOFF_OK) return status;
-  castoff_run_context *context = take_context(instance);
-  if (!context) return CASTOFF_OUT_OF_MEMORY;
-  status = castoff_resolve(instance->program, inputs, context->views, context->symbols);
+  int previous = 0;
+  if ((status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
+  castoff_run_context *context = castoff_take_context(instance, NULL);
+  status = context ? castoff_resolve(instance, inputs, context->views, context->symbols) : CASTOFF_OUT_OF_MEMORY;
   if (status == CASTOFF_OK) shapes_of_outputs(context, shapes);
-  give_back_context(context);
+  if (context) castoff_give_back_context(context);
+  castoff_device_leave(instance->device, previous);
   return status;
 }

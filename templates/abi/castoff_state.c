@@ -5,6 +5,7 @@
  * names (hazard pointers).
  */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ static castoff_constants *new_set(int32_t count) {
   if (!set) return NULL;
   set->values = calloc((size_t)count + 1, sizeof(*set->values));
   set->pointers = calloc((size_t)count + 1, sizeof(*set->pointers));
+  static _Atomic uint64_t numbers;
+  set->number = atomic_fetch_add(&numbers, 1);
   if (set->values && set->pointers) return set;
   free(set->values);
   free(set->pointers);
@@ -24,10 +27,15 @@ static castoff_constants *new_set(int32_t count) {
   return NULL;
 }
 
-static void free_set(castoff_constants *set, int32_t count) {
+static void drop_value(castoff_device *device, castoff_value *value) {
+  if (!value || --value->references > 0) return;
+  castoff_device_free(device, value->data);
+  free(value);
+}
+
+static void free_set(castoff_instance *instance, castoff_constants *set) {
   if (!set) return;
-  for (int32_t i = 0; i < count; i++)
-    if (set->values[i] && --set->values[i]->references == 0) free(set->values[i]);
+  for (int32_t i = 0; i < instance->program->n_constants; i++) drop_value(instance->device, set->values[i]);
   free(set->values);
   free(set->pointers);
   free(set);
@@ -60,7 +68,7 @@ static void free_retired(castoff_instance *instance) {
       continue;
     }
     *link = set->next_retired;
-    free_set(set, instance->program->n_constants);
+    free_set(instance, set);
   }
 }
 
@@ -77,12 +85,15 @@ castoff_status castoff_read_constant(castoff_instance *instance, const char *nam
   const int index = find_constant(program, name);
   if (index < 0) return CASTOFF_INVALID_ARGUMENT;
   const castoff_constant_spec *spec = &program->constants[index];
-  const castoff_status status = castoff_check_tensor("constant", name, value, spec->dtype, spec->rank, spec->sizes);
-  if (status != CASTOFF_OK) return status;
+  castoff_device *device = instance->device;
+  castoff_status status = castoff_check_tensor(device, "constant", name, value, spec->dtype, spec->rank, spec->sizes);
+  int previous = 0;
+  if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->constants_lock);
-  castoff_scatter(value, atomic_load(&instance->constants)->pointers[index]);
+  status = castoff_device_scatter(device, NULL, value, atomic_load(&instance->constants)->pointers[index]);
   pthread_mutex_unlock(&instance->constants_lock);
-  return CASTOFF_OK;
+  castoff_device_leave(device, previous);
+  return status;
 }
 
 static castoff_status put_value(castoff_instance *instance, castoff_constants *set, const char *name,
@@ -94,18 +105,22 @@ static castoff_status put_value(castoff_instance *instance, castoff_constants *s
     return castoff_refuse(CASTOFF_NOT_REPLACEABLE,
                           "constant %s was folded or packed for the kernels when this artefact was built: compile again",
                           name);
-  const castoff_status status = castoff_check_tensor("constant", name, tensor, spec->dtype, spec->rank, spec->sizes);
+  castoff_device *device = instance->device;
+  castoff_status status = castoff_check_tensor(device, "constant", name, tensor, spec->dtype, spec->rank, spec->sizes);
   if (status != CASTOFF_OK) return status;
-  castoff_value *value = castoff_aligned_allocate(sizeof(*value) + (size_t)spec->size_bytes);
-  if (!value)
-    return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %llu bytes for constant %s",
-                          (unsigned long long)spec->size_bytes, name);
+  castoff_value *value = calloc(1, sizeof(*value));
+  if (value) value->data = castoff_device_allocate(device, (size_t)spec->size_bytes);
+  if (!value || !value->data) {
+    char what[256];
+    snprintf(what, sizeof(what), "for constant %s", name);
+    free(value);
+    return castoff_device_no_memory(device, (size_t)spec->size_bytes, what);
+  }
   value->references = 1;
-  castoff_gather(value->data, tensor);
-  if (set->values[index] && --set->values[index]->references == 0) free(set->values[index]);
+  drop_value(device, set->values[index]);
   set->values[index] = value;
   set->pointers[index] = value->data;
-  return CASTOFF_OK;
+  return castoff_device_gather(device, NULL, value->data, tensor);
 }
 
 static castoff_constants *copy_of_current(castoff_instance *instance) {
@@ -127,7 +142,7 @@ static castoff_status replace_locked(castoff_instance *instance, int32_t count, 
   for (int32_t i = 0; i < count; i++) {
     const castoff_status status = put_value(instance, set, names[i], values[i]);
     if (status == CASTOFF_OK) continue;
-    free_set(set, instance->program->n_constants);
+    free_set(instance, set);
     return status;
   }
   castoff_constants *before = atomic_exchange(&instance->constants, set);
@@ -141,9 +156,13 @@ castoff_status castoff_replace_constants(castoff_instance *instance, int32_t cou
                                          const DLTensor *const *values) {
   if (!instance || count < 0 || (count > 0 && (!names || !values)))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, names and values, got NULL");
+  int previous = 0;
+  castoff_status status = castoff_device_enter(instance->device, &previous);
+  if (status != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->constants_lock);
-  const castoff_status status = replace_locked(instance, count, names, values);
+  status = replace_locked(instance, count, names, values);
   pthread_mutex_unlock(&instance->constants_lock);
+  castoff_device_leave(instance->device, previous);
   return status;
 }
 
@@ -161,15 +180,18 @@ static castoff_status access_buffer(castoff_instance *instance, const char *name
   const int index = find_buffer(instance->program, name);
   if (index < 0) return CASTOFF_INVALID_ARGUMENT;
   const castoff_buffer_spec *spec = &instance->program->buffers[index];
-  const castoff_status status = castoff_check_tensor("buffer", name, value, spec->dtype, spec->rank, spec->sizes);
-  if (status != CASTOFF_OK) return status;
+  castoff_device *device = instance->device;
+  castoff_status status = castoff_check_tensor(device, "buffer", name, value, spec->dtype, spec->rank, spec->sizes);
+  int previous = 0;
+  if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->buffers_lock);
-  if (write)
-    castoff_gather(instance->buffers[index], value);
-  else
-    castoff_scatter(value, instance->buffers[index]);
+  status = castoff_device_take_buffers(device, NULL);
+  if (status == CASTOFF_OK)
+    status = write ? castoff_device_gather(device, NULL, instance->buffers[index], value)
+                   : castoff_device_scatter(device, NULL, value, instance->buffers[index]);
   pthread_mutex_unlock(&instance->buffers_lock);
-  return CASTOFF_OK;
+  castoff_device_leave(device, previous);
+  return status;
 }
 
 castoff_status castoff_read_buffer(castoff_instance *instance, const char *name, const DLTensor *value) {
@@ -178,13 +200,6 @@ castoff_status castoff_read_buffer(castoff_instance *instance, const char *name,
 
 castoff_status castoff_write_buffer(castoff_instance *instance, const char *name, const DLTensor *value) {
   return access_buffer(instance, name, value, 1);
-}
-
-static void copy_initial(const castoff_buffer_spec *spec, const void *initial, void *buffer) {
-  if (initial)
-    memcpy(buffer, initial, (size_t)spec->size_bytes);
-  else
-    memset(buffer, 0, (size_t)spec->size_bytes);
 }
 
 /* From the file, whatever replaced that constant since. */
@@ -197,28 +212,36 @@ static const void *initial_value(const castoff_instance *instance, int index) {
 
 castoff_status castoff_reset_buffers(castoff_instance *instance) {
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
+  castoff_device *device = instance->device;
+  int previous = 0;
+  castoff_status status = castoff_device_enter(device, &previous);
+  if (status != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->buffers_lock);
-  for (int i = 0; i < instance->program->n_buffers; i++)
-    copy_initial(&instance->program->buffers[i], initial_value(instance, i),
-                 instance->buffers[i]);
+  status = castoff_device_take_buffers(device, NULL);
+  for (int i = 0; i < instance->program->n_buffers && status == CASTOFF_OK; i++)
+    status = castoff_device_copy(device, instance->buffers[i], initial_value(instance, i),
+                                 (size_t)instance->program->buffers[i].size_bytes);
   pthread_mutex_unlock(&instance->buffers_lock);
-  return CASTOFF_OK;
+  castoff_device_leave(device, previous);
+  return status;
 }
 
-/* NULL where a constant is empty: memory of no size has no address here. */
+/* In device memory; NULL where a constant is empty: memory of no size has no address here. */
 static castoff_status find_constants(castoff_instance *instance, const castoff_image *image,
                                      const void *const *constants) {
   const castoff_program *program = instance->program;
   for (int i = 0; i < program->n_constants; i++) {
     const castoff_constant_spec *spec = &program->constants[i];
-    if (spec->size_bytes == 0) continue;
     const void *address = constants ? constants[i] : image->weights + spec->offset_bytes;
-    if (!address || (uintptr_t)address % CASTOFF_ALIGNMENT != 0)
+    if (spec->size_bytes > 0 && (!address || (uintptr_t)address % CASTOFF_ALIGNMENT != 0))
       return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "constant %s: expected an address that is a multiple of %d, got %p",
                             spec->name, CASTOFF_ALIGNMENT, address);
-    instance->built_constants[i] = address;
   }
-  return CASTOFF_OK;
+  const castoff_status status =
+      castoff_device_constants(instance->device, program, image, constants, instance->built_constants);
+  for (int i = 0; i < program->n_constants; i++)
+    if (program->constants[i].size_bytes == 0) instance->built_constants[i] = NULL;
+  return status;
 }
 
 castoff_status castoff_create_state(castoff_instance *instance, const castoff_image *image,
@@ -234,25 +257,30 @@ castoff_status castoff_create_state(castoff_instance *instance, const castoff_im
   instance->buffers = calloc((size_t)program->n_buffers + 1, sizeof(void *));
   if (!instance->buffers) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of buffers");
   for (int i = 0; i < program->n_buffers; i++) {
-    instance->buffers[i] = castoff_aligned_allocate((size_t)program->buffers[i].size_bytes);
-    if (!instance->buffers[i])
-      return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory: %llu bytes for buffer %s",
-                            (unsigned long long)program->buffers[i].size_bytes, program->buffers[i].name);
-    copy_initial(&program->buffers[i], initial_value(instance, i), instance->buffers[i]);
+    const castoff_buffer_spec *spec = &program->buffers[i];
+    instance->buffers[i] = castoff_device_allocate(instance->device, (size_t)spec->size_bytes);
+    if (!instance->buffers[i]) {
+      char what[256];
+      snprintf(what, sizeof(what), "for buffer %s", spec->name);
+      return castoff_device_no_memory(instance->device, (size_t)spec->size_bytes, what);
+    }
+    const castoff_status status = castoff_device_copy(instance->device, instance->buffers[i],
+                                                      initial_value(instance, i), (size_t)spec->size_bytes);
+    if (status != CASTOFF_OK) return status;
   }
   return CASTOFF_OK;
 }
 
 void castoff_free_state(castoff_instance *instance) {
-  const int32_t count = instance->program->n_constants;
   while (instance->retired) {
     castoff_constants *next = instance->retired->next_retired;
-    free_set(instance->retired, count);
+    free_set(instance, instance->retired);
     instance->retired = next;
   }
-  free_set(atomic_exchange(&instance->constants, NULL), count);
+  free_set(instance, atomic_exchange(&instance->constants, NULL));
   free(instance->built_constants);
-  for (int i = 0; instance->buffers && i < instance->program->n_buffers; i++) free(instance->buffers[i]);
+  for (int i = 0; instance->buffers && i < instance->program->n_buffers; i++)
+    castoff_device_free(instance->device, instance->buffers[i]);
   free(instance->buffers);
   instance->buffers = NULL;
 }

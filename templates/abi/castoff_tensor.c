@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "castoff_internal.h"
+#include "castoff_instance.h"
 
 static _Thread_local char error_message[CASTOFF_ERROR_SIZE];
 
@@ -238,16 +238,21 @@ static castoff_status check_size(const castoff_program *program, DLTensor *const
   return mismatch(spec, inputs[input], because);
 }
 
-static castoff_status check_input(const castoff_program *program, DLTensor *const *inputs, int input,
+static castoff_status check_input(const castoff_instance *instance, DLTensor *const *inputs, int input,
                                   int64_t *symbols) {
+  const castoff_program *program = instance->program;
   const castoff_tensor_spec *spec = &program->inputs[input];
   const DLTensor *tensor = inputs[input];
   if (!tensor) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: expected a tensor, got NULL", spec->path);
   if (tensor->ndim < 0 || (tensor->ndim > 0 && !tensor->shape))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: the tensor has no shape", spec->path);
-  if (tensor->device.device_type != 1 && tensor->device.device_type != 3)
-    return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s: expected a tensor on the CPU, got one on DLPack device %d",
-                          spec->path, (int)tensor->device.device_type);
+  if (spec->flags & CASTOFF_SCALAR && tensor->device.device_type == CASTOFF_DEVICE_CUDA)
+    return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s: expected a number in host memory, got one on cuda:%d", spec->path,
+                          (int)tensor->device.device_id);
+  if (!(spec->flags & CASTOFF_SCALAR)) {
+    const castoff_status status = castoff_device_accepts(instance->device, "", spec->path, tensor);
+    if (status != CASTOFF_OK) return status;
+  }
   for (int axis = 0; axis < tensor->ndim; axis++)
     if (tensor->shape[axis] < 0)
       return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: the tensor has a negative size", spec->path);
@@ -261,11 +266,12 @@ static castoff_status check_input(const castoff_program *program, DLTensor *cons
   return CASTOFF_OK;
 }
 
-castoff_status castoff_resolve(const castoff_program *program, DLTensor *const *inputs, castoff_input_view *views,
+castoff_status castoff_resolve(const castoff_instance *instance, DLTensor *const *inputs, castoff_input_view *views,
                                int64_t *symbols) {
+  const castoff_program *program = instance->program;
   for (int i = 0; i < program->n_symbols; i++) symbols[i] = INT64_MIN;
   for (int i = 0; i < program->n_inputs; i++) {
-    const castoff_status status = check_input(program, inputs, i, symbols);
+    const castoff_status status = check_input(instance, inputs, i, symbols);
     if (status != CASTOFF_OK) return status;
     views[i].data = castoff_tensor_data(inputs[i]);
     views[i].shape = inputs[i]->shape;
@@ -275,8 +281,8 @@ castoff_status castoff_resolve(const castoff_program *program, DLTensor *const *
   return (castoff_status)program->resolve(views, symbols, error_message, sizeof(error_message));
 }
 
-castoff_status castoff_check_tensor(const char *what, const char *name, const DLTensor *tensor, DLDataType dtype,
-                                    int32_t rank, const int64_t *sizes) {
+castoff_status castoff_check_tensor(const castoff_device *device, const char *what, const char *name,
+                                    const DLTensor *tensor, DLDataType dtype, int32_t rank, const int64_t *sizes) {
   if (!tensor || tensor->ndim < 0 || (tensor->ndim > 0 && !tensor->shape))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s %s: expected a tensor with a shape", what, name);
   int same = castoff_same_dtype(tensor->dtype, dtype) && tensor->ndim == rank;
@@ -287,8 +293,10 @@ castoff_status castoff_check_tensor(const char *what, const char *name, const DL
     castoff_format_tensor(got, sizeof(got), tensor->dtype, tensor->ndim, tensor->shape);
     return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s %s: expected %s, got %s", what, name, expected, got);
   }
-  if (tensor->device.device_type != 1 && tensor->device.device_type != 3)
-    return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s %s: expected a tensor on the CPU", what, name);
+  char place[CASTOFF_ERROR_SIZE / 4];
+  snprintf(place, sizeof(place), "%s ", what);
+  const castoff_status status = castoff_device_accepts(device, place, name, tensor);
+  if (status != CASTOFF_OK) return status;
   if (!tensor->data && !is_empty(tensor))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s %s: the tensor has no data", what, name);
   return CASTOFF_OK;

@@ -99,23 +99,4 @@ static inline int castoff_read(castoff_frame *frame, void *value, const void *so
     return castoff_synchronize(frame);
 }
 
-/* ---- indices out of range: a word for every step that may read one ---- */
-
-static inline int castoff_clear_faults(castoff_frame *frame, int **faults, int count) {
-    const size_t size_bytes = (size_t)count * sizeof(int);
-    *faults = (int *)castoff_frame_scratch(frame, size_bytes);
-    if (!*faults) return CASTOFF_OUT_OF_MEMORY;
-    return castoff_cuda_status(frame, cudaMemsetAsync(*faults, 0, size_bytes, castoff_stream(frame)), "a fill");
-}
-
-static inline int castoff_check_faults(castoff_frame *frame, const int *faults, int count,
-                                       const char *const *messages) {
-    void *memory;
-    CASTOFF_TRY(castoff_to_host(frame, &memory, faults, (int64_t)count * (int64_t)sizeof(int)));
-    CASTOFF_TRY(castoff_synchronize(frame));
-    for (int i = 0; i < count; ++i)
-        if (((const int *)memory)[i]) return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "%s", messages[i]);
-    return CASTOFF_OK;
-}
-
 #endif

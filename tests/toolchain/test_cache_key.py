@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from castoff.compiler.codegen.source_tree import SourceTree, SourceUnit
 from castoff.compiler.toolchain.cache import object_key
+from castoff.compiler.toolchain.commands import Tools
 from castoff.compiler.toolchain.compilers import Compiler, Family
 
 COMPILER = Compiler(("gcc",), Family.GCC, "gcc 12", "x86_64-linux-gnu", "gcc 12 at 1")
@@ -14,7 +15,7 @@ TREE = SourceTree("t", (UNIT,), {"b.h": '#include "c.h"\n', "c.h": "#define B 1\
 
 
 def key(tree: SourceTree = TREE, compiler: Compiler = COMPILER, flags: tuple[str, ...] = ()) -> str:
-    return object_key(tree, tree.units[0], compiler, flags)
+    return object_key(tree, tree.units[0], Tools(compiler).identity, flags)
 
 
 def with_header(path: str, text: str) -> SourceTree:

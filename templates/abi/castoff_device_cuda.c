@@ -1,0 +1,289 @@
+/* castoff_device_cuda.c: a GPU as the device of an instance: whether it fits, its memory, the constants there. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "castoff_device_cuda.h"
+
+/* ---- failures ---- */
+
+/* An error that stays with the process answers every later question too. */
+void castoff_cuda_notice_loss(castoff_device *device, const char *because) {
+  if (!device || !device->buffers_done) return;
+  const cudaError_t error = cudaEventQuery(device->buffers_done);
+  if (error == cudaSuccess || error == cudaErrorNotReady) return;
+  int is_lost = 0;
+  if (!atomic_compare_exchange_strong(&device->is_lost, &is_lost, 1)) return;
+  snprintf(device->lost_because, sizeof(device->lost_because), "%s", because);
+  atomic_store(&device->is_lost, 2);
+}
+
+castoff_status castoff_cuda_check(castoff_device *device, cudaError_t error, const char *what) {
+  if (error == cudaSuccess) return CASTOFF_OK;
+  cudaGetLastError();
+  const castoff_status status = error == cudaErrorMemoryAllocation ? CASTOFF_OUT_OF_MEMORY : CASTOFF_DEVICE_ERROR;
+  castoff_refuse(status, "cuda:%d: %s: %s (%s)", device->id, what, cudaGetErrorString(error), cudaGetErrorName(error));
+  castoff_cuda_notice_loss(device, castoff_error_message());
+  return status;
+}
+
+/* ---- which GPU ---- */
+
+static castoff_status refuse_driver(cudaError_t error) {
+  int driver = 0;
+  cudaGetLastError();
+  if (cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0 && error == cudaErrorInsufficientDriver)
+    return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE,
+                          "the NVIDIA driver is too old: this artefact needs one for CUDA %d.%d, the driver is for %d.%d",
+                          CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000, driver % 1000 / 10);
+  if (driver == 0 || error == cudaErrorInsufficientDriver)
+    return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE,
+                          "this artefact was compiled for CUDA, but there is no NVIDIA driver here");
+  if (error == cudaErrorNoDevice)
+    return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE, "this artefact was compiled for CUDA, but there is no GPU here");
+  return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE, "CUDA cannot be used here: %s (%s)", cudaGetErrorString(error),
+                        cudaGetErrorName(error));
+}
+
+/* Machine code serves GPUs of its generation from its number on; PTX every GPU from its number on. */
+static int has_code_for(const castoff_program *program, int capability) {
+  for (const int *number = program->cuda_architectures; *number; number++)
+    if (*number / 10 == capability / 10 && *number <= capability) return 1;
+  return program->cuda_ptx > 0 && program->cuda_ptx <= capability;
+}
+
+static castoff_status check_architecture(const castoff_program *program, int device_id) {
+  int major = 0, minor = 0;
+  cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_id);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device_id);
+  if (error != cudaSuccess) return refuse_driver(error);
+  if (has_code_for(program, major * 10 + minor)) return CASTOFF_OK;
+  struct cudaDeviceProp properties;
+  if (cudaGetDeviceProperties(&properties, device_id) != cudaSuccess) properties.name[0] = '\0';
+  char built[256] = "";
+  for (const int *number = program->cuda_architectures; *number; number++) {
+    const size_t length = strlen(built);
+    snprintf(built + length, sizeof(built) - length, "%ssm_%d", length ? ", " : "", *number);
+  }
+  return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE,
+                        "this artefact was built for %s, but cuda:%d (%.100s) is sm_%d%d: compile it for that one too "
+                        "(option cuda_architectures)",
+                        built, device_id, properties.name, major, minor);
+}
+
+/* Outputs come from the GPU's default pool: without a threshold it gives everything back at every synchronisation. */
+static void keep_pool(int device_id) {
+  cudaMemPool_t pool;
+  uint64_t threshold = 0;
+  if (cudaDeviceGetDefaultMemPool(&pool, device_id) != cudaSuccess ||
+      cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold) != cudaSuccess || threshold > 0)
+    return;
+  threshold = UINT64_MAX;
+  cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold);
+}
+
+castoff_status castoff_device_open(const castoff_program *program, int32_t device_id, uint32_t flags,
+                                   castoff_device **opened) {
+  int count = 0;
+  *opened = NULL;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) return refuse_driver(error);
+  if (device_id < 0 || device_id >= count)
+    return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE, "cuda:%d: expected a GPU below %d, as many as there are here",
+                          (int)device_id, count);
+  castoff_status status = check_architecture(program, device_id);
+  if (status != CASTOFF_OK) return status;
+  castoff_device *device = calloc(1, sizeof(*device));
+  if (!device) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for a device");
+  device->id = device_id;
+  device->flags = flags;
+  device->program = program;
+  int previous = 0;
+  status = castoff_device_enter(device, &previous);
+  if (status == CASTOFF_OK) {
+    keep_pool(device_id);
+    status = castoff_cuda_check(device, cudaEventCreateWithFlags(&device->buffers_done, cudaEventDisableTiming),
+                                "an event for the buffers");
+    castoff_device_leave(device, previous);
+  }
+  if (status == CASTOFF_OK)
+    *opened = device;
+  else
+    free(device);
+  return status;
+}
+
+DLDevice castoff_device_of(const castoff_device *device) { return (DLDevice){CASTOFF_DEVICE_CUDA, device->id}; }
+
+castoff_status castoff_device_enter(castoff_device *device, int *previous) {
+  if (atomic_load(&device->is_lost) == 2)
+    return castoff_refuse(CASTOFF_DEVICE_ERROR,
+                          "cuda:%d cannot be used any more, only a new process can recover from what happened: %s",
+                          device->id, device->lost_because);
+  const cudaError_t error = cudaGetDevice(previous);
+  if (error != cudaSuccess) return castoff_cuda_check(device, error, "asking for the current device");
+  if (*previous == device->id) return CASTOFF_OK;
+  return castoff_cuda_check(device, cudaSetDevice(device->id), "changing the current device");
+}
+
+void castoff_device_leave(castoff_device *device, int previous) {
+  if (!device || previous != device->id) cudaSetDevice(previous);
+}
+
+/* CUDA does not come along: nothing of the parent's may be touched. */
+void castoff_device_after_fork(castoff_device *device) {
+  snprintf(device->lost_because, sizeof(device->lost_because),
+           "the process was forked after it loaded the program, and CUDA does not survive fork(); load it after the "
+           "fork, or spawn");
+  atomic_store(&device->is_lost, 2);
+}
+
+/* ---- memory ---- */
+
+void *castoff_device_allocate(castoff_device *device, size_t size_bytes) {
+  (void)device;
+  void *memory = NULL;
+  if (cudaMalloc(&memory, size_bytes ? size_bytes : 1) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return NULL;
+}
+
+/* Waits for what the device does: nothing that runs loses its memory. */
+void castoff_device_free(castoff_device *device, void *memory) {
+  (void)device;
+  if (memory) cudaFree(memory);
+}
+
+void *castoff_device_allocate_host(castoff_device *device, size_t size_bytes) {
+  (void)device;
+  void *memory = NULL;
+  if (cudaHostAlloc(&memory, size_bytes ? size_bytes : 1, cudaHostAllocPortable) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return NULL;
+}
+
+void castoff_device_free_host(castoff_device *device, void *memory) {
+  (void)device;
+  if (memory) cudaFreeHost(memory);
+}
+
+castoff_status castoff_device_no_memory(const castoff_device *device, size_t size_bytes, const char *what) {
+  size_t free_bytes = 0, total_bytes = 0;
+  cudaMemGetInfo(&free_bytes, &total_bytes);
+  return castoff_refuse(CASTOFF_OUT_OF_MEMORY,
+                        "out of memory on cuda:%d: %zu bytes %s; the constants take %zu bytes, %zu of %zu bytes are free",
+                        device->id, size_bytes, what, device->weights_size_bytes, free_bytes, total_bytes);
+}
+
+void castoff_device_release(void *memory) {
+  struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
+  if (!memory) return;
+  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess && attributes.type == cudaMemoryTypeDevice) {
+    cudaFree(memory);
+    return;
+  }
+  cudaGetLastError();
+  free(memory);
+}
+
+void castoff_device_release_on_stream(void *memory, void *stream) {
+  struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
+  int previous = 0;
+  if (!memory || cudaPointerGetAttributes(&attributes, memory) != cudaSuccess ||
+      attributes.type != cudaMemoryTypeDevice || cudaGetDevice(&previous) != cudaSuccess) {
+    castoff_device_release(memory);
+    return;
+  }
+  cudaSetDevice(attributes.device);
+  if (cudaFreeAsync(memory, (cudaStream_t)stream) != cudaSuccess) cudaFree(memory);
+  cudaSetDevice(previous);
+}
+
+/* ---- constants ---- */
+
+static castoff_shared_weights *all_weights;
+static pthread_mutex_t weights_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static castoff_status upload(castoff_device *device, const void *source, size_t size_bytes, unsigned char **memory) {
+  *memory = castoff_device_allocate(device, size_bytes);
+  if (!*memory) return castoff_device_no_memory(device, size_bytes, "for constants");
+  const castoff_status status =
+      castoff_cuda_check(device, cudaMemcpy(*memory, source, size_bytes, cudaMemcpyHostToDevice), "copying constants");
+  if (status == CASTOFF_OK) return status;
+  castoff_device_free(device, *memory);
+  *memory = NULL;
+  return status;
+}
+
+static castoff_status share_weights(castoff_device *device, const castoff_image *image) {
+  castoff_shared_weights *weights = all_weights;
+  while (weights && weights->device_id != device->id) weights = weights->next;
+  if (!weights) {
+    weights = calloc(1, sizeof(*weights));
+    if (!weights) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the table of constants");
+    weights->device_id = device->id;
+    weights->next = all_weights;
+    all_weights = weights;
+  }
+  if (weights->references == 0) {
+    const castoff_status status = upload(device, image->weights, (size_t)image->weights_size_bytes, &weights->memory);
+    if (status != CASTOFF_OK) return status;
+  }
+  weights->references++;
+  device->shared = weights;
+  return CASTOFF_OK;
+}
+
+static castoff_status upload_given(castoff_device *device, const castoff_program *program, const void *const *given) {
+  castoff_status status = CASTOFF_OK;
+  device->own_weights = castoff_device_allocate(device, (size_t)program->weights_size_bytes);
+  if (!device->own_weights)
+    return castoff_device_no_memory(device, (size_t)program->weights_size_bytes, "for constants");
+  for (int i = 0; i < program->n_constants && status == CASTOFF_OK; i++) {
+    const castoff_constant_spec *spec = &program->constants[i];
+    if (spec->size_bytes == 0) continue;
+    status = castoff_cuda_check(
+        device,
+        cudaMemcpy(device->own_weights + spec->offset_bytes, given[i], (size_t)spec->size_bytes, cudaMemcpyDefault),
+        "copying constants");
+  }
+  return status;
+}
+
+castoff_status castoff_device_constants(castoff_device *device, const castoff_program *program,
+                                        const castoff_image *image, const void *const *given, const void **addresses) {
+  device->weights_size_bytes = (size_t)program->weights_size_bytes;
+  if (program->weights_size_bytes == 0) return CASTOFF_OK;
+  castoff_status status;
+  if (given) {
+    status = upload_given(device, program, given);
+  } else {
+    pthread_mutex_lock(&weights_lock);
+    status = share_weights(device, image);
+    pthread_mutex_unlock(&weights_lock);
+  }
+  if (status != CASTOFF_OK) return status;
+  const unsigned char *memory = given ? device->own_weights : device->shared->memory;
+  for (int i = 0; i < program->n_constants; i++) addresses[i] = memory + program->constants[i].offset_bytes;
+  return CASTOFF_OK;
+}
+
+static void drop_weights(castoff_device *device) {
+  castoff_device_free(device, device->own_weights);
+  if (!device->shared) return;
+  pthread_mutex_lock(&weights_lock);
+  if (--device->shared->references == 0) {
+    castoff_device_free(device, device->shared->memory);
+    device->shared->memory = NULL;
+  }
+  pthread_mutex_unlock(&weights_lock);
+}
+
+void castoff_device_close(castoff_device *device) {
+  if (!device) return;
+  drop_weights(device);
+  if (device->buffers_done) cudaEventDestroy(device->buffers_done);
+  free(device);
+}

@@ -1,0 +1,21 @@
+"""Programs for CUDA, built with the emulated toolkit and run on the emulated device."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulation.home import default_home
+
+from .building import DeviceBuilds
+
+
+@pytest.fixture(scope="session")
+def emulated_home() -> str:
+    """$CUDA_HOME of the emulation, made once per machine and state of its sources."""
+    return str(default_home())
+
+
+@pytest.fixture
+def builds(emulated_home: str, tmp_path_factory: pytest.TempPathFactory) -> DeviceBuilds:
+    """Builds and loads graphs for the emulated device."""
+    return DeviceBuilds(emulated_home, tmp_path_factory)
