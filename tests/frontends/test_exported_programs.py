@@ -106,6 +106,13 @@ def index_assignments(x: Any) -> Any:
     return y
 
 
+def dropped_in_place(x: Any) -> Any:
+    y = x.clone()
+    nn.functional.dropout(y.view(-1), 0.5, training=False, inplace=True).add_(1)
+    nn.functional.feature_alpha_dropout(y, 0.5, training=False, inplace=True)
+    return y
+
+
 def mutated_arguments(x: Any, y: Any) -> Any:
     x.add_(1)
     y[0].copy_(x[1])
@@ -146,6 +153,7 @@ def complex_parts(x: Any) -> Any:
         metadata_in_place,
         dtype_of_self_wins,
         index_assignments,
+        dropped_in_place,
         returned_input_views,
         swapped_storage,
         complex_parts,
