@@ -65,13 +65,16 @@ class Attention(Op):
         return (kernels.Attention(self.scale, self.is_causal, len(inputs) == 4),)
 
 
-def _scale(query: Value, scale: float | None) -> float:
+def _scaled(b: Builder, query: Value, scale: float | None) -> tuple[Value, float]:
+    """The queries, and what their products with the keys are multiplied by; a scale that the run decides is in them."""
     size = query.shape[-1]
     if scale is not None:
-        return float(scale)
-    if not isinstance(size, int):
-        raise OperatorError(f"attention of {query}: the head size must be known")
-    return 1.0 / math.sqrt(size) if size else 1.0
+        return query, float(scale)
+    if isinstance(size, int):
+        return query, 1.0 / math.sqrt(size) if size else 1.0
+    root = b.apply("rsqrt", b.dim(size, query.dtype.compute))
+    scaled = b.apply("mul", b.cast(query, query.dtype.compute), root)
+    return b.cast(scaled, query.dtype), 1.0
 
 
 def _with_common_batch(
@@ -108,8 +111,8 @@ def attention(
     """Attention over operands as PyTorch takes them."""
     if mask is not None and is_causal:
         raise OperatorError("attention with both a mask and is_causal")
+    query, factor = _scaled(b, query, scale)
     q, k, v = _with_common_batch(b, query, key, value, enable_gqa)
-    factor = _scale(query, scale)
     if q.dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16) and _is_compatible(q, mask):
         result = _whole(b, q, k, v, mask, is_causal, factor)
     else:
@@ -231,8 +234,9 @@ def scaled_dot_product_attention_math(
 ) -> tuple[Value, Value]:
     """(attention, weights)."""
     _refuse_dropout(dropout_p)
+    query, factor = _scaled(b, query, scale)
     q, k, v = _with_common_batch(b, query, key, value, enable_gqa)
-    result, weights = _composed(b, q, k, v, attn_mask, is_causal, _scale(query, scale))
+    result, weights = _composed(b, q, k, v, attn_mask, is_causal, factor)
     weights = b.cast(weights, query.dtype)
     if result.rank > max(query.rank, key.rank, value.rank):
         return b.squeeze(result, 0), b.squeeze(weights, 0)
@@ -248,9 +252,10 @@ def _with_logsumexp(
     is_causal: bool,
     scale: float | None,
 ) -> tuple[Value, Value]:
-    result = attention(b, query, key, value, mask, is_causal, scale, enable_gqa=True)
+    query, factor = _scaled(b, query, scale)
+    result = attention(b, query, key, value, mask, is_causal, factor, enable_gqa=True)
     k = _repeated_heads(b, key, query)
-    _, logsumexp = _softmax(b, _scores(b, query, k, mask, is_causal, _scale(query, scale)))
+    _, logsumexp = _softmax(b, _scores(b, query, k, mask, is_causal, factor))
     return result, logsumexp
 
 

@@ -354,7 +354,10 @@ class Builder:
         """Matrix product over the last two dimensions with broadcast batch dimensions; one dtype."""
         from .matmul import MatMul
 
-        return self.emit1(MatMul(), left, right)
+        dtype = left.dtype
+        if dtype.is_float and dtype.itemsize == 1:  # float8 is for storage, no kernel multiplies it
+            left, right = self.cast(left, dtype.compute), self.cast(right, right.dtype.compute)
+        return self.cast(self.emit1(MatMul(), left, right), dtype)
 
     # ---- type promotion
 

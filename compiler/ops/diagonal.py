@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
@@ -132,21 +134,11 @@ def tril(b: Builder, self: Value, diagonal: Dim = 0) -> Value:
     return triangle(b, self, diagonal, upper=False)
 
 
-def _triangle_indices(row: int, col: int, offset: int, *, upper: bool) -> list[list[int]]:
-    cells = [
-        (i, j)
-        for i in range(row)
-        for j in range(col)
-        if (j - i >= offset if upper else j - i <= offset)
-    ]
-    return [[i for i, _ in cells], [j for _, j in cells]]
-
-
 @target("aten.tril_indices.default")
 def tril_indices(
     b: Builder,
-    row: int,
-    col: int,
+    row: Dim,
+    col: Dim,
     offset: int = 0,
     *,
     dtype: DType | None = None,
@@ -161,8 +153,8 @@ def tril_indices(
 @target("aten.triu_indices.default")
 def triu_indices(
     b: Builder,
-    row: int,
-    col: int,
+    row: Dim,
+    col: Dim,
     offset: int = 0,
     *,
     dtype: DType | None = None,
@@ -175,9 +167,30 @@ def triu_indices(
 
 
 def _indices(
-    b: Builder, row: int, col: int, offset: int, dtype: DType | None, *, upper: bool
+    b: Builder, row: Dim, col: Dim, offset: int, dtype: DType | None, *, upper: bool
 ) -> Value:
-    import numpy as np
+    if not (isinstance(row, int) and isinstance(col, int)):
+        steps = b.apply("sub", b.iota(col), b.unsqueeze(b.iota(row), 1))
+        inside = b.apply("ge" if upper else "le", steps, b.full((), offset, DType.INT64))
+        count = _upper_count(row, col, offset)
+        if not upper:
+            count = row * col - _upper_count(row, col, offset + 1)
+        found = b.call("aten.nonzero_static.default", inside, size=count)
+        return b.cast(b.transpose(found, 0, 1), dtype or DType.INT64)
+    cells = np.stack((np.triu_indices if upper else np.tril_indices)(row, offset, col))
+    return b.cast(b.array(cells.astype(np.int64), "triangle"), dtype or DType.INT64)
 
-    cells = np.array(_triangle_indices(row, col, offset, upper=upper), np.int64).reshape(2, -1)
-    return b.cast(b.array(cells, "triangle"), dtype or DType.INT64)
+
+def _upper_count(row: Dim, col: Dim, offset: int) -> Dim:
+    """How many cells (i, j) of a matrix have j - i >= offset.
+
+    Row i has max(col - offset - i, 0), the sums of which are triangular numbers, less what is more than `col` of that
+    in the rows above -offset.
+    """
+
+    def triangular(n: Dim) -> Dim:
+        n = shapes.maximum(n, 0)
+        return shapes.floordiv(n * (n + 1), 2)
+
+    counted = triangular(col - offset) - triangular(col - offset - row)
+    return counted - triangular(-offset) + triangular(-offset - row)

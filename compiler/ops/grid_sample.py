@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
@@ -133,7 +134,11 @@ def _coordinates(b: Builder, size: Dim, align_corners: bool, dtype: DType) -> Fo
     inner = DType.FLOAT32 if dtype.is_integer else dtype
     index = count_up(b, size, inner)
     last = size_formula(b, size - 1, inner)
-    corner = index * 2 / last - 1
+    if not isinstance(size, int):  # a single place, should it be one, lies in the middle
+        several = size_formula(b, shapes.minimum(size - 1, 1), inner)
+        corner = (index * 2 / size_formula(b, shapes.maximum(size - 1, 1), inner) - 1) * several
+    else:
+        corner = index * 2 / last - 1
     if dtype.is_integer:  # PyTorch has the grid in the type of the maps
         corner = Formula(b, b.cast(b.cast(corner.value, dtype), inner))
     if not align_corners:

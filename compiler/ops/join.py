@@ -158,14 +158,26 @@ def combinations(b: Builder, self: Value, r: int = 2, with_replacement: bool = F
     if self.rank != 1 or r < 0:
         raise OperatorError(f"combinations of {r} elements of {self}")
     (count,) = self.shape
-    if not isinstance(count, int):
-        raise OperatorError(f"combinations of {self}: its size must be known")
     if r == 0:
         return b.full((0,), 0, self.dtype)
+    if not isinstance(count, int):
+        chosen: Value = b.call("aten.take.default", self, _choices(b, count, r, with_replacement))
+        return chosen
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(count), r)), np.int64).reshape(-1, r)
     picked: Value = b.call("aten.take.default", self, b.array(rows, "choices"))
     return picked
+
+
+def _choices(b: Builder, count: Dim, r: int, with_replacement: bool) -> Value:
+    """The positions of `r` elements of a number that the run decides, as rows."""
+    if r == 1:
+        return b.unsqueeze(b.iota(count), 1)
+    if r == 2:
+        offset = 0 if with_replacement else 1
+        pairs = b.call("aten.triu_indices.default", count, count, offset)
+        return b.transpose(pairs, 0, 1)
+    raise OperatorError(f"combinations of {r} out of {count} elements: their number must be known")
 
 
 @target("aten.repeat.default")

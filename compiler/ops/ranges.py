@@ -13,6 +13,7 @@ from .creation import number_dtype
 from .pointwise import apply_promoted
 
 Ignored = object
+Bound = float | shapes.SymExpr
 
 
 @target("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
@@ -32,10 +33,16 @@ def arange(
 
 @target("aten.range.default", "aten.range.step")
 def inclusive_range(
-    b: Builder, start: float, end: float, step: float = 1, dtype: DType | None = None,
+    b: Builder, start: Bound, end: Bound, step: Bound = 1, dtype: DType | None = None,
     layout: Ignored = None, device: Ignored = None, pin_memory: Ignored = None,
 ) -> Value:  # fmt: skip
-    length = math.floor((end - start) / step) + 1
+    """arange, the end included."""
+    length: Dim
+    if any(isinstance(bound, shapes.SymExpr) for bound in (start, end, step)):
+        first, last, stride = _whole_bounds(start, end, step)
+        length = shapes.floordiv(last - first, stride) + 1
+    else:
+        length = math.floor((end - start) / step) + 1  # type: ignore[operator]
     return _spaced(b, start, step, length, dtype or DType.FLOAT32)
 
 
@@ -63,14 +70,19 @@ def _range_length(start: Operand, end: Operand, step: Operand) -> Dim:
 
 
 def _symbolic_length(start: Operand, end: Operand, step: Operand) -> Dim:
-    bounds = []
-    for bound in (start, end, step):
+    first, last, stride = _whole_bounds(start, end, step)
+    return shapes.maximum(shapes.ceildiv(last - first, stride), 0)
+
+
+def _whole_bounds(*bounds: Operand) -> list[Dim]:
+    whole: list[Dim] = []
+    for bound in bounds:
+        if isinstance(bound, (Value, WeakScalar, complex)):
+            raise OperatorError(f"arange: bound {bound} has no value before the program runs")
         if isinstance(bound, float) and not bound.is_integer():
             raise OperatorError(f"arange with a symbolic bound and the fraction {bound}")
-        bounds.append(int(bound) if isinstance(bound, (bool, float)) else bound)
-    first, last, stride = bounds
-    length = shapes.ceildiv(last - first, stride)  # type: ignore[operator, arg-type]
-    return shapes.maximum(length, 0)
+        whole.append(bound if isinstance(bound, shapes.SymExpr) else int(bound))
+    return whole
 
 
 def _spaced(b: Builder, start: Operand, step: Operand, length: Dim, dtype: DType) -> Value:

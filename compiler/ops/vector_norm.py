@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
@@ -202,12 +200,12 @@ def euclidean_dist(b: Builder, x1: Value, x2: Value) -> Value:
 def pdist(b: Builder, self: Value, p: float = 2.0) -> Value:
     """Distances between the rows of a matrix: the upper triangle of `cdist`, row by row."""
     count = self.shape[0]
-    if not isinstance(count, int):
-        raise OperatorError(f"pdist of {self}: the number of rows must be known")
-    rows, columns = (b.array(i.astype(np.int64)) for i in np.triu_indices(count, 1))
-    x = b.cast(self, self.dtype.compute)
+    pairs = b.call("aten.triu_indices.default", count, count, 1)
     if self.shape[1] == 0:
-        return b.full(rows.shape, 0, self.dtype)
-    left = b.call("aten.index_select.default", x, 0, rows)
-    right = b.call("aten.index_select.default", x, 0, columns)
+        return b.full((pairs.shape[1],), 0, self.dtype)
+    x = b.cast(self, self.dtype.compute)
+    left, right = (
+        b.call("aten.index_select.default", x, 0, b.squeeze(b.slice(pairs, 0, i, 1), 0))
+        for i in (0, 1)
+    )
     return b.cast(norm_of(b, b.apply("sub", left, right), p, (1,)), self.dtype)

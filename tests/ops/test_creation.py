@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ops.base import OperatorError
 
+from ..graphs import GraphBuilder, reference, size
 from .evaluation import evaluate
 
 
@@ -121,3 +123,51 @@ def test_dropout_in_training_keeps_the_mean() -> None:
     assert abs(result.mean() - 1) < 0.03
     (result,) = evaluate("aten.dropout.default", x, 0.25, False)
     np.testing.assert_array_equal(result, x)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("window", "oracle"),
+    [("hann", np.hanning), ("blackman", np.blackman), ("bartlett", np.bartlett)],
+)
+def test_windows_of_a_length_that_the_run_decides(
+    window: str, oracle: Callable[[int], np.ndarray], length: int
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("n"))
+    graph = b.graph(b.call(f"aten.{window}_window.periodic", x.shape[0], False))
+    (got,) = reference(graph, np.zeros(length, np.float32))
+    np.testing.assert_allclose(got, oracle(length), atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [-9, -2, -1, 0, 1, 3, 9])
+def test_triangles_of_sizes_that_the_run_decides(offset: int) -> None:
+    b = GraphBuilder()
+    rows, columns = b.input("x", size("rows"), size("columns")).shape
+    graph = b.graph(
+        b.call("aten.triu_indices.default", rows, columns, offset),
+        b.call("aten.tril_indices.default", rows, columns, offset),
+    )
+    for shape in ((0, 3), (1, 1), (3, 3), (2, 6), (6, 2)):
+        upper, lower = reference(graph, np.zeros(shape, np.float32))
+        np.testing.assert_array_equal(upper, np.triu_indices(shape[0], offset, shape[1]))
+        np.testing.assert_array_equal(lower, np.tril_indices(shape[0], offset, shape[1]))
+
+
+def test_pairs_and_grids_of_sizes_that_the_run_decides() -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("n"))
+    theta = b.array(np.array([[[1, 0, 0], [0, 1, 0]]], np.float32))
+    shape = (1, 1, x.shape[0], 2)
+    graph = b.graph(
+        b.call("aten.combinations.default", x, 2, True),
+        b.call("aten.affine_grid_generator.default", theta, shape, True),
+        b.call("aten.range.step", 1, x.shape[0], 2),
+    )
+    for n in (1, 4):
+        values = np.arange(n, dtype=np.float32)
+        pairs, grid, odd = reference(graph, values)
+        assert pairs.tolist() == [[i, j] for i in range(n) for j in range(i, n)]
+        expected = [0.0] if n == 1 else np.linspace(-1, 1, n)
+        np.testing.assert_allclose(grid[0, :, 0, 1], expected, atol=1e-6)
+        assert odd.tolist() == list(range(1, n + 1, 2))
