@@ -22,6 +22,7 @@ from castoff.compiler.ops.base import registered_targets
 from castoff.compiler.ops.custom import find_custom_op
 from castoff.compiler.ops.samples import all_samples
 
+from ..ops.left_out import SIZES, left_out
 from .check import MODES
 from .corpus import FAMILIES, Family, find_corpus
 from .run import PASSING, listed_as_passing
@@ -120,7 +121,9 @@ def _page(results: Results) -> Iterator[str]:
     yield "functional ones and are not listed. What is in no table is refused by name when a program is"
     yield "compiled, all of it at once; `castoff.register_custom_op` adds operators of your own."
     yield ""
-    yield "*types of samples*: the reference interpreter runs them and gives what PyTorch gives."
+    yield "*types of samples*: compiled and run by the reference interpreter, they give what PyTorch gives."
+    yield "These are all types that PyTorch takes on a CPU, and every size of every sample may be a symbol that"
+    yield "the run decides, but for what is [left out](#left-out). `python -m tests.ops.sweep` runs them all."
     yield "*programs*: how many passing corpus programs call the operator, run by the reference and"
     yield "compiled, and the types of the single-operator programs among them."
     for family, members in sorted(families.items()):
@@ -137,6 +140,15 @@ def _page(results: Results) -> Iterator[str]:
             counts = ", ".join(f"{entry.cases} {mode}" for mode, entry in sorted(modes.items()))
             seen = {dtype for entry in modes.values() for dtype in entry.dtypes}
             yield f"| `{name}` | {_listed(types)} | {counts} | {_listed(seen)} |"
+
+    yield ""
+    yield "## left out"
+    yield ""
+    yield "| operator | what | why |"
+    yield "|---|---|---|"
+    for line in sorted(left_out(), key=lambda line: line.target):
+        what = "symbols for all sizes" if line.what == (SIZES,) else " ".join(line.what)
+        yield f"| `{line.target}` | {what} | {line.reason} |"
 
 
 def _listed(dtypes: set[str]) -> str:

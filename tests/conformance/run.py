@@ -22,6 +22,7 @@ from pathlib import Path
 
 from castoff.compiler.ops import load_all
 
+from .. import strictness
 from .check import MODES, QUICK, check_case
 from .corpus import FAMILIES, Family, find_corpus, register_containers
 from .workers import run_tasks
@@ -162,8 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--portable", action="store_true", help="compile as by default: every CPU level, optimised"
     )
     parser.add_argument("--update", action="store_true", help="rewrite the lists of passing cases")
+    strictness.add_arguments(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="name every failing case")
     options = parser.parse_args(arguments)
+    strict = strictness.strict_options(warnings=options.warnings, sanitize=options.sanitize)
     corpus = find_corpus()
     if corpus is None:
         print("no corpus: set CASTOFF_CORPUS to its folder", file=sys.stderr)
@@ -183,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names,
             jobs=options.jobs,
             seconds=options.seconds,
-            options={"jobs": 1} if options.portable else QUICK,
+            options={**({"jobs": 1} if options.portable else QUICK), **strict},
         )
         print_report(report, verbose=options.verbose)
         print_missing(report)

@@ -9,8 +9,9 @@ import numpy as np
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Value
+from castoff.compiler.ir.shapes import Dim
 from castoff.compiler.ops.base import find_target
-from castoff.compiler.ops.samples import Argument, Sample, SampleTensor
+from castoff.compiler.ops.samples import Argument, Sample, SampleSize, SampleTensor
 from castoff.runtime.errors import CastoffError
 
 from ..graphs import GraphBuilder, reference, size
@@ -42,9 +43,12 @@ class SampleBuilder(GraphBuilder):
 
 
 def arguments_of(
-    sample: Sample, tensor: Callable[[np.ndarray], Any], dtype: Callable[[DType], Any]
+    sample: Sample,
+    tensor: Callable[[np.ndarray], Any],
+    dtype: Callable[[DType], Any],
+    length: Callable[[int], Any] = lambda n: n,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a sample, its tensors and types made by these functions."""
+    """The arguments of a sample, its tensors, types and sizes made by these functions."""
     random = sample.random
 
     def made(argument: Argument) -> Any:
@@ -52,6 +56,8 @@ def arguments_of(
             return tensor(argument.array(random))
         if isinstance(argument, DType):
             return dtype(argument)
+        if isinstance(argument, SampleSize):
+            return length(argument.value)
         return [made(item) for item in argument] if isinstance(argument, list) else argument
 
     positional = [made(argument) for argument in sample.positional]
@@ -63,16 +69,21 @@ def add_sample(
 ) -> tuple[list[Value], list[np.ndarray]]:
     """Builds a sample: its results, in order, and the arrays for the inputs it adds.
 
-    Sizes of tensors that are in `symbolic` become symbols, equal ones the same symbol.
+    Sizes that are in `symbolic` become symbols, equal ones the same symbol; an input of a shape of nothing else gives
+    their values where no tensor of the sample has them.
     """
     arrays: list[np.ndarray] = []
 
+    def length(n: int) -> Dim:
+        return size(f"s{n}") if n in symbolic else n
+
     def tensor(array: np.ndarray) -> Value:
         arrays.append(array)
-        shape = [size(f"s{n}") if n in symbolic else n for n in array.shape]
-        return b.input("x", *shape, dtype=DType(array.dtype.name))
+        return b.input("x", *map(length, array.shape), dtype=DType(array.dtype.name))
 
-    positional, named = arguments_of(sample, tensor, lambda dtype: dtype)
+    positional, named = arguments_of(sample, tensor, lambda dtype: dtype, length)
+    if lacking := sorted(set(symbolic) - {n for array in arrays for n in array.shape}):
+        tensor(np.zeros(lacking, np.float32))
     function = find_target(sample.target)
     assert function is not None, f"{sample.target} is not registered"
     return flat_results(function(b, *positional, **named)), arrays
@@ -86,18 +97,22 @@ def flat_results(result: Any) -> list[Any]:
 
 
 def symbolic_sizes(sample: Sample) -> frozenset[int]:
-    """The sizes of a sample's tensors, those above 1, that can be symbols together; largest first."""
+    """The sizes of a sample, those above 1, that can be symbols together; the largest are tried first."""
+    return tried_symbolic_sizes(sample)[0]
+
+
+def tried_symbolic_sizes(sample: Sample) -> tuple[frozenset[int], dict[int, str]]:
+    """The sizes of a sample that can be symbols together, and of the others what castoff says."""
     found: frozenset[int] = frozenset()
-    for n in sorted(
-        {n for tensor in sample.tensors() for n in tensor.shape if n > 1}, reverse=True
-    ):
+    refused: dict[int, str] = {}
+    for n in sorted((n for n in sample.sizes() if n > 1), reverse=True):
         try:
-            b = SampleBuilder()
-            add_sample(b, sample, found | {n})
-        except (CastoffError, ArithmeticError, LookupError, TypeError, ValueError, AssertionError):
-            continue
-        found |= {n}
-    return found
+            add_sample(SampleBuilder(), sample, found | {n})
+        except CastoffError as error:
+            refused[n] = str(error)
+        else:
+            found |= {n}
+    return found, refused
 
 
 def reference_results(sample: Sample, symbolic: Collection[int] = ()) -> list[np.ndarray]:

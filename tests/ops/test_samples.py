@@ -1,37 +1,25 @@
-"""Every operator has a sample, and every sample runs: by NumPy, compiled, and as PyTorch has it."""
+"""Every operator has a sample, and every sample runs by NumPy, as PyTorch has it; `sweep.py` compiles them."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from castoff.compiler import ops
-from castoff.compiler.ir.graph import Value
 from castoff.compiler.ops.base import registered_targets
 from castoff.compiler.ops.custom import find_custom_op
 from castoff.compiler.ops.samples import (
     FOLDER,
-    Sample,
     SampleError,
     all_samples,
     family_samples,
     parse_samples,
 )
 
-from ..graphs import load, reference
-from .sampling import (
-    SampleBuilder,
-    add_sample,
-    difference,
-    has_several_answers,
-    is_open,
-    reference_results,
-    torch_results,
-)
+from .sampling import reference_results
+from .sweep import Case, torch_wrong
 
 ops.load_families()
 
@@ -82,58 +70,8 @@ def test_samples_run_by_the_reference(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_samples_are_what_pytorch_gives(family: str) -> None:
     pytest.importorskip("torch")
-    import torch.ao.quantization.fx._decomposed  # noqa: F401 - it registers quantized_decomposed
-
-    wrong = {}
-    for sample in family_samples(family):
-        wanted = torch_results(sample)
-        if wanted is None:
-            continue
-        values = not is_open(sample.target)
-        what = difference(sample, reference_results(sample), wanted, values=values)
-        if what:
-            wrong[str(sample)] = what
-    assert not wrong
-
-
-def first_samples(family: str) -> Iterator[list[Sample]]:
-    """One sample of each target, in groups that make a program of moderate size."""
-    first = {sample.target: sample for sample in reversed(family_samples(family))}
-    samples = iter([first[target] for target in sorted(first)])
-    while group := list(itertools.islice(samples, 40)):
-        yield group
-
-
-GROUPS = {
-    f"{family}-{number}": group
-    for family in FAMILIES
-    for number, group in enumerate(first_samples(family))
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS.keys())
-def test_samples_compiled_give_what_the_reference_gives(
-    group: Sequence[Sample], tmp_path: Path
-) -> None:
-    b = SampleBuilder()
-    outputs: list[Value] = []
-    arrays: list[np.ndarray] = []
-    spans: list[tuple[Sample, int, int]] = []
-    for sample in group:
-        results, given = add_sample(b, sample)
-        spans.append((sample, len(outputs), len(outputs) + len(results)))
-        outputs += [result if isinstance(result, Value) else b.tensor(result) for result in results]
-        arrays += given
-    graph = b.graph(*outputs)
-    wanted = reference(graph, *arrays)
-    got = [np.asarray(array) for array in load(graph, tmp_path)(*arrays)]
-    wrong = {}
-    for sample, start, stop in spans:
-        values = not has_several_answers(sample.target)
-        if what := difference(sample, got[start:stop], wanted[start:stop], values=values):
-            wrong[str(sample)] = what
-    assert not wrong
+    wrong = torch_wrong(Case(sample) for sample in family_samples(family))
+    assert not {str(case): what for case, what in wrong}
 
 
 # ---- the language of samples
@@ -144,6 +82,11 @@ def test_sample_with_types_is_one_sample_for_each() -> None:
     assert str(second) == "a.b.c(int64[3, 4], [int64[()] , None], k=int64)"
     assert [tensor.shape for tensor in first.tensors()] == [(3, 4), ()]
     assert [dtype.value for dtype in first.dtypes] == ["float32"]
+
+
+def test_sizes_are_numbers_that_may_be_symbols() -> None:
+    (sample,) = parse_samples("a.b.c", "(float32[3, 1], [size(4), -1], 7)")
+    assert sample.sizes() == {1, 3, 4}
 
 
 def test_elements_are_as_wished_and_the_same_each_time() -> None:

@@ -13,7 +13,7 @@ is read before it is asked for.
 Elements are random, the same for equal text: floats around 0, integers within -5 and 5 (0 and 10 if unsigned). Where
 these would not do: `int64[4] % 3` within 0 and 2, `unit(x)` within 0 and 1, `sorted(x)` along the last dimension,
 `definite(x)` for positive definite matrices, `lower(x)` for triangular ones, `factor(x)` for Cholesky's, whose
-diagonal is real.
+diagonal is real. `size(7)` is the number 7 where a size stands: programs with symbolic sizes have a symbol there.
 """
 
 from __future__ import annotations
@@ -79,7 +79,17 @@ WISHES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "factor": lambda x: np.tril(x, -1) + np.eye(x.shape[-1]) * (np.abs(x) + 1),
 }
 
-Argument = SampleTensor | DType | bool | int | float | complex | str | list["Argument"] | None
+
+@dataclass(frozen=True, slots=True)
+class SampleSize:
+    """A number that is a size: a symbol in programs with symbolic sizes."""
+
+    value: int
+
+
+Argument = (
+    SampleTensor | SampleSize | DType | bool | int | float | complex | str | list["Argument"] | None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +112,26 @@ class Sample:
 
     def tensors(self) -> Iterator[SampleTensor]:
         """The tensors among the arguments, those in lists too."""
+        return (each for each in self._arguments() if isinstance(each, SampleTensor))
+
+    def sizes(self) -> frozenset[int]:
+        """The sizes of its tensors, and the numbers that are sizes."""
+        found: set[int] = set()
+        for argument in self._arguments():
+            if isinstance(argument, SampleTensor):
+                found.update(argument.shape)
+            elif isinstance(argument, SampleSize):
+                found.add(argument.value)
+        return frozenset(found)
+
+    def _arguments(self) -> Iterator[Argument]:
         pending = [*self.positional, *self.named.values()]
         while pending:
             argument = pending.pop(0)
-            if isinstance(argument, SampleTensor):
-                yield argument
-            elif isinstance(argument, list):
+            if isinstance(argument, list):
                 pending[:0] = argument
+            else:
+                yield argument
 
     @property
     def dtypes(self) -> tuple[DType, ...]:
@@ -142,6 +165,8 @@ def _argument(node: ast.expr) -> Argument:
             return SampleTensor(DType(name), sizes if isinstance(sizes, tuple) else (sizes,))
         case ast.BinOp(left=left, op=ast.Mod(), right=ast.Constant(value=int(below))):
             return _changed(_argument(left), below=below)
+        case ast.Call(func=ast.Name(id="size"), args=[ast.Constant(value=int(number))]):
+            return SampleSize(number)
         case ast.Call(func=ast.Name(id=wish), args=[inner]) if wish in WISHES:
             return _changed(_argument(inner), wish=wish)
         case ast.Name(id=("inf" | "nan") as name):
@@ -194,6 +219,7 @@ def all_samples() -> dict[str, tuple[Sample, ...]]:
 __all__ = [
     "Sample",
     "SampleError",
+    "SampleSize",
     "SampleTensor",
     "all_samples",
     "family_samples",
