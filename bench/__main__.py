@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from castoff.compiler.toolchain.limits import measure_limits
+
 from .cold import build_sample, start_programs, time_builds, time_starts
 from .compare import Comparison, compare, wrong_answers
 from .engines import ENGINES
-from .limits import measure_limits
 from .machine import installed_versions, machine
 from .names import MODELS
 from .report import (
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         print("models:  " + " ".join(MODELS) + "\nengines: " + " ".join(ENGINES))
         return 0
     if options.command == "limits":
-        limits = measure_limits(place_for(1, options.processor))
+        limits = measure_limits(pin=place_for(1, options.processor).pin)
         print(limits_table(limits))
         return 0
     return run_cold(options) if options.command == "cold" else run_compare(options)
@@ -94,7 +95,7 @@ def run_compare(options: argparse.Namespace) -> int:
     facts = machine()
     versions, missing = installed_versions(chosen(options.engine, ENGINES, "engine"), store, place)
     report_missing(missing)
-    limits = measure_limits(place)
+    limits = measure_limits(pin=place.pin)
     comparisons: list[Comparison] = []
     for model in models:
         try:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from castoff.compiler.toolchain.limits import Limits
+
 from .cold import Build, Start
 from .compare import Comparison
-from .limits import Limits
 from .statistics import Spread, ratio_to_best_of, ratios_to_best, spread
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -23,7 +24,7 @@ def comparison_table(comparisons: Sequence[Comparison], limits: Limits, threads:
     for comparison in comparisons:
         wall, cpu = rounds_of(comparison, "wall"), rounds_of(comparison, "cpu")
         ratios = ratios_to_best(wall) if wall else {}
-        least = limits.seconds(comparison.work, threads)
+        least = limits.seconds(comparison.work.flops, comparison.work.size_bytes, threads)
         for engine in sorted(ratios, key=lambda name: ratios[name].median):
             on_wall = spread(wall[engine])
             rows.append(

@@ -126,15 +126,25 @@ def _existing(path: str) -> str:
 def _run(chosen: argparse.Namespace) -> int:
     from .commandline import run
 
-    results = run.run_artefact(chosen.artefact, chosen.values, chosen.output)
+    choice = run.Choice(chosen.artefact, chosen.device, chosen.method, chosen.packaged)
+    results = run.run_artefact(choice, chosen.values, chosen.output)
     _show(chosen, {"results": run.as_json(results)}, run.as_text(results))
     return 0
 
 
 def _bench(chosen: argparse.Namespace) -> int:
+    if chosen.profile:
+        from .commandline import profile
+
+        found = profile.profile_program(
+            chosen.artefact, chosen.values, chosen.threads, chosen.trace
+        )
+        _show(chosen, asdict(found), profile.as_text(found))
+        return 0
     from .commandline import run
 
-    timing = run.time_artefact(chosen.artefact, chosen.values, chosen.seconds, chosen.threads)
+    choice = run.Choice(chosen.artefact, chosen.device, chosen.method, chosen.packaged)
+    timing = run.time_artefact(choice, chosen.values, chosen.seconds, chosen.threads)
     text = (
         f"median {timing.median_us:.1f} us (quartiles {timing.first_quartile_us:.1f} to "
         f"{timing.third_quartile_us:.1f} us, {timing.calls} calls)"
@@ -148,6 +158,32 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
     description = inspect.describe_file(chosen.file)
     _show(chosen, description, inspect.as_text(chosen.file, description))
+    return 0
+
+
+def _package_create(chosen: argparse.Namespace) -> int:
+    from .commandline import package
+
+    path = package.create(chosen.output, chosen.artefacts, chosen.program, chosen.extra)
+    size = Path(path).stat().st_size
+    _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
+    return 0
+
+
+def _package_extract(chosen: argparse.Namespace) -> int:
+    from .commandline import package
+
+    path = package.extract(_existing(chosen.package), chosen.name, chosen.output)
+    _show(chosen, {"output": path}, path)
+    return 0
+
+
+def _package_verify(chosen: argparse.Namespace) -> int:
+    from ..runtime.package import Package
+
+    package = Package(_existing(chosen.package))
+    package.verify()
+    _show(chosen, {"package": package.path, "is_whole": True}, f"{package.path} is whole")
     return 0
 
 
@@ -182,10 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="command", required=True)
 
     def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
-        added.add_argument("--json", action="store_true", help="print one JSON object")
-        added.set_defaults(command=command)
-        return added
+        return _add_command(commands, name, command, text)
 
     compile_ = add("compile", _compile, "compile a .pt2 to a shared library")
     compile_.add_argument("program", help="what torch.export.save wrote")
@@ -199,7 +232,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("values", nargs="*", help="x=@x.npy, n=3, or x:1x3x224 (arbitrary numbers)")
     run.add_argument("-o", "--output", help=".npz file to write the results to")
 
-    inspect = add("inspect", _inspect, "describe an artefact or a .pt2 without loading it")
+    _add_choice(run)
+
+    inspect = add("inspect", _inspect, "describe an artefact, archive or .pt2 without loading it")
     inspect.add_argument("file")
 
     verify = add("verify", _verify, "compile a .pt2 and compare it with the NumPy reference")
@@ -208,13 +243,63 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(verify)
 
     bench = add("bench", _bench, "time the calls of an artefact")
-    bench.add_argument("artefact")
+    bench.add_argument("artefact", help="a shared library; with --profile a .pt2 as well")
     bench.add_argument("values", nargs="*", help="inputs; those not named are arbitrary")
     bench.add_argument("--seconds", type=float, default=2.0, help="how long to measure")
     bench.add_argument("--threads", type=int, help="threads one call may use")
+    _add_choice(bench)
+
+    _add_package(commands.add_parser("package", help="make, check and take apart archives"))
+
+    bench.add_argument("--profile", action="store_true", help="the time of each step")
+    bench.add_argument("--trace", help="with --profile: file to write a trace for Perfetto to")
 
     add("doctor", _doctor, "say whether this machine can compile, and with what")
     return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Command,
+    text: str,
+) -> argparse.ArgumentParser:
+    added = commands.add_parser(name, help=text, description=text)
+    added.add_argument("--json", action="store_true", help="print one JSON object")
+    added.set_defaults(command=command)
+    return added
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which artefact of an archive")
+    group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    group.add_argument("--method", help="the method it was packaged for")
+    group.add_argument("--artefact", dest="packaged", metavar="NAME", help="its name")
+
+
+def _add_package(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="command", required=True)
+    create = _add_command(
+        commands, "create", _package_create, "put artefacts and programs into one archive"
+    )
+    create.add_argument("artefacts", nargs="*", help="METHOD=m.so, or METHOD:NAME=m.so for several")
+    create.add_argument("-o", "--output", required=True, help="the .pt2 file to write")
+    create.add_argument(
+        "--program", action="append", default=[], metavar="NAME=FILE", help="an exported program"
+    )
+    create.add_argument(
+        "--extra", action="append", default=[], metavar="NAME=FILE", help="a file of your own"
+    )
+    extract = _add_command(
+        commands, "extract", _package_extract, "write an artefact of an archive as a file, for C"
+    )
+    extract.add_argument("package")
+    extract.add_argument("name", help="the artefact's name; castoff inspect lists them")
+    extract.add_argument("-o", "--output", help="the file to write; without it, NAME.so")
+    verify = _add_command(
+        commands, "verify", _package_verify, "read all of an archive and compare its digests"
+    )
+    verify.add_argument("package")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -490,13 +490,15 @@ class MatrixProduct:
 class Convolution:
     """Inputs: x [N, C, *spatial], weight [O, C/groups, *kernel]; output [N, O, *]. No bias.
 
-    `padding` holds (before, after) for every spatial dimension.
+    `padding` holds (before, after) for every spatial dimension. With `channels_last`, x is
+    [N, *spatial, C] and the output [N, *, O].
     """
 
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     groups: int
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class CompileOptions:
     cache_limit_bytes: size that the cache is trimmed to.
     name: what the program calls itself; None takes the name of the output file.
     progress: report stages on standard error.
+    profile: the program notes when each of its steps began and ended: `castoff bench --profile`.
     dump: folder that every stage is written to, numbered (CASTOFF_DUMP).
     debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on
     standard error
@@ -63,6 +64,7 @@ class CompileOptions:
     cache_limit_bytes: int = 2 << 30
     name: str | None = None
     progress: bool = False
+    profile: bool = False
     dump: str | None = None
     debug_level: int = 0
 
@@ -240,6 +242,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "cache_limit_bytes": (_is_int(0), "expected a number of bytes, 0 or more"),
     "name": (_is_name, "expected a name of letters, digits and _ . + - that begins with a letter"),
     "progress": (_is_bool, "expected True or False"),
+    "profile": (_is_bool, "expected True or False"),
     "dump": (_is_text_or_none, "expected a folder or None"),
     "debug_level": (_is_int(0, 4), "expected 0, 1, 2, 3 or 4"),
 }

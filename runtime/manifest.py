@@ -113,6 +113,13 @@ class BufferSpec(NamedTuple):
     initial_constant: int = -1
 
 
+class StepSpec(NamedTuple):
+    """A step of a program built with the option `profile`: what it is called, where it is from."""
+
+    name: str
+    origins: tuple[str, ...] = ()
+
+
 class Manifest(NamedTuple):
     """What an artefact says of itself.
 
@@ -144,6 +151,7 @@ class Manifest(NamedTuple):
     builder: str = ""
     compiler: str = ""
     source_schema: str = ""
+    steps: tuple[StepSpec, ...] = ()
     format: int = MANIFEST_FORMAT
 
     def as_dict(self) -> dict[str, object]:
@@ -211,7 +219,9 @@ def _decode_constant(value: object) -> Constant:
     raise ValueError(f"no constant: {value!r}")
 
 
-_Record = TypeVar("_Record", SymbolSpec, TensorSpec, Argument, Result, ConstantSpec, BufferSpec)
+_Record = TypeVar(
+    "_Record", SymbolSpec, TensorSpec, Argument, Result, ConstantSpec, BufferSpec, StepSpec
+)
 
 
 def _records(cls: type[_Record], items: object) -> tuple[_Record, ...]:
@@ -221,8 +231,9 @@ def _records(cls: type[_Record], items: object) -> tuple[_Record, ...]:
     made = []
     for item in items:
         values = {name: item[name] for name in known if name in item}
-        if "shape" in values:
-            values["shape"] = tuple(values["shape"])
+        for name in ("shape", "origins"):
+            if name in values:
+                values[name] = tuple(values[name])
         if "value" in values:
             values["value"] = _decode_constant(values["value"])
         made.append(cls(**values))
@@ -238,9 +249,12 @@ def _decode_manifest(data: Mapping[str, object]) -> Manifest:
         "constants": ConstantSpec,
         "buffers": BufferSpec,
         "symbols": SymbolSpec,
+        "steps": StepSpec,
     }
     values: dict[str, object] = {}
     for name in Manifest._fields:
+        if name not in data and name in Manifest._field_defaults:
+            continue  # written before there was such a field
         value = data[name]
         if name in records:
             value = _records(records[name], value)

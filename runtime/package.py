@@ -97,6 +97,10 @@ class Package:
             )
         return self.zip.view(name)
 
+    def size_bytes(self, entry: str) -> int:
+        """The unpacked size of an entry."""
+        return self.zip.size_bytes(self._root + entry)
+
     def names_in(self, folder: str) -> tuple[str, ...]:
         """Names of the entries below a folder, without it."""
         prefix = self._root + folder
@@ -254,6 +258,14 @@ class Package:
                         raise self.damaged(PACKAGE_ENTRY, f"{part[:100]!r} is no name")
                 return PackagedArtefact(name, method, entry, digest, tuple(constants))
         raise self.damaged(PACKAGE_ENTRY, f"{str(item)[:200]} describes no artefact")
+
+
+def is_package(path: str | os.PathLike[str]) -> bool:
+    """Whether a zip is a deployment archive. Raises ProgramFormatError where it is damaged."""
+    name = os.fspath(path)
+    return any(
+        entry.endswith("/" + PACKAGE_ENTRY) for entry in ZipReader(_mapped(name), name).names
+    )
 
 
 def is_name(text: str) -> bool:

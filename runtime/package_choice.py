@@ -55,7 +55,7 @@ def choose_artefacts(package: Package, request: Request) -> tuple[str, ...]:
             + _listing(described)
         )
     interfaces = {(a.method, m.inputs, m.outputs, m.symbols) for a, m in fitting}
-    ranks = [_highest_level(manifest) for _, manifest in fitting]
+    ranks = [max(map(_rank, manifest.levels), default=0) for _, manifest in fitting]
     if len(interfaces) > 1 or len(set(ranks)) < len(ranks):
         raise PackageError(
             f"{package.path} holds {len(fitting)} artefacts for {_asked(request)}; say which by "
@@ -98,8 +98,11 @@ def _fits(
     return True
 
 
-def _highest_level(manifest: Manifest) -> int:
-    return max((_LEVELS.index(level) for level in manifest.levels if level in _LEVELS), default=-1)
+def _rank(level: str) -> int:
+    """Higher for what is newer: levels of CPUs in their order, architectures of GPUs by number."""
+    if level.startswith("sm_") and level[3:].isdigit():
+        return int(level[3:])
+    return _LEVELS.index(level) if level in _LEVELS else -1
 
 
 def _asked(request: Request) -> str:

@@ -1,12 +1,12 @@
 /* Rate of castoff_attention_f32, one thread, the best of the runs.
- * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates/cpu -I../../templates/abi attention.c
+ * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates -I../../templates/cpu -I../../templates/abi attention.c
  *     ../../tests/kernels/pool.c -o attention && taskset -c 0 ./attention */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "attention.h"
-#include "peak.h"
+#include "measure/peak.h"
 
 struct castoff_pool {
     int threads;

@@ -1,12 +1,12 @@
 /* Rate of castoff_conv_f32 on ResNet-50's and MobileNetV2's layers, batch 1, one thread, the best of the runs.
- * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates/cpu -I../../templates/abi conv.c
+ * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates -I../../templates/cpu -I../../templates/abi conv.c
  *     ../../tests/kernels/pool.c -o conv && taskset -c 0 ./conv */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "conv.h"
-#include "peak.h"
+#include "measure/peak.h"
 
 struct castoff_pool {
     int threads;
@@ -39,7 +39,7 @@ static int compare(const void *a, const void *b) { return (*(double *)a > *(doub
 static double measure(const layer *l, double peak) {
     int64_t out = (l->size + 2 * l->padding - l->kernel) / l->stride + 1, points = l->kernel * l->kernel;
     int64_t x_count = (int64_t)l->in * l->size * l->size, y_count = l->out * out * out;
-    int64_t w_count = castoff_round_up(l->out / l->groups, 16) * (l->in / l->groups) * points * l->groups;
+    int64_t w_count = (l->groups > 1 ? l->out : castoff_round_up(l->out, 16) * l->in) * points;
     float *x = aligned_alloc(64, castoff_round_up(x_count * 4, 64)), *y = aligned_alloc(64, castoff_round_up(y_count * 4, 64));
     float *w = aligned_alloc(64, castoff_round_up(w_count * 4, 64));
     for (int64_t i = 0; i < x_count; i++) x[i] = (float)(i % 13) - 6;
@@ -48,12 +48,11 @@ static double measure(const layer *l, double peak) {
     castoff_conv_f32_args args = {
         .batch = 1, .groups = l->groups, .in_channels = l->in, .out_channels = l->out, .in = {1, l->size, l->size},
         .out = {1, out, out}, .kernel = {1, l->kernel, l->kernel}, .stride = {1, l->stride, l->stride}, .dilation = {1, 1, 1},
-        .padding = {0, l->padding, l->padding}, .x = x, .x_batch = x_count, .x_channel = (int64_t)l->size * l->size,
-        .x_space = {0, l->size, 1}, .weight_packed = w, .y = y, .y_batch = y_count, .y_channel = out * out, .bias = bias, .relu = 1};
+        .padding = {0, l->padding, l->padding}, .x = x, .x_batch = x_count,
+        .x_space = {0, (int64_t)l->size * l->in, l->in}, .weight_packed = w, .y = y, .y_batch = y_count, .y_pixel = l->out,
+        .bias = bias, .relu = 1};
     struct castoff_pool pool = {1};
     void *scratch = aligned_alloc(64, castoff_round_up(castoff_conv_f32_scratch(&args, 1), 64) + 64);
-    castoff_conv_f32_args flat = castoff_conv_f32_simplify(&args);
-    castoff_conv_f32_plan plan = castoff_conv_f32_make_plan(&flat, 1);
     double flops = 2.0 * y_count * (l->in / l->groups) * points, times[64], budget = now() + 0.15;
     int count = 0;
     castoff_conv_f32_run(&args, &pool, scratch);
@@ -64,9 +63,8 @@ static double measure(const layer *l, double peak) {
     }
     qsort(times, count, sizeof *times, compare);
     double t = times[0];
-    printf("%d x %4d -> %4d %3d^2 k%d s%d g%-3d %-8s %8.1f us %6.1f GF/s %5.1f%%\n", l->count, l->in, l->out, l->size, l->kernel,
-           l->stride, l->groups, plan.depthwise ? "direct" : plan.pixels_as_rows ? "pixels" : "channels", t * 1e6,
-           flops / t / 1e9, 100 * flops / t / 1e9 / peak);
+    printf("%d x %4d -> %4d %3d^2 k%d s%d g%-3d %8.1f us %6.1f GF/s %5.1f%%\n", l->count, l->in, l->out, l->size, l->kernel,
+           l->stride, l->groups, t * 1e6, flops / t / 1e9, 100 * flops / t / 1e9 / peak);
     free(x), free(y), free(w), free(scratch);
     return t * 1e3 * l->count;
 }

@@ -1,5 +1,5 @@
 /* Rate of castoff_gemm_f32 beside the register-only peak, one thread, the best of the runs.
- * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates/cpu -I../../templates/abi gemm.c
+ * gcc -O3 -march=x86-64-v4 -mprefer-vector-width=512 -I../../templates -I../../templates/cpu -I../../templates/abi gemm.c
  *     ../../tests/kernels/pool.c -o gemm && taskset -c 0 ./gemm */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "gemm.h"
-#include "peak.h"
+#include "measure/peak.h"
 
 struct castoff_pool {
     int threads;

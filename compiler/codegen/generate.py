@@ -9,7 +9,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ...runtime.manifest import BufferSpec, ConstantSpec, Manifest, layout_constants
+from ...runtime.manifest import (
+    BufferSpec,
+    ConstantSpec,
+    Manifest,
+    StepSpec,
+    layout_constants,
+)
 from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
 from ..lowering.packing import pack_conv_weight, pack_panels
@@ -45,6 +51,7 @@ class TargetCode:
     units: tuple[SourceUnit, ...]
     carried: Mapping[str, str]
     architectures: tuple[int, ...] = ()
+    steps: tuple[StepSpec, ...] = ()
 
 
 def generate(
@@ -56,7 +63,7 @@ def generate(
     manifest = make_manifest(
         imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version,
         options.device,
-    )  # fmt: skip
+    )._replace(steps=code.steps)  # fmt: skip
     definition = write_definition(
         program.graph,
         manifest,
@@ -79,7 +86,7 @@ def generate(
 def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
     levels = [cpu.LEVELS[level] for level in options.cpu_levels]
-    writer = ProgramWriter(program)
+    writer = ProgramWriter(program, notes_steps=options.profile)
     kernels = writer.write()
     functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
@@ -100,7 +107,9 @@ def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
         for level, (_, function) in zip(levels, functions, strict=True)
     )
     names = tuple(level.name for level in levels)
-    return TargetCode(",".join(names), names, functions, units, writer.carried)
+    return TargetCode(
+        ",".join(names), names, functions, units, writer.carried, steps=tuple(writer.steps)
+    )
 
 
 def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
@@ -192,7 +201,8 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     if kind == "plain":
         return array
     if kind == "convolution":
-        return pack_conv_weight(np.ascontiguousarray(array.astype(np.float32)), int(numbers[0]))
+        wide = np.float64 if array.dtype == np.float64 else np.float32
+        return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
     assert kind == "panels", f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)

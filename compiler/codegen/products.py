@@ -302,39 +302,33 @@ def three(values: tuple[T, ...], filler: T) -> tuple[T, ...]:
 def write_convolution(step: ConvolutionStep) -> KernelCode:
     """The code of a convolution."""
     writer = ProductWriter(step.epilogue)
+    assert step.attributes.channels_last, "the CPU's convolutions have their channels last"
     plain = writer.plain()
-    if plain is not None and (plain.bias_column or step.output.dtype is not DType.FLOAT32):
-        plain = None  # the kernel's bias is per channel, and only that of float32 has one
+    if plain is not None and (plain.bias_row or step.output.dtype.compute is not step.output.dtype):
+        plain = None  # the kernel's bias is per channel, and narrow results are rounded by stores
     x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
-    spatial = len(step.output.shape) - 2
     attributes = step.attributes
+    spatial = len(attributes.stride)
 
     def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
+        return three(tuple(writer.sizes.dim(size) for size in shape), "1")
 
     batch = writer.sizes.dim(step.output.shape[0])
-    channels = (writer.sizes.dim(step.x.shape[1]), writer.sizes.dim(step.output.shape[1]))
-    if plain is not None:
-        plain = replace(plain, batch_stride=0)
-        (store,) = step.epilogue.stores
-        batch_stride = shapes.stride_along(store.address, step.epilogue.batch.variable)
-        assert batch_stride is not None, "a plain store has a batch stride"
-        plain = replace(plain, batch_stride=batch_stride)
-    in_sizes, out_sizes = sizes(step.x.shape), sizes(step.output.shape)
-    kernel_sizes = sizes(step.weight_type.shape)
-    batch_stride_text = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
+    channels = (writer.sizes.dim(step.x.shape[-1]), writer.sizes.dim(step.output.shape[-1]))
+    in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
+    kernel_sizes = sizes(step.weight_type.shape[2:])
+    batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
     text = ConvolutionText(
         replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]),
         GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
         three(tuple(before for before, _ in attributes.padding), 0),
-        Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])), weight.pointer,
+        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight.pointer,
         step.packed_weight, plain,
     )  # fmt: skip
-    rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride_text)
-    header = "cpu/conv.h" if step.output.dtype is DType.FLOAT32 else "cpu/conv_any.h"
-    return writer.code(step.name, rendered, kernel, (header,))
+    rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)
+    return writer.code(step.name, rendered, kernel, ("cpu/conv.h",))
 
 
 @dataclass(frozen=True, slots=True)

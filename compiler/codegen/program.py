@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...runtime.manifest import StepSpec
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Origin
@@ -30,6 +31,7 @@ from ..lowering.program import (
     SymbolStep,
     WhileStep,
 )  # fmt: skip
+from ..lowering.work import WorkingStep, work_of
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, describe
@@ -65,10 +67,15 @@ class CallPlaces:
 
 
 class ProgramWriter:
-    """Writes the steps of a program; equal kernels are written once."""
+    """Writes the steps of a program; equal kernels are written once.
 
-    def __init__(self, program: Program) -> None:
+    With `notes_steps` the program notes when each step ran and what it did: `steps` says which they are.
+    """
+
+    def __init__(self, program: Program, *, notes_steps: bool = False) -> None:
         self.program = program
+        self.notes_steps = notes_steps
+        self.steps: list[StepSpec] = []
         self.kernels: dict[str, str] = {}
         self.headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
         self.carried: dict[str, str] = {}
@@ -211,9 +218,26 @@ class ProgramWriter:
                 for inner in step.body:
                     self._step(loop.body, inner)
                 block.body.append(loop)
+        if block.body and self.notes_steps and isinstance(step, WorkingStep):
+            self._note(block, expressions, step)
         self.headers.update(expressions.parameters.headers)
         if block.body:
             out.append(block)
+
+    def _note(self, block: Block, expressions: Expressions, step: WorkingStep) -> None:
+        """Puts the clock around a step."""
+        work = work_of(step)
+        match step:
+            case CopyStep():
+                spec = StepSpec("copy")
+            case CallStep():
+                spec = StepSpec(step.function, describe(step.origins))
+            case _:
+                spec = StepSpec(step.name, describe(step.origins))
+        block.body.insert(0, "const int64_t began = castoff_now_ns();")
+        size, operations = expressions.dim(work.size_bytes), expressions.dim(work.operations)
+        block.body.append(f"castoff_note_step({len(self.steps)}, began, {size}, {operations});")
+        self.steps.append(spec)
 
     def _place(self, code: KernelCode) -> str:
         """The name of a kernel: a new one, or that of an equal kernel."""

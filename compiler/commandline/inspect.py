@@ -1,4 +1,5 @@
-"""`castoff inspect`: what a `.pt2` or an artefact says of itself. Neither is loaded or run."""
+"""`castoff inspect`: what a `.pt2`, an archive or an artefact says of itself. None of them is loaded
+or run."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ...runtime.manifest import Manifest, read_manifest
+from ...runtime.package import EXTRA_FOLDER, Package, is_package
+from ...runtime.package_choice import artefact_line
 from ..errors import CompileError
 from ..exported import ExportedProgram, ProgramFormatError, TensorData, load_program
 
@@ -20,11 +23,42 @@ def describe_file(path: str) -> Mapping[str, object]:
         raise CompileError(f"cannot read {path}: {error.strerror}") from None
     if magic == b"\x7fELF":
         return {"kind": "artefact", **read_manifest(path).as_dict()}
+    if magic[:2] == b"PK" and is_package(path):
+        return {"kind": "package", **_package(Package(path))}
     if magic[:2] == b"PK" or zipfile.is_zipfile(path):
         return {"kind": "program", **_program(load_program(path))}
     raise ProgramFormatError(
         f"{path}: expected a castoff artefact or a .pt2 archive, and it is neither"
     )
+
+
+def _package(package: Package) -> dict[str, object]:
+    artefacts: list[dict[str, object]] = []
+    constants: dict[str, int] = {}
+    apart = 0
+    for artefact in package.artefacts:
+        manifest = package.manifest(artefact)
+        for entry, spec in zip(artefact.constants, manifest.constants, strict=True):
+            constants[entry] = spec.size_bytes
+            apart += spec.size_bytes
+        artefacts.append(
+            {
+                "name": artefact.name,
+                "method": artefact.method,
+                "digest": artefact.digest,
+                "image_bytes": package.size_bytes(artefact.entry),
+                "summary": artefact_line(artefact, manifest),
+                "manifest": manifest.as_dict(),
+            }
+        )
+    return {
+        "artefacts": artefacts,
+        "weights": {"bytes": sum(constants.values()), "bytes_apart": apart},
+        "programs": list(package.programs),
+        "extra_files": {
+            name: package.size_bytes(EXTRA_FOLDER + name) for name in package.extra_files
+        },
+    }
 
 
 def _program(program: ExportedProgram) -> dict[str, object]:
@@ -62,6 +96,8 @@ def as_text(path: str, description: Mapping[str, object]) -> str:
     """The account for people."""
     if description["kind"] == "artefact":
         return artefact_text(path, read_manifest(path))
+    if description["kind"] == "package":
+        return package_text(Package(path))
     lines = [f"{path}: exported program"]
     for key, value in description.items():
         if key in ("kind", "operators"):
@@ -71,6 +107,23 @@ def as_text(path: str, description: Mapping[str, object]) -> str:
     assert isinstance(operators, dict), "operators are counted in a dict"
     lines.append("  operators")
     lines += [f"    {count:5}  {target}" for target, count in operators.items()]
+    return "\n".join(lines)
+
+
+def package_text(package: Package) -> str:
+    """An archive for people."""
+    description = _package(package)
+    weights = description["weights"]
+    assert isinstance(weights, dict), "weights are counted in a dict"
+    lines = [
+        f"{package.path}: deployment archive",
+        f"  weights        {weights['bytes']} bytes, {weights['bytes_apart']} were each artefact alone",
+        f"  programs       {', '.join(package.programs)}",
+        f"  extra files    {', '.join(package.extra_files)}",
+        "  artefacts",
+    ]
+    for artefact in package.artefacts:
+        lines.append(f"    {artefact.name}: {artefact_line(artefact, package.manifest(artefact))}")
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.runner import aot_load
+from ...runtime.runner import Runner, aot_load
 from ..errors import OptionError, OutputError
 from .tensors import call_arguments, parse_values, result_arrays, with_arbitrary
 
@@ -36,9 +36,25 @@ class Timing:
     third_quartile_us: float
 
 
-def run_artefact(path: str, arguments: Sequence[str], output: str | None) -> list[ShownResult]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A file and, if it is an archive, which artefact of it."""
+
+    path: str
+    device: str = "cpu"
+    method: str | None = None
+    artefact: str | None = None
+
+    def load(self, threads: int | None = None) -> Runner:
+        """The artefact, loaded."""
+        return aot_load(
+            self.path, self.device, method=self.method, artefact=self.artefact, threads=threads
+        )
+
+
+def run_artefact(choice: Choice, arguments: Sequence[str], output: str | None) -> list[ShownResult]:
     """Calls the artefact once and writes its results to `output` (.npz) if that is given."""
-    runner = aot_load(path)
+    runner = choice.load()
     args, kwargs = call_arguments(parse_values(arguments, runner.manifest), runner.manifest)
     results = result_arrays(runner(*args, **kwargs), runner.manifest)
     if output is not None:
@@ -61,12 +77,12 @@ def _shown(path: str, value: object) -> ShownResult:
 
 
 def time_artefact(
-    path: str, arguments: Sequence[str], seconds: float, threads: int | None
+    choice: Choice, arguments: Sequence[str], seconds: float, threads: int | None
 ) -> Timing:
     """Calls the artefact for about `seconds`; inputs without a value are arbitrary."""
     if seconds <= 0 or (threads is not None and threads < 1):
         raise OptionError("--seconds and --threads: expected a number above 0")
-    runner = aot_load(path, threads=threads)
+    runner = choice.load(threads)
     values = with_arbitrary(parse_values(arguments, runner.manifest), runner.manifest)
     args, kwargs = call_arguments(values, runner.manifest)
     for _ in range(3):

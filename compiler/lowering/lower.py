@@ -11,6 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape
 from ..ops.base import OperatorError
+from .channels_last import carry_channels_last
 from .control_flow import lower_branch, lower_scan, lower_while
 from .emit_loops import LoopEmitter
 from .emit_products import EpilogueEmitter
@@ -18,6 +19,7 @@ from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
 from .loop_nest import nest
 from .memory import plan_memory
+from .packing import conv_weight_size
 from .program import (
     AttentionStep,
     Buffer,
@@ -69,19 +71,21 @@ class Context:
 def lower(graph: Graph, *, packs_constants: bool = True) -> Program:
     """The program that computes a graph.
 
-    packs_constants: whether constant operands of products go into the artefact in the layout of the kernels
-    (`packing.py`), rather than as they are.
+    packs_constants: whether operands take the layouts of the CPU's kernels: constant ones of products go into
+    the artefact as `packing.py` lays them out, and images have their channels last (`channels_last.py`).
     """
     context = Context(packs_constants=packs_constants)
     lowering = GraphLowering(graph, context, None)
     steps = lowering.run()
-    return plan_memory(graph, steps, tuple(context.constants.values()))
+    return plan_memory(lowering.graph, steps, tuple(context.constants.values()))
 
 
 class GraphLowering:
     """Lowers one graph: the program's, or one that a control-flow operator runs."""
 
     def __init__(self, graph: Graph, context: Context, inputs: tuple[Buffer, ...] | None) -> None:
+        if context.packs_constants:
+            graph = carry_channels_last(graph)
         self.graph = graph
         self.context = context
         self.is_program = inputs is None
@@ -320,13 +324,14 @@ class GraphLowering:
         definition = self.definitions.of[value]
         assert isinstance(definition, kernels.Convolution), "a convolution group"
         x, weight = node.inputs
-        spatial = value.shape[2:]
+        cut = value.type.rank - 1 if definition.channels_last else 2
         epilogue = EpilogueEmitter(
             self.grouping, group, self.buffer_of, self._is_needed(group)
-        ).emit(value.shape[:1], value.shape[1:2], spatial)
+        ).emit(value.shape[:1], value.shape[1:cut], value.shape[cut:])
         packed = self._packed_weight(weight, definition.groups)
+        image = self.rows(x) if definition.channels_last else self.strided(x)
         return ConvolutionStep(
-            "convolution", self.strided(x), packed or self.contiguous(weight), definition, value.type,
+            "convolution", image, packed or self.contiguous(weight), definition, value.type,
             weight.type, epilogue, self._origins(group), packed is not None,
         )  # fmt: skip
 
@@ -337,16 +342,8 @@ class GraphLowering:
             return None
         if source.shape != weight.shape:
             return None
-        if weight.dtype not in (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16):
-            return None
-        outputs, inputs, *kernel = (size for size in weight.shape if isinstance(size, int))
-        depth = inputs
-        for size in kernel:
-            depth *= size
-        elements = (
-            outputs * depth if inputs == 1 else -(-(outputs // groups) // 16) * 16 * depth * groups
-        )
-        packed = TensorType(DType.FLOAT32, (elements,))
+        sizes = tuple(size for size in weight.shape if isinstance(size, int))
+        packed = TensorType(weight.dtype.compute, (conv_weight_size(sizes, groups),))
         name = f"{self.graph.constants[source].name}.packed"
         buffer = self.context.constant(source, name, packed, f"convolution:{groups}")
         return StridedView(buffer, 0, weight.shape, shapes.contiguous_strides(weight.shape))

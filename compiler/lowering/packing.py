@@ -6,10 +6,13 @@ level.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 PANEL = 16
+CONVOLUTION_COLUMNS = 32
 ALIGNMENT_BYTES = 64
 
 
@@ -37,14 +40,31 @@ def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def pack_conv_weight(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
-    """What `weight_packed` of `templates/cpu/conv.h` points at.
+    """What `weight_packed` of `templates/cpu/conv.h` points at, as a vector.
 
-    `weight` is `[out_channels, in_channels / groups, *kernel]`. One input channel a group stays as
-    it is; otherwise each group becomes the panels of `[in_channels / groups * kernel points,
-    out_channels / groups]`. Transposed convolutions read their weight as it is.
+    `weight` is `[out_channels, in_channels / groups, *kernel]`. Depthwise becomes
+    `[kernel points, channels]`; otherwise each group becomes blocks of 32 output channels (the last
+    may be of 16), `[kernel points, in_channels / groups, block]` each.
     """
-    out_channels, in_channels = weight.shape[:2]
-    if in_channels == 1:
-        return np.ascontiguousarray(weight)
-    rows = weight.reshape(groups, out_channels // groups, -1)
-    return pack_panels(np.swapaxes(rows, 1, 2))
+    out_channels, inner = weight.shape[:2]
+    points = weight.reshape(out_channels, inner, -1).transpose(2, 1, 0)
+    if groups > 1 and inner == 1 and out_channels == groups:
+        return np.ascontiguousarray(points).reshape(-1)
+    outer = out_channels // groups
+    padded = np.zeros((groups, points.shape[0] * inner, -(-outer // PANEL) * PANEL), weight.dtype)
+    padded[:, :, :outer] = points.reshape(-1, groups, outer).swapaxes(0, 1)
+    blocks = [
+        group[:, start : start + CONVOLUTION_COLUMNS].reshape(-1)
+        for group in padded
+        for start in range(0, padded.shape[2], CONVOLUTION_COLUMNS)
+    ]
+    return np.concatenate(blocks) if blocks else np.zeros(0, weight.dtype)
+
+
+def conv_weight_size(shape: tuple[int, ...], groups: int) -> int:
+    """Elements of what `pack_conv_weight` gives for a weight of a shape."""
+    out_channels, inner, *kernel = shape
+    depth = inner * math.prod(kernel)
+    if groups > 1 and inner == 1 and out_channels == groups:
+        return out_channels * depth
+    return -(-(out_channels // groups) // PANEL) * PANEL * depth * groups

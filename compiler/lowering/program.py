@@ -169,7 +169,9 @@ class ProductStep:
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionStep:
-    """A convolution; the epilogue's rows are output channels, its columns flattened output positions."""
+    """A convolution. The epilogue's rows are output channels and its columns flattened output
+    positions; the other way round where channels are last.
+    """
 
     name: str
     x: StridedView

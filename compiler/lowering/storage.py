@@ -84,7 +84,8 @@ class StoragePlan:
                 return [self.strided_base(value) for value in node.inputs]
             case kernels.Convolution():
                 x, weight = node.inputs
-                return [self.strided_base(x), self.contiguous_base(weight)]
+                base = self.row_base(x) if definition.channels_last else self.strided_base(x)
+                return [base, self.contiguous_base(weight)]
             case kernels.Attention():
                 query, key, value, *mask = node.inputs
                 rows = (query, key, value)

@@ -25,38 +25,49 @@ class Convolve(Op):
     """x [N, C, *spatial] with weight [O, C / groups, *kernel]; no bias.
 
     `padding` holds the zeros (before, after) every spatial dimension. Narrow floats accumulate in
-    float32.
+    float32. With `channels_last`, x and the result are [N, *spatial, channels].
     """
 
     stride: tuple[Dim, ...]
     padding: tuple[tuple[Dim, Dim], ...]
     dilation: tuple[Dim, ...]
     groups: int
+    channels_last: bool = False
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, weight = inputs
         rank = len(self.stride)
+        channel = -1 if self.channels_last else 1
         if (
             x.dtype is not weight.dtype
             or x.rank != rank + 2
             or weight.rank != rank + 2
-            or shapes.is_equal(x.shape[1], weight.shape[1] * self.groups) is False
+            or shapes.is_equal(x.shape[channel], weight.shape[1] * self.groups) is False
             or shapes.is_equal(shapes.mod(weight.shape[0], self.groups), 0) is False
         ):
             raise OperatorError(f"convolution of {x} with {weight} in {self.groups} groups")
         sizes = tuple(
             shapes.floordiv(size + before + after - dilation * (kernel - 1) - 1, stride) + 1
             for size, kernel, stride, (before, after), dilation in zip(
-                x.shape[2:], weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
+                x.shape[1:-1] if self.channels_last else x.shape[2:],
+                weight.shape[2:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                strict=True,
             )
         )
         if any(shapes.is_less(size, 0) is True for size in sizes):
             raise OperatorError(f"convolution of {x} with {weight}: the kernel is too large")
+        if self.channels_last:
+            return (TensorType(x.dtype, (x.shape[0], *sizes, weight.shape[0])),)
         return (TensorType(x.dtype, (x.shape[0], weight.shape[0], *sizes)),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         x, weight = (widen(array) for array in inputs)
         rank = len(self.stride)
+        if self.channels_last:
+            x = np.moveaxis(x, -1, 1)
         stride, dilation = env.shape(self.stride), env.shape(self.dilation)
         pads = [(env.size(before), env.size(after)) for before, after in self.padding]
         x = np.pad(x, [(0, 0), (0, 0), *pads])
@@ -76,7 +87,8 @@ class Convolve(Op):
             )
             for group in range(self.groups)
         ]
-        return (np.moveaxis(np.concatenate(parts, axis=-1), -1, 1),)
+        y = np.concatenate(parts, axis=-1)
+        return (y if self.channels_last else np.moveaxis(y, -1, 1),)
 
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
@@ -89,12 +101,16 @@ class Convolve(Op):
         )
         is_static = len(stride) == len(dilation) == len(padding) == len(self.stride)
         if is_static and x.dtype in _TILED:
-            return (kernels.Convolution(stride, padding, dilation, self.groups),)
+            return (
+                kernels.Convolution(stride, padding, dilation, self.groups, self.channels_last),
+            )
         inner = weight.shape[1]
         group_size = shapes.floordiv(weight.shape[0], self.groups)
 
         def body(index: Index, reduced: Index) -> kernels.Scalar:
-            image, channel, *place = index
+            image, channel, *place = (
+                (index[0], index[-1], *index[1:-1]) if self.channels_last else index
+            )
             within, *point = reduced
             position = tuple(
                 i * step + k * gap - before
@@ -103,10 +119,14 @@ class Convolve(Op):
                 )
             )
             inside = [
-                kernels.in_range(i, size) for i, size in zip(position, x.shape[2:], strict=True)
+                kernels.in_range(i, size)
+                for i, size in zip(
+                    position, x.shape[1:-1] if self.channels_last else x.shape[2:], strict=True
+                )
             ]
             source = shapes.floordiv(channel, group_size) * inner + within
-            product = kernels.load(x, (image, source, *position)) * kernels.load(
+            pixel = (*position, source) if self.channels_last else (source, *position)
+            product = kernels.load(x, (image, *pixel)) * kernels.load(
                 weight, (channel, within, *point)
             )
             return kernels.masked(kernels.all_of(inside), product, kernels.literal(0, x.dtype))

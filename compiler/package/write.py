@@ -178,9 +178,8 @@ def _add_artefacts(
                 "constants": entries,
             }
         )
-    if records:
-        text = json.dumps({"format": PACKAGE_FORMAT, "artefacts": records}, separators=(",", ":"))
-        archive.add(ROOT + PACKAGE_ENTRY, text.encode())
+    text = json.dumps({"format": PACKAGE_FORMAT, "artefacts": records}, separators=(",", ":"))
+    archive.add(ROOT + PACKAGE_ENTRY, text.encode())
 
 
 def add_once(archive: ZipWriter, folder: str, content: Content, digests: dict[str, str]) -> str:

@@ -32,7 +32,7 @@ from .commands import (
     response_text,
 )
 from .diagnostics import failure
-from .header import artefact_header
+from .header import ABI_HEADER, artefact_header
 from .processes import ChildProcesses, run_all
 
 Weights: TypeAlias = Iterable[tuple[int, bytes | bytearray | memoryview]]
@@ -61,13 +61,13 @@ def build_shared_library(
     observer = Observer(options) if observer is None else observer
     tools = find_tools(tree, options)
     target = Path(output).absolute()
-    header = artefact_header(tree, manifest)
+    declarations = tree.headers.get(ABI_HEADER)
     with ExitStack() as opened:
         # the library is renamed into its place after the header: who sees it sees both
         aside = opened.enter_context(_written_aside(target))
-        if header is not None:
+        if declarations is not None:
             header_aside = opened.enter_context(_written_aside(target.with_suffix(".h")))
-            header_aside.write_text(header, encoding="utf-8")
+            header_aside.write_text(artefact_header(declarations, manifest), encoding="utf-8")
         folder = opened.enter_context(_scratch_folder())
         _write_files(tree, folder)
         _record_sources(tree, observer)

@@ -52,7 +52,9 @@ class Compiler:
             case Family.GCC:
                 return flags
             case Family.CLANG:
-                return tuple(flag for flag in flags if not _is_gcc_only(flag))
+                # conditions without branches are written with & and |, which it takes for slips
+                spelled = tuple(flag for flag in flags if not _is_gcc_only(flag))
+                return (*spelled, *_CLANG_QUIET)
             case Family.ZIG:
                 # zig names processors with underscores, and traps undefined behaviour unless told
                 # not to
@@ -65,6 +67,12 @@ class Compiler:
                 )
                 return ("-fno-sanitize=undefined", *spelled)
 
+
+_CLANG_QUIET = (
+    "-Wno-bitwise-conditional-parentheses",
+    "-Wno-bitwise-instead-of-logical",
+    "-Wno-pass-failed",  # a loop that it does not vectorise
+)
 
 _GCC_ONLY = frozenset(
     {

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...runtime.manifest import Manifest, TensorSpec
-from ..codegen.source_tree import SourceTree
 
 ABI_HEADER = "abi/castoff.h"
 
 
-def artefact_header(tree: SourceTree, manifest: Manifest) -> str | None:
-    """The header's text, or None for a tree without the ABI layer.
+def artefact_header(declarations: str, manifest: Manifest) -> str:
+    """The header's text.
 
     The declarations are those of castoff.h, behind its own guard, so that headers of several
     artefacts can be included together.
     """
-    declarations = tree.headers.get(ABI_HEADER)
-    if declarations is None:
-        return None
     lines = [f"/* The artefact {_safe(manifest.name)!r} ({manifest.machine}, {manifest.device})."]
     lines += _tensors("inputs", manifest.inputs)
     lines += _tensors("outputs", manifest.outputs)

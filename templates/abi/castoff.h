@@ -162,6 +162,16 @@ typedef struct castoff_call {
   void *user;
 } castoff_call;
 
+/* What one step of a program did, in a program built with the option `profile`. */
+typedef struct castoff_step {
+  int64_t begin_ns; /* of a clock that never goes back */
+  int64_t end_ns;
+  int64_t size_bytes; /* what it has to read and write at least */
+  int64_t operations; /* additions, multiplications and functions of floating-point elements */
+  int32_t number;     /* which of the steps that the manifest lists */
+  int32_t reserved;
+} castoff_step;
+
 typedef struct castoff_api {
   uint32_t abi_version;
   uint32_t size_bytes; /* of this table; a newer minor version has more of it */
@@ -201,6 +211,9 @@ typedef struct castoff_api {
   /* Back to the values the program was saved with. */
   castoff_status (*reset_buffers)(castoff_instance *instance);
 
+  /* Since 1.1. Moves out up to `capacity` of the steps that ran in this process since they were last taken, the oldest
+   * first, and returns how many; the first 65536 are kept. Programs built without the option `profile` keep none. */
+  int32_t (*take_steps)(castoff_step *steps, int32_t capacity);
   /* Since 1.1. {1, 0} or {2, device_id}. */
   DLDevice (*device)(const castoff_instance *instance);
   /* `stream` is a cudaStream_t of the instance's device: 0 or 1 the legacy default stream, 2 that of the thread. Host

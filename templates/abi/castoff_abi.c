@@ -26,7 +26,8 @@ _Static_assert(sizeof(castoff_options) == 24 && offsetof(castoff_options, consta
 _Static_assert(sizeof(castoff_call) == 40 && offsetof(castoff_call, allocate) == 24, "castoff_call is a fixed layout");
 _Static_assert(sizeof(castoff_status) == 4, "castoff_status is an int");
 _Static_assert(offsetof(castoff_api, run) == 88, "functions of castoff_api keep their place");
-_Static_assert(sizeof(castoff_api) == 224 && offsetof(castoff_api, device) == 184, "functions of castoff_api keep their place");
+_Static_assert(sizeof(castoff_step) == 40 && offsetof(castoff_step, number) == 32, "castoff_step is a fixed layout");
+_Static_assert(sizeof(castoff_api) == 232 && offsetof(castoff_api, device) == 192, "functions of castoff_api keep their place");
 
 static const castoff_program *const program = &castoff_program_definition;
 
@@ -43,6 +44,7 @@ static void after_fork_in_parent(void) { pthread_mutex_unlock(&instances_lock); 
 /* Other threads do not come along: what they held is free, what they were doing is forgotten. */
 static void after_fork_in_child(void) {
   castoff_pool_after_fork();
+  castoff_profile_after_fork();
   for (castoff_instance *instance = instances; instance; instance = instance->next) {
     pthread_mutex_init(&instance->constants_lock, NULL);
     pthread_mutex_init(&instance->buffers_lock, NULL);
@@ -262,6 +264,7 @@ static const castoff_api api = {
     .read_buffer = castoff_read_buffer,
     .write_buffer = castoff_write_buffer,
     .reset_buffers = castoff_reset_buffers,
+    .take_steps = castoff_take_steps,
     .device = device_of,
     .run_on_stream = castoff_run_on_stream,
     .synchronize = castoff_synchronize_runs,

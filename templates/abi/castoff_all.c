@@ -11,6 +11,7 @@
 #endif
 #include "castoff_image.c"
 #include "castoff_pool.c"
+#include "castoff_profile.c"
 #include "castoff_run.c"
 #include "castoff_state.c"
 #include "castoff_tensor.c"

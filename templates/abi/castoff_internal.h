@@ -31,6 +31,12 @@ typedef struct castoff_image {
 void castoff_image_map(castoff_image *image);
 void castoff_image_unmap(castoff_image *image);
 
+/* ---- castoff_profile.c ---- */
+
+int32_t castoff_take_steps(castoff_step *steps, int32_t capacity);
+/* In the child, before anything else runs: the steps of the parent are its own. */
+void castoff_profile_after_fork(void);
+
 /* ---- castoff_tensor.c ---- */
 
 /* Sets the message of this thread and returns `status`. */

@@ -109,6 +109,10 @@ CASTOFF_INLINE void castoff_store_some_f32(float *p, castoff_vf32 v, int64_t cou
 #endif
 }
 
+CASTOFF_INLINE void castoff_store_some_f64(double *p, castoff_vf64 v, int64_t count) {
+    for (int64_t i = 0; i < count; i++) p[i] = v[i];
+}
+
 /* max(x, 0) that lets NaN through. */
 CASTOFF_INLINE castoff_vf32 castoff_relu_f32(castoff_vf32 x) {
     return (castoff_vf32)((castoff_vi32)x & ~(castoff_vi32)(x < castoff_splat_f32(0)));

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.case import Work
-from bench.limits import Limits
 from bench.report import table
 from bench.statistics import Spread, quantile, ratio_to_best_of, ratios_to_best, spread
+from castoff.compiler.toolchain.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -43,8 +42,8 @@ def test_ratio_to_the_best_of_the_others_may_be_below_one() -> None:
 
 def test_limits_are_the_larger_of_computing_and_moving() -> None:
     limits = Limits(flops_per_second=100.0, bytes_per_second=10.0)
-    assert limits.seconds(Work(flops=1000, size_bytes=10), threads=2) == 5.0
-    assert limits.seconds(Work(flops=10, size_bytes=100), threads=2) == 10.0
+    assert limits.seconds(1000, 10, threads=2) == 5.0
+    assert limits.seconds(10, 100, threads=2) == 10.0
 
 
 def test_table_is_markdown_with_aligned_columns() -> None:

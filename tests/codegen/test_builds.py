@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from castoff.compiler.errors import CompilerNotFoundError
+from castoff.compiler.toolchain.compilers import find_compiler
+
 from ..graphs import build, generated
 from .spread import SPREAD
 
-COMPILER = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang") or ""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", SPREAD)
 def test_generated_c_compiles_without_a_warning(name: str, tmp_path: Path) -> None:
-    if not COMPILER:
-        pytest.skip("no C compiler")
+    try:
+        compiler = find_compiler(os.environ.get("CC"))
+    except CompilerNotFoundError as error:
+        pytest.skip(str(error))
     tree = generated(SPREAD[name]()[0]).tree
     for path, text in tree.files().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +31,9 @@ def test_generated_c_compiles_without_a_warning(name: str, tmp_path: Path) -> No
     for unit in tree.units:
         if unit.path.startswith("abi/"):
             continue  # the same in every artefact; tests/runtime builds them with -Werror
+        flags = compiler.adapt_flags(("-O1", "-fPIC", *unit.flags))
         warnings = ("-Wall", "-Wextra", "-Werror")
-        command = (COMPILER, "-O1", "-fPIC", *unit.flags, *warnings, "-I.", "-c", unit.path)
+        command = (*compiler.command, *warnings, *flags, "-I.", "-c", unit.path)
         done = subprocess.run(
             [*command, "-o", "object.o"], cwd=tmp_path, capture_output=True, text=True, check=False
         )

@@ -1,6 +1,6 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
 #include "attention.h"
-#include "conv_any.h"
+#include "conv.h"
 #include "gemm_exact.h"
 
 struct castoff_pool {
@@ -41,20 +41,18 @@ void test_epilogue_f64(const void *context, const double *tile, int64_t stride, 
             ((double *)o->out)[(batch * o->rows + row0 + i) * o->cols + col0 + j] = 2 * tile[i * stride + j] + 1;
 }
 
-int64_t test_conv_f32_scratch(const castoff_conv_f32_args *args, int threads) {
-    return castoff_conv_f32_scratch(args, threads);
-}
-void test_conv_f32(const castoff_conv_f32_args *args, int threads, void *scratch) {
-    struct castoff_pool pool = {threads};
-    castoff_conv_f32_run(args, &pool, scratch);
-}
-int64_t test_conv_transposed_f32_scratch(const castoff_conv_f32_args *args, int threads) {
-    return castoff_conv_transposed_f32_scratch(args, threads);
-}
-void test_conv_transposed_f32(const castoff_conv_f32_args *args, int threads, void *scratch) {
-    struct castoff_pool pool = {threads};
-    castoff_conv_transposed_f32_run(args, &pool, scratch);
-}
+#define CONV(T)                                                                                                       \
+    int64_t test_conv_##T##_scratch(const castoff_conv_##T##_args *args, int threads) {                              \
+        return castoff_conv_##T##_scratch(args, threads);                                                            \
+    }                                                                                                                 \
+    void test_conv_##T(const castoff_conv_##T##_args *args, int threads, void *scratch) {                            \
+        struct castoff_pool pool = {threads};                                                                        \
+        castoff_conv_##T##_run(args, &pool, scratch);                                                                \
+    }
+CONV(f32)
+CONV(f64)
+CONV(bf16)
+CONV(f16)
 
 #define ATTENTION(T)                                                                                                  \
     int64_t test_attention_##T##_scratch(const castoff_attention_##T##_args *args, int threads) {                    \
@@ -75,16 +73,6 @@ ATTENTION(f16)
     void test_gemm_##T(const castoff_gemm_##T##_args *args, int threads, void *scratch) {                            \
         struct castoff_pool pool = {threads};                                                                        \
         castoff_gemm_##T##_run(args, &pool, scratch);                                                                \
-    }                                                                                                                 \
-    CONV(T)
-#define CONV(T)                                                                                                       \
-    void test_conv_##T(const castoff_conv_##T##_args *args, int threads) {                                           \
-        struct castoff_pool pool = {threads};                                                                        \
-        castoff_conv_##T##_run(args, &pool);                                                                         \
-    }                                                                                                                 \
-    void test_conv_transposed_##T(const castoff_conv_##T##_args *args, int threads) {                                \
-        struct castoff_pool pool = {threads};                                                                        \
-        castoff_conv_transposed_##T##_run(args, &pool);                                                              \
     }
 EXACT(i8)
 EXACT(u8)
@@ -96,22 +84,3 @@ EXACT(i64)
 EXACT(u64)
 EXACT(c64)
 EXACT(c128)
-CONV(f64)
-
-#define HALF(T)                                                                                                       \
-    int64_t test_conv_##T##_scratch(const castoff_conv_##T##_args *args, int threads) {                              \
-        return castoff_conv_##T##_scratch(args, threads);                                                            \
-    }                                                                                                                 \
-    int64_t test_conv_transposed_##T##_scratch(const castoff_conv_##T##_args *args, int threads) {                   \
-        return castoff_conv_transposed_##T##_scratch(args, threads);                                                 \
-    }                                                                                                                 \
-    void test_conv_##T(const castoff_conv_##T##_args *args, int threads, void *scratch) {                            \
-        struct castoff_pool pool = {threads};                                                                        \
-        castoff_conv_##T##_run(args, &pool, scratch);                                                                \
-    }                                                                                                                 \
-    void test_conv_transposed_##T(const castoff_conv_##T##_args *args, int threads, void *scratch) {                 \
-        struct castoff_pool pool = {threads};                                                                        \
-        castoff_conv_transposed_##T##_run(args, &pool, scratch);                                                     \
-    }
-HALF(bf16)
-HALF(f16)

@@ -96,10 +96,10 @@ def test_linear_bias_and_gelu_are_a_product_with_an_epilogue() -> None:
 
 def test_convolution_bias_and_relu_are_one_step() -> None:
     b = GraphBuilder()
-    x = b.input("x", 1, 3, 8, 8)
+    x = b.permute(b.input("x", 1, 8, 8, 3), (0, 3, 1, 2))
     weight, bias = b.array(weights(4, 3, 3, 3), "weight"), b.array(weights(4), "bias")
     y = b.call("aten.relu.default", b.call("aten.conv2d.default", x, weight, bias))
-    (step,) = lowered(b.graph(y)).steps
+    (step,) = lowered(b.graph(b.permute(y, (0, 2, 3, 1)))).steps
     assert isinstance(step, ConvolutionStep)
 
 

@@ -245,7 +245,7 @@ def test_rejected_calls_leak_nothing(affine: Path) -> None:
 
 
 def test_unknown_devices_and_thread_counts_are_refused(affine: Path) -> None:
-    with pytest.raises(DeviceError, match="expected cpu, cuda or cuda:<number>, got .tpu."):
+    with pytest.raises(DeviceError, match=r"expected cpu, cuda or cuda:<number>, got .tpu."):
         aot_load(affine, "tpu")
     with pytest.raises(ValueError, match="threads"):
         aot_load(affine, threads=0)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/peak.h"
+#include "measure/peak.h"
 
 static double copy_rate(void) {
     const size_t bytes = (size_t)256 << 20;

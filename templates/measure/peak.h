@@ -1,10 +1,10 @@
 /* The clock and the register-only fused multiply-add rate of one core, by the vectors of the level compiled for. */
-#ifndef CASTOFF_BENCH_PEAK_H
-#define CASTOFF_BENCH_PEAK_H
+#ifndef CASTOFF_MEASURE_PEAK_H
+#define CASTOFF_MEASURE_PEAK_H
 
 #include <time.h>
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 static inline double now(void) {
     struct timespec t;

@@ -1,0 +1,410 @@
+/* conv_engine.h - the body of one convolution family; conv.h includes it once per type and documents the result.
+ *
+ * Expects: C(name), G(name) (the product family of the type, for its epilogue), E, V (vector of E), LANES, LOAD_E,
+ * STORE_E, STORE_SOME, SPLAT, FMA, RELU. Every name is undefined again at the end.
+ *
+ * Each element of y is one chain of fused multiply-adds over kernel points and then channels, in order, so tile shapes and
+ * the cutting among threads never show in the bits.
+ */
+
+typedef struct {
+    int64_t batch, groups, in_channels, out_channels;
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], padding[3];
+    const E *x;
+    int64_t x_batch, x_space[3];
+    const E *weight, *weight_packed;
+    E *y;
+    int64_t y_batch, y_pixel;
+    const E *bias;
+    int32_t relu;
+    G(epilogue) epilogue;
+    const void *epilogue_context;
+} C(args);
+
+typedef struct {
+    int64_t inner, outer; /* channels of one group, in and out */
+    int64_t points, pixels, depth; /* depth: products that one output sums */
+    int32_t depthwise, copies;     /* copies: input pixels are brought together where they would share cache sets */
+    int64_t height, pixel_block, pixel_blocks, column_block, column_blocks;
+    int64_t weight_bytes, zero_bytes, table_bytes, thread_bytes;
+} C(plan);
+
+typedef struct {
+    C(args) args;
+    C(plan) plan;
+    const E *weight, *zeros;
+    char *scratch;
+} C(job);
+
+/* A block of pixels of one image as tiles of `height` rows: for each tile and kernel point, where each row reads. */
+typedef struct {
+    int64_t image, pixel, pixels, tiles;
+    const E **rows;
+} C(block);
+
+/* What one call of a register tile computes: out[count, width] = relu(start + x w), rows beyond count repeat the last. */
+typedef struct {
+    const E *const *rows;
+    int64_t points, inner, shift, count; /* shift: elements from a row's pointer to the group's first channel */
+    const E *weight;
+    int64_t weight_step;
+    const E *start;
+    E *out;
+    int64_t out_row;
+    int32_t relu;
+} C(tile);
+
+/* Where every window lies inside the input and its pixels side by side, a row of the kernel is one point that has the channels
+ * of all its pixels. */
+static CASTOFF_UNUSED C(args) C(simplify)(const C(args) *given) {
+    C(args) a = *given;
+    if (a.kernel[2] > 1 && a.groups == 1 && a.dilation[2] == 1 && a.padding[2] == 0 && a.x_space[2] == a.in_channels &&
+        (a.out[2] - 1) * a.stride[2] + a.kernel[2] <= a.in[2]) {
+        a.in_channels *= a.kernel[2];
+        a.kernel[2] = 1;
+    }
+    return a;
+}
+
+static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
+    C(plan) p = {.inner = a->in_channels / a->groups, .outer = a->out_channels / a->groups};
+    p.points = a->kernel[0] * a->kernel[1] * a->kernel[2];
+    p.pixels = a->out[0] * a->out[1] * a->out[2];
+    p.depth = p.inner * p.points;
+    p.depthwise = castoff_conv_is_depthwise(a->groups, p.inner, p.outer);
+    p.height = p.depthwise ? CASTOFF_CONV_DEPTHWISE_ROWS : CASTOFF_CONV_ROWS;
+    p.copies = p.points == 1 && a->groups == 1 && p.inner >= 512 &&
+               a->stride[2] * a->x_space[2] * (int64_t)sizeof(E) % 4096 == 0;
+    p.weight_bytes = a->weight_packed ? 0 : castoff_round_up(a->groups * castoff_round_up(p.outer, CASTOFF_PANEL) * p.depth *
+                                                                 (int64_t)sizeof(E), 64);
+    p.zero_bytes = castoff_round_up((a->in_channels + 16) * (int64_t)sizeof(E), 64);
+    p.column_block = a->out_channels;
+    p.pixel_block = castoff_min_i64(p.pixels, p.depthwise ? 32 * p.height : 8 * p.height);
+    const int64_t wanted = threads > 1 ? 4 * threads : 1;
+    while (p.pixel_block > p.height && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
+        p.pixel_block = castoff_round_up(p.pixel_block / 2, p.height);
+    const int64_t grain = p.depthwise ? 64 : a->groups > 1 ? p.outer : CASTOFF_CONV_COLUMNS;
+    while (p.column_block > grain && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) *
+                                             castoff_ceil_div(a->out_channels, p.column_block) < wanted)
+        p.column_block = castoff_max_i64(grain, castoff_round_up(p.column_block / 2, grain));
+    p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
+    p.pixel_block = castoff_ceil_div(p.pixels, p.pixel_blocks);
+    p.column_blocks = castoff_ceil_div(a->out_channels, p.column_block);
+    const int64_t slots = castoff_ceil_div(p.pixel_block, p.height) * p.height;
+    p.table_bytes = castoff_round_up((slots + 1) * p.points * (int64_t)sizeof(void *), 64);
+    p.thread_bytes = p.table_bytes + (p.copies ? castoff_round_up(p.pixel_block * (p.inner + 16) * (int64_t)sizeof(E), 64) : 0);
+    return p;
+}
+
+static CASTOFF_UNUSED int64_t C(scratch)(const C(args) *given, int threads) {
+    const C(args) a = C(simplify)(given);
+    const C(plan) p = C(make_plan)(&a, threads);
+    return p.weight_bytes + p.zero_bytes + p.thread_bytes * threads;
+}
+
+/* Rows of tile i of a block: as equal as can be. */
+CASTOFF_INLINE int64_t C(tile_rows)(const C(block) *b, int64_t tile) {
+    return b->pixels / b->tiles + (tile < b->pixels % b->tiles);
+}
+
+/* Fills the table of a block. */
+static CASTOFF_UNUSED void C(locate)(const C(job) *job, C(block) *b) {
+    const C(args) *a = &job->args;
+    const C(plan) *p = &job->plan;
+    const E *x = a->x + b->image * a->x_batch;
+    const int64_t *space = a->x_space;
+    int64_t *offsets = (int64_t *)(void *)(b->rows + castoff_ceil_div(p->pixel_block, p->height) * p->height * p->points);
+    int64_t reach[3], at = 0;
+    for (int i = 0; i < 3; i++) reach[i] = (a->kernel[i] - 1) * a->dilation[i];
+    for (int64_t kd = 0; kd < a->kernel[0]; kd++)
+        for (int64_t kh = 0; kh < a->kernel[1]; kh++)
+            for (int64_t kw = 0; kw < a->kernel[2]; kw++)
+                offsets[at++] = kd * a->dilation[0] * space[0] + kh * a->dilation[1] * space[1] + kw * a->dilation[2] * space[2];
+    int64_t w = b->pixel % a->out[2], h = b->pixel / a->out[2] % a->out[1], d = b->pixel / a->out[2] / a->out[1];
+    const E **rows = b->rows;
+    for (int64_t tile = 0; tile < b->tiles; tile++, rows += p->height * p->points) {
+        const int64_t count = C(tile_rows)(b, tile);
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t d0 = d * a->stride[0] - a->padding[0], h0 = h * a->stride[1] - a->padding[1];
+            const int64_t w0 = w * a->stride[2] - a->padding[2];
+            const E *origin = x + d0 * space[0] + h0 * space[1] + w0 * space[2];
+            if (d0 >= 0 && d0 + reach[0] < a->in[0] && h0 >= 0 && h0 + reach[1] < a->in[1] && w0 >= 0 &&
+                w0 + reach[2] < a->in[2]) {
+                for (int64_t point = 0; point < p->points; point++) rows[point * p->height + i] = origin + offsets[point];
+            } else {
+                const E **row = rows + i;
+                for (int64_t kd = 0; kd < a->kernel[0]; kd++)
+                    for (int64_t kh = 0; kh < a->kernel[1]; kh++)
+                        for (int64_t kw = 0; kw < a->kernel[2]; kw++, row += p->height) {
+                            const int64_t from[3] = {d0 + kd * a->dilation[0], h0 + kh * a->dilation[1], w0 + kw * a->dilation[2]};
+                            const int inside = (uint64_t)from[0] < (uint64_t)a->in[0] && (uint64_t)from[1] < (uint64_t)a->in[1] &&
+                                               (uint64_t)from[2] < (uint64_t)a->in[2];
+                            *row = inside ? x + from[0] * space[0] + from[1] * space[1] + from[2] * space[2] : job->zeros;
+                        }
+            }
+            if (++w == a->out[2]) {
+                w = 0;
+                if (++h == a->out[1]) {
+                    h = 0;
+                    d++;
+                }
+            }
+        }
+        for (int64_t point = 0; point < p->points; point++)
+            for (int64_t i = count; i < p->height; i++) rows[point * p->height + i] = rows[point * p->height + count - 1];
+    }
+    if (!p->copies) return;
+    E *copy = (E *)(void *)((char *)(void *)b->rows + p->table_bytes);
+    rows = b->rows;
+    for (int64_t tile = 0; tile < b->tiles; tile++, rows += p->height)
+        for (int64_t i = 0; i < p->height; i++) {
+            if (i < C(tile_rows)(b, tile)) {
+                memcpy(copy, rows[i], (size_t)p->inner * sizeof(E));
+                copy += p->inner + 16;
+            }
+            rows[i] = copy - (p->inner + 16);
+        }
+}
+
+CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vectors) {
+    V acc[CASTOFF_CONV_ROWS][2];
+    const E *const *table = t->rows, *weight = t->weight;
+    const int64_t inner = t->inner, end = t->shift + inner, step = t->weight_step;
+    CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
+        const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
+        CASTOFF_UNROLL for (int i = 0; i < rows; i++) acc[i][j] = start;
+    }
+    CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, table += CASTOFF_CONV_ROWS) {
+        const E *x[CASTOFF_CONV_ROWS];
+        CASTOFF_UNROLL for (int i = 0; i < rows; i++) x[i] = table[i] + end;
+        CASTOFF_NO_UNROLL for (int64_t k = -inner; k < 0; k++) {
+            V column[2];
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) column[j] = LOAD_E(weight + j * LANES);
+            CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
+                const V element = SPLAT(x[i][k]);
+                CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(element, column[j], acc[i][j]);
+            }
+            weight += step;
+        }
+    }
+    const int64_t count = t->count;
+    CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
+        if (i >= count) break;
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+            STORE_E(t->out + i * t->out_row + j * LANES, t->relu ? RELU(acc[i][j]) : acc[i][j]);
+    }
+}
+
+/* A tile of any height: the next higher one there is, whose last rows are not kept. */
+#define CASE(rows, vectors) if (t->count <= rows) { C(kernel)(t, rows, vectors); return; }
+CASTOFF_NOINLINE void C(tile1)(const C(tile) *t) {
+    CASE(1, 1) CASE(3, 1) CASE(6, 1)
+#if CASTOFF_CONV_ROWS > 6
+    CASE(9, 1) CASE(12, 1)
+#endif
+}
+CASTOFF_NOINLINE void C(tile2)(const C(tile) *t) {
+    CASE(1, 2) CASE(2, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
+#if CASTOFF_CONV_ROWS > 6
+    CASE(8, 2) CASE(9, 2) CASE(10, 2) CASE(11, 2) CASE(12, 2)
+#endif
+}
+#undef CASE
+
+/* A finished tile that does not lie in y yet. */
+static CASTOFF_UNUSED void C(emit)(const C(args) *a, const E *tile, int64_t stride, const C(block) *b, int64_t row,
+                                   int64_t channel, int64_t rows, int64_t channels) {
+    if (a->epilogue) {
+        a->epilogue(a->epilogue_context, tile, stride, b->pixel + row, channel, rows, channels, b->image);
+        return;
+    }
+    E *y = a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel;
+    for (int64_t i = 0; i < rows; i++, y += a->y_pixel, tile += stride) {
+        int64_t j = 0;
+        for (; j + LANES <= channels; j += LANES) STORE_E(y + j, LOAD_E(tile + j));
+        if (j < channels) STORE_SOME(y + j, LOAD_E(tile + j), channels - j);
+    }
+}
+
+/* Output channels [first, first + channels) of one group for a block of pixels. */
+static CASTOFF_UNUSED void C(columns)(const C(job) *job, const C(block) *b, int64_t group, int64_t first, int64_t channels) {
+    const C(args) *a = &job->args;
+    const C(plan) *p = &job->plan;
+    const E *weight = job->weight + group * castoff_round_up(p->outer, CASTOFF_PANEL) * p->depth;
+    E buffer[CASTOFF_CONV_ROWS * 2 * LANES] __attribute__((aligned(64))), start[2 * LANES] __attribute__((aligned(64)));
+    for (int64_t column = first; column < first + channels;) {
+        const int64_t panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
+        const int64_t vectors = castoff_min_i64(2, castoff_ceil_div(first + channels - column, LANES)), width = vectors * LANES;
+        const int64_t count = castoff_min_i64(width, first + channels - column), channel = group * p->outer + column;
+        const int in_place = a->epilogue == 0 && count == width;
+        C(tile) t = {.points = p->points, .inner = p->inner, .shift = group * p->inner, .relu = a->relu,
+                     .weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL)),
+                     .weight = weight + panel * p->depth + column % CASTOFF_CONV_COLUMNS, .out = buffer, .out_row = width};
+        if (a->bias && !a->epilogue) {
+            memset(start, 0, sizeof start);
+            memcpy(start, a->bias + channel, (size_t)count * sizeof(E));
+            t.start = start;
+        }
+        for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
+            t.rows = b->rows + tile * p->height * p->points;
+            t.count = C(tile_rows)(b, tile);
+            if (in_place) {
+                t.out_row = a->y_pixel;
+                t.out = a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel;
+            }
+            if (vectors == 2)
+                C(tile2)(&t);
+            else
+                C(tile1)(&t);
+            if (!in_place) C(emit)(a, buffer, width, b, row, channel, t.count, count);
+        }
+        column += width;
+    }
+}
+
+/* One tile of pixels by `vectors` vectors of channels, each summed over the kernel points alone. */
+CASTOFF_INLINE void C(depthwise_tile)(const C(tile) *t, const int vectors) {
+    V acc[CASTOFF_CONV_DEPTHWISE_ROWS][4];
+    const E *const *rows = t->rows, *weight = t->weight;
+    CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
+        const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
+        CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) acc[i][j] = start;
+    }
+    CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, rows += CASTOFF_CONV_DEPTHWISE_ROWS) {
+        V factor[4];
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) factor[j] = LOAD_E(weight + j * LANES);
+        CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
+            const E *x = rows[i] + t->shift;
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(LOAD_E(x + j * LANES), factor[j], acc[i][j]);
+        }
+        weight += t->weight_step;
+    }
+    CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
+        if (i >= t->count) break;
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+            STORE_E(t->out + i * t->out_row + j * LANES, t->relu ? RELU(acc[i][j]) : acc[i][j]);
+    }
+}
+
+CASTOFF_NOINLINE void C(depthwise4)(const C(tile) *t) { C(depthwise_tile)(t, 4); }
+CASTOFF_NOINLINE void C(depthwise1)(const C(tile) *t) { C(depthwise_tile)(t, 1); }
+
+/* The channels after the last whole vector. */
+static CASTOFF_UNUSED void C(depthwise_rest)(const C(tile) *t, int64_t channels) {
+    for (int64_t i = 0; i < t->count; i++)
+        for (int64_t c = 0; c < channels; c++) {
+            V sum = SPLAT(t->start ? t->start[c] : 0);
+            for (int64_t point = 0; point < t->points; point++)
+                sum = FMA(SPLAT(t->rows[point * CASTOFF_CONV_DEPTHWISE_ROWS + i][t->shift + c]),
+                          SPLAT(t->weight[point * t->weight_step + c]), sum);
+            t->out[i * t->out_row + c] = (t->relu ? RELU(sum) : sum)[0];
+        }
+}
+
+static CASTOFF_UNUSED void C(depthwise)(const C(job) *job, const C(block) *b, int64_t first, int64_t channels) {
+    const C(args) *a = &job->args;
+    E buffer[CASTOFF_CONV_DEPTHWISE_ROWS * 4 * LANES] __attribute__((aligned(64)));
+    C(tile) t = {.points = job->plan.points, .weight_step = a->out_channels, .out = buffer, .out_row = 4 * LANES, .relu = a->relu};
+    for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
+        t.rows = b->rows + tile * CASTOFF_CONV_DEPTHWISE_ROWS * t.points;
+        t.count = C(tile_rows)(b, tile);
+        for (int64_t c = first, count; c < first + channels; c += count) {
+            const int64_t left = first + channels - c;
+            count = left >= 4 * LANES ? 4 * LANES : castoff_min_i64(LANES, left);
+            t.shift = c;
+            t.weight = job->weight + c;
+            t.start = a->bias && !a->epilogue ? a->bias + c : 0;
+            if (!a->epilogue) {
+                t.out_row = a->y_pixel;
+                t.out = a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + c;
+            }
+            if (count == 4 * LANES)
+                C(depthwise4)(&t);
+            else if (count == LANES)
+                C(depthwise1)(&t);
+            else
+                C(depthwise_rest)(&t, count);
+            if (a->epilogue) C(emit)(a, buffer, t.out_row, b, row, c, t.count, count);
+        }
+    }
+}
+
+/* Work items in the order image, pixel block, column block. */
+static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish, int thread) {
+    const C(job) *job = (const C(job) *)context;
+    const C(plan) *p = &job->plan;
+    C(block) b = {.rows = (const E **)(void *)(job->scratch + p->thread_bytes * thread)};
+    int64_t located = -1;
+    for (int64_t item = begin; item < finish; item++) {
+        const int64_t block = item / p->column_blocks, first = item % p->column_blocks * p->column_block;
+        const int64_t channels = castoff_min_i64(p->column_block, job->args.out_channels - first);
+        if (block != located) {
+            b.image = block / p->pixel_blocks;
+            b.pixel = block % p->pixel_blocks * p->pixel_block;
+            b.pixels = castoff_min_i64(p->pixel_block, p->pixels - b.pixel);
+            b.tiles = castoff_ceil_div(b.pixels, p->height);
+            if (b.pixels > 0) C(locate)(job, &b);
+            located = block;
+        }
+        if (b.pixels <= 0) continue;
+        if (p->depthwise)
+            C(depthwise)(job, &b, first, channels);
+        else if (job->args.groups == 1)
+            C(columns)(job, &b, 0, first, channels);
+        else
+            for (int64_t group = first / p->outer; group < (first + channels) / p->outer; group++)
+                C(columns)(job, &b, group, 0, p->outer);
+    }
+}
+
+/* The weight as pack_conv_weight of compiler/lowering/packing.py lays it out. */
+static CASTOFF_UNUSED void C(pack_weight)(const C(args) *a, E *packed) {
+    const int64_t inner = a->in_channels / a->groups, outer = a->out_channels / a->groups;
+    const int64_t points = a->kernel[0] * a->kernel[1] * a->kernel[2], depth = inner * points;
+    const int64_t rounded = castoff_round_up(outer, CASTOFF_PANEL);
+    if (castoff_conv_is_depthwise(a->groups, inner, outer)) {
+        for (int64_t point = 0; point < points; point++)
+            for (int64_t c = 0; c < a->groups; c++) packed[point * a->groups + c] = a->weight[c * points + point];
+        return;
+    }
+    memset(packed, 0, (size_t)(a->groups * rounded * depth) * sizeof(E));
+    for (int64_t channel = 0; channel < a->out_channels; channel++) {
+        const int64_t column = channel % outer, panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
+        const int64_t step = castoff_min_i64(CASTOFF_CONV_COLUMNS, rounded - panel);
+        E *out = packed + (channel / outer * rounded + panel) * depth + column % CASTOFF_CONV_COLUMNS;
+        const E *in = a->weight + channel * depth;
+        for (int64_t c = 0; c < inner; c++)
+            for (int64_t point = 0; point < points; point++) out[(point * inner + c) * step] = *in++;
+    }
+}
+
+static CASTOFF_UNUSED void C(run)(const C(args) *given, castoff_pool *pool, void *scratch) {
+    C(job) job = {.args = C(simplify)(given), .weight = given->weight_packed, .scratch = (char *)scratch};
+    const C(args) *a = &job.args;
+    job.plan = C(make_plan)(a, castoff_pool_threads(pool));
+    const C(plan) *p = &job.plan;
+    if (a->batch == 0 || a->out_channels == 0 || p->pixels == 0) return;
+    if (p->weight_bytes > 0) {
+        C(pack_weight)(given, (E *)scratch);
+        job.weight = (const E *)scratch;
+        job.scratch += p->weight_bytes;
+    }
+    memset(job.scratch, 0, (size_t)p->zero_bytes);
+    job.zeros = (const E *)(const void *)job.scratch;
+    job.scratch += p->zero_bytes;
+    const int64_t items = a->batch * p->pixel_blocks * p->column_blocks;
+    const int64_t work = p->pixel_block * (p->depthwise ? p->column_block : p->column_block * p->inner) * (p->points + 1);
+    castoff_parallel_for(pool, items, castoff_ceil_div(1 << (p->depthwise ? 14 : 16), work + 1), C(items), &job);
+}
+
+#undef C
+#undef G
+#undef E
+#undef V
+#undef LANES
+#undef LOAD_E
+#undef STORE_E
+#undef STORE_SOME
+#undef SPLAT
+#undef FMA
+#undef RELU
