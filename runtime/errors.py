@@ -21,6 +21,10 @@ class PackageError(CastoffError):
     """An archive holds no artefact that fits what was asked for, or several."""
 
 
+class CodeNotAllowedError(PackageError):
+    """Code of an archive would have to run, and nobody allowed that; nothing ran."""
+
+
 class UnsupportedCpuError(ArtefactError):
     """No CPU level in the artefact fits this processor."""
 

@@ -8,6 +8,7 @@ it, as they would any `.pt2`:
     archive/data/castoff/package.json         which artefacts there are
     archive/data/castoff/artefacts/<sha256>   an artefact without weights: [ELF][manifest][footer]
     archive/data/castoff/constants/<sha256>   a constant as kernels read it, for all who read it
+    archive/data/castoff/python/…             Python code and objects: see package_python
     archive/extra/<name>                      the user's own files
 
 Entries are stored, not compressed, at multiples of 64. Constants are mapped from the archive and
@@ -29,6 +30,7 @@ import json
 import mmap
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -46,6 +48,8 @@ PROGRAMS_FOLDER = "models/"
 EXTRA_FOLDER = "extra/"
 
 _MAX_JSON_BYTES = 1 << 24
+# What is smaller is copied: a mapping costs more.
+_MAPPED_BYTES = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -73,7 +77,9 @@ class Package:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self.zip = ZipReader(_mapped(self.path), self.path)
+        self._file = _opened(self.path)
+        weakref.finalize(self, os.close, self._file)
+        self.zip = ZipReader(_mapped(self._file, self.path), self.path)
         self._root = self._find_root()
         self.artefacts = self._read_artefacts()
 
@@ -96,6 +102,20 @@ class Package:
                 f"{self.zip.size_bytes(name)}"
             )
         return self.zip.view(name)
+
+    def writable(self, entry: str) -> memoryview:
+        """The bytes of an entry, its checksum verified, in memory of the caller's own.
+
+        Large entries are mapped: pages are those of the file until they are written to.
+        """
+        content = self.read(entry)
+        offset = self.zip.data_offset(self._root + entry)
+        if offset is None or offset % CONSTANT_ALIGNMENT or len(content) < _MAPPED_BYTES:
+            return memoryview(bytearray(content))
+        lead = offset % mmap.ALLOCATIONGRANULARITY
+        size = lead + len(content)
+        mapping = mmap.mmap(self._file, size, access=mmap.ACCESS_COPY, offset=offset - lead)
+        return memoryview(mapping)[lead:]
 
     def size_bytes(self, entry: str) -> int:
         """The unpacked size of an entry."""
@@ -261,11 +281,17 @@ class Package:
 
 
 def is_package(path: str | os.PathLike[str]) -> bool:
-    """Whether a zip is a deployment archive. Raises ProgramFormatError where it is damaged."""
+    """Whether a zip is a deployment archive: other `.pt2` files hold programs alone.
+
+    Raises ProgramFormatError where it is damaged.
+    """
     name = os.fspath(path)
-    return any(
-        entry.endswith("/" + PACKAGE_ENTRY) for entry in ZipReader(_mapped(name), name).names
-    )
+    file = _opened(name)
+    try:
+        names = ZipReader(_mapped(file, name), name).names
+    finally:
+        os.close(file)
+    return any(entry.endswith("/" + PACKAGE_ENTRY) for entry in names)
 
 
 def is_name(text: str) -> bool:
@@ -273,11 +299,17 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _mapped(path: str) -> memoryview:
+def _opened(path: str) -> int:
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ProgramFormatError(f"{path}: not a .pt2 file: it is empty")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CastoffError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _mapped(file: int, path: str) -> memoryview:
+    try:
+        if os.fstat(file).st_size == 0:
+            raise ProgramFormatError(f"{path}: not a .pt2 file: it is empty")
+        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         raise CastoffError(f"cannot read {path}: {error}") from error

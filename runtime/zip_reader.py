@@ -81,6 +81,11 @@ class ZipReader:
         """Unpacked size of one file."""
         return self._entry(name).size_bytes
 
+    def data_offset(self, name: str) -> int | None:
+        """Where in the archive the bytes of one file lie; None where they are compressed."""
+        entry = self._entry(name)
+        return None if entry.is_deflated else entry.data_offset
+
     def read(self, name: str) -> memoryview:
         """The bytes of one file, checked; a view into the archive where they are stored."""
         entry = self._entry(name)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...runtime.errors import ArtefactError, PackageError
 from ...runtime.manifest import (
@@ -35,6 +36,9 @@ from ..exported.program import ExportedProgram
 from ..exported.serialize import add_programs
 from ..exported.zip_writer import Content, ZipWriter
 
+if TYPE_CHECKING:
+    from .exporter import Exporter
+
 File = str | os.PathLike[str]
 Artefacts = Mapping[str, "File | Sequence[File] | Mapping[str, File]"]
 """Method -> its artefact, its artefacts, or its artefacts by name."""
@@ -46,25 +50,11 @@ def write_package(
     *,
     programs: Mapping[str, ExportedProgram | Source] | None = None,
     extra_files: Mapping[str, str | bytes] | None = None,
+    code: Exporter | None = None,
 ) -> str:
-    """Writes a deployment archive to `path` and returns that.
-
-    artefacts: what `aot_compile` made, by the method each one is for: {"forward": "m.so"}. Several
-        of one method, for other devices, levels or shapes, are a list, or named: {"encode":
-        {"short": "e64.so", "long": "e512.so"}}. The only one of a method has the method's name,
-        others that of their file.
-    programs: exported programs by name, as what `castoff.load` gives or reads. `castoff.load` and
-        `torch.export.load` open one called "model" unasked.
-    extra_files: files of the user's own, text or bytes, by name.
-
-    Constants of equal bytes are stored once, with those of the programs. The archive appears whole
-    or not at all; equal arguments give equal bytes.
-
-    Raises ArtefactError for files that are no artefacts or damaged, PackageError for names that
-    cannot be used, ProgramFormatError for bad programs, OutputError where `path` cannot be written.
-    """
-    if not (artefacts or programs or extra_files):
-        raise OptionError("castoff.package: expected artefacts, programs or extra files")
+    """What `castoff.package` does, and says."""
+    if not (artefacts or programs or extra_files or code):
+        raise OptionError("castoff.package: expected artefacts, programs, code or extra files")
     parts = [_read_artefact(name, method, file) for name, method, file in _named(artefacts or {})]
     loaded = {
         _checked_name(name): source if isinstance(source, ExportedProgram) else load_program(source)
@@ -76,6 +66,8 @@ def write_package(
             archive = ZipWriter(file.write)
             digests = add_programs(archive, loaded)
             _add_artefacts(archive, parts, digests)
+            if code is not None:
+                code.add_to(archive, digests)
             for name, extra in (extra_files or {}).items():
                 content = extra.encode("utf-8") if isinstance(extra, str) else extra
                 archive.add(f"{ROOT}{EXTRA_FOLDER}{name}", content)

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._package import package as package
     from .compiler.api import aot_compile as aot_compile
     from .compiler.errors import CompileError as CompileError
     from .compiler.exported.canonicalize import canonicalize as canonicalize
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from .compiler.ops.custom import RegistrationError as RegistrationError
     from .compiler.ops.custom import register_custom_op as register_custom_op
     from .compiler.options import CompileOptions as CompileOptions
-    from .compiler.package.write import write_package
     from .runtime.errors import ArtefactError as ArtefactError
     from .runtime.errors import CastoffError as CastoffError
+    from .runtime.errors import CodeNotAllowedError as CodeNotAllowedError
     from .runtime.errors import InputMismatchError as InputMismatchError
     from .runtime.errors import PackageError as PackageError
     from .runtime.errors import ProgramError as ProgramError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from .runtime.treespec import register_pytree_node as register_pytree_node
 
     load = load_program
-    package = write_package
     save = save_program
 
 __version__ = "0.1.0"
@@ -45,6 +45,7 @@ __version__ = "0.1.0"
 _HOMES: dict[str, str] = {
     "ArtefactError": ".runtime.errors",
     "CastoffError": ".runtime.errors",
+    "CodeNotAllowedError": ".runtime.errors",
     "CompileError": ".compiler.errors",
     "CompileOptions": ".compiler.options",
     "DType": ".compiler.ir.dtypes",
@@ -60,7 +61,7 @@ _HOMES: dict[str, str] = {
     "aot_load": ".runtime.runner",
     "canonicalize": ".compiler.exported.canonicalize",
     "load": ".compiler.exported.deserialize:load_program",
-    "package": ".compiler.package.write:write_package",
+    "package": "._package",
     "save": ".compiler.exported.serialize:save_program",
     "read_manifest": ".runtime.manifest",
     "register_custom_op": ".compiler.ops.custom",

@@ -1,0 +1,45 @@
+"""Which modules a source imports."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Iterator
+
+
+def imported_modules(source: str, name: str, is_package: bool) -> dict[str, int]:
+    """Modules that the source of module `name` needs, each with the first line that says so.
+
+    What is imported for type checkers only, or in a `try`, is not needed. Raises SyntaxError.
+    """
+    package = name if is_package else name.rpartition(".")[0]
+    found: dict[str, int] = {}
+    for node in _imports(ast.parse(source).body):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif node.level:
+            modules = [_resolved("." * node.level + (node.module or ""), package)]
+        else:
+            modules = [node.module or ""]
+        for module in modules:
+            found.setdefault(module, node.lineno)
+    return found
+
+
+def _imports(statements: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in statements:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, ast.Try):
+            yield from _imports((*node.handlers, *node.orelse, *node.finalbody))
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from _imports(node.orelse)
+        else:
+            yield from _imports(ast.iter_child_nodes(node))
+
+
+def _resolved(module: str, package: str) -> str:
+    try:
+        return importlib.util.resolve_name(module, package)
+    except ImportError:
+        return module  # nothing of that name can be found, which is what will be said
