@@ -164,7 +164,14 @@ def _inspect(chosen: argparse.Namespace) -> int:
 def _package_create(chosen: argparse.Namespace) -> int:
     from .commandline import package
 
-    path = package.create(chosen.output, chosen.artefacts, chosen.program, chosen.extra)
+    path = package.create(
+        chosen.output,
+        chosen.artefacts,
+        programs=chosen.program,
+        extra_files=chosen.extra,
+        modules=chosen.module,
+        requires=chosen.requires,
+    )
     size = Path(path).stat().st_size
     _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
     return 0
@@ -284,12 +291,13 @@ def _add_package(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument("artefacts", nargs="*", help="METHOD=m.so, or METHOD:NAME=m.so for several")
     create.add_argument("-o", "--output", required=True, help="the .pt2 file to write")
-    create.add_argument(
-        "--program", action="append", default=[], metavar="NAME=FILE", help="an exported program"
-    )
-    create.add_argument(
-        "--extra", action="append", default=[], metavar="NAME=FILE", help="a file of your own"
-    )
+    for flag, shape, text in (
+        ("--program", "NAME=FILE", "an exported program"),
+        ("--extra", "NAME=FILE", "a file of your own"),
+        ("--module", "NAME", "a Python module or package, as Python imports it here"),
+        ("--requires", "NAME", "a Python package that is installed wherever modules are used"),
+    ):
+        create.add_argument(flag, action="append", default=[], metavar=shape, help=text)
     extract = _add_command(
         commands, "extract", _package_extract, "write an artefact of an archive as a file, for C"
     )

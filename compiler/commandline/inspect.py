@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ...runtime.manifest import Manifest, read_manifest
 from ...runtime.package import EXTRA_FOLDER, Package, is_package
 from ...runtime.package_choice import artefact_line
+from ...runtime.package_importer import Importer
 from ..errors import CompileError
 from ..exported import ExportedProgram, ProgramFormatError, TensorData, load_program
 
@@ -36,6 +37,7 @@ def _package(package: Package) -> dict[str, object]:
     artefacts: list[dict[str, object]] = []
     constants: dict[str, int] = {}
     apart = 0
+    importer = Importer(package.path)
     for artefact in package.artefacts:
         manifest = package.manifest(artefact)
         for entry, spec in zip(artefact.constants, manifest.constants, strict=True):
@@ -58,6 +60,9 @@ def _package(package: Package) -> dict[str, object]:
         "extra_files": {
             name: package.size_bytes(EXTRA_FOLDER + name) for name in package.extra_files
         },
+        "modules": list(importer.modules),
+        "objects": list(importer.objects),
+        "requires": list(importer.requires),
     }
 
 
@@ -97,7 +102,7 @@ def as_text(path: str, description: Mapping[str, object]) -> str:
     if description["kind"] == "artefact":
         return artefact_text(path, read_manifest(path))
     if description["kind"] == "package":
-        return package_text(Package(path))
+        return package_text(path, description)
     lines = [f"{path}: exported program"]
     for key, value in description.items():
         if key in ("kind", "operators"):
@@ -110,20 +115,19 @@ def as_text(path: str, description: Mapping[str, object]) -> str:
     return "\n".join(lines)
 
 
-def package_text(package: Package) -> str:
+def package_text(path: str, description: Mapping[str, object]) -> str:
     """An archive for people."""
-    description = _package(package)
-    weights = description["weights"]
-    assert isinstance(weights, dict), "weights are counted in a dict"
-    lines = [
-        f"{package.path}: deployment archive",
-        f"  weights        {weights['bytes']} bytes, {weights['bytes_apart']} were each artefact alone",
-        f"  programs       {', '.join(package.programs)}",
-        f"  extra files    {', '.join(package.extra_files)}",
-        "  artefacts",
-    ]
-    for artefact in package.artefacts:
-        lines.append(f"    {artefact.name}: {artefact_line(artefact, package.manifest(artefact))}")
+    artefacts, weights = description["artefacts"], description["weights"]
+    assert isinstance(artefacts, list) and isinstance(weights, dict), "as _package makes them"
+    size = f"{weights['bytes']} bytes, {weights['bytes_apart']} if each artefact had its own"
+    lines = [f"{path}: deployment archive", f"  {'weights':14} {size}"]
+    for key in ("programs", "extra_files", "modules", "objects", "requires"):
+        names = description[key]
+        assert isinstance(names, (list, dict)), "names of what there is"
+        if names:
+            lines.append(f"  {key.replace('_', ' '):14} {', '.join(names)}")
+    lines.append("  artefacts")
+    lines += [f"    {artefact['name']}: {artefact['summary']}" for artefact in artefacts]
     return "\n".join(lines)
 
 

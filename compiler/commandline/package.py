@@ -6,16 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import OptionError
+from ..package.exporter import Exporter
 from ..package.extract import extract_artefact
 from ..package.write import write_package
 
 
 def create(
-    output: str, artefacts: Iterable[str], programs: Iterable[str], extra_files: Iterable[str]
+    output: str,
+    artefacts: Iterable[str],
+    *,
+    programs: Iterable[str] = (),
+    extra_files: Iterable[str] = (),
+    modules: Iterable[str] = (),
+    requires: Iterable[str] = (),
 ) -> str:
     """Writes an archive of METHOD=FILE or METHOD:NAME=FILE artefacts, of NAME=FILE programs and
     NAME=FILE extra files. Returns its path; raises OptionError for what is written otherwise.
     """
+    exporter = Exporter(requires=requires)
+    for module in modules:
+        exporter.add_module(module)
     methods: dict[str, dict[str, str]] = {}
     for text in artefacts:
         target, file = _split(text, "an artefact as METHOD=FILE or METHOD:NAME=FILE")
@@ -32,6 +42,7 @@ def create(
             name: _content(file)
             for name, file in (_split(text, "--extra NAME=FILE") for text in extra_files)
         },
+        code=exporter if modules else None,
     )
 
 

@@ -30,6 +30,7 @@ def made(
         *("package", "create", "--json", "-o", path),
         *(f"count={counter}", f"add:one={artefacts['one']}", f"add:few={artefacts['few']}"),
         *("--program", f"model={program}", "--extra", f"labels.txt={tmp_path / 'labels.txt'}"),
+        *("--module", "json", "--requires", "tokenizers"),
     )
     assert status == 0
     assert json.loads(out) == {"output": str(path), "size_bytes": path.stat().st_size}
@@ -51,6 +52,8 @@ def test_inspect_shows_what_an_archive_holds(
     assert description["artefacts"][2]["manifest"]["device"] == "cpu"
     assert description["programs"] == ["model"]
     assert description["extra_files"] == {"labels.txt": 3}
+    assert {"json", "json.decoder", "json.scanner"} <= set(description["modules"])
+    assert (description["objects"], description["requires"]) == ([], ["tokenizers"])
     once, apart = description["weights"]["bytes"], description["weights"]["bytes_apart"]
     assert apart - once == 64 * 256 * 4 + 8  # the weight, and the zeros both buffers begin with
     status, out, _ = told(capsys, "inspect", made)
@@ -101,7 +104,7 @@ def test_run_and_bench_take_one_of_an_archive(
         (["a=m.so", "a=n.so"], "two artefacts of 'a': name them, METHOD:NAME=FILE"),
         (["--program", "model.pt2"], "expected --program NAME=FILE, got 'model.pt2'"),
         (["--extra", "x=/nowhere/x"], "--extra: cannot read /nowhere/x"),
-        ([], "expected artefacts, programs or extra files"),
+        ([], "expected artefacts, programs, code or extra files"),
     ],
 )
 def test_wrong_use_is_status_2(
