@@ -17,7 +17,7 @@ from pathlib import Path
 
 from castoff.compiler.toolchain.limits import measure_limits
 
-from .cold import build_sample, start_programs, time_builds, time_starts
+from .cold import Start, build_sample, model_programs, start_programs, time_builds, time_starts
 from .compare import Comparison, compare, wrong_answers
 from .engines import ENGINES
 from .machine import installed_versions, machine
@@ -37,6 +37,7 @@ from .store import DEFAULT_FOLDER, Store
 from .workers import WorkerFailed, place_for
 
 COMMANDS = ("compare", "cold", "limits", "list")
+COLD_MODELS = "mlp-small,bert-base-128,resnet50"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("command", nargs="?", choices=COMMANDS, default="compare")
-    add("--model", default="", help="models between commas; all by default (cold: bert-base-128)")
+    add("--model", default="", help=f"models between commas; all by default (cold: {COLD_MODELS})")
     add("--engine", default="", help="engines between commas; all that are installed by default")
     add("--threads", type=int, default=1, help="of every engine, and processors they are tied to")
     add("--processor", type=int, help="the first processor to tie workers to; the last by default")
@@ -135,29 +136,40 @@ def run_cold(options: argparse.Namespace) -> int:
     store = Store(options.cache.resolve())
     facts = machine()
     versions, missing = installed_versions(
-        chosen(options.engine or "castoff,aoti", ENGINES, "engine"), store, place
+        chosen(options.engine or "castoff,aoti,onnxruntime", ENGINES, "engine"), store, place
     )
     report_missing(missing)
     tables: list[str] = []
     builds: dict[str, object] = {}
-    for model in chosen(options.model or "bert-base-128", known_models(store), "model"):
+    starts: dict[str, dict[str, Start]] = {}
+    compilers = [
+        engine for engine in versions if engine != "onnxruntime"
+    ]  # which reads what torch converted
+    for model in chosen(options.model or COLD_MODELS, known_models(store), "model"):
         case = store.case(model, place)
-        built, failures = time_builds(case, list(versions), store, place, options.tries or 2)
+        built, failures = time_builds(case, compilers, store, place, options.tries or 2)
         report_missing(failures)
         builds[model] = {engine: asdict(build) for engine, build in built.items()}
         tables.append(f"Building {model}, one core, nothing cached:\n\n" + builds_table(built))
         print(tables[-1] + "\n", flush=True)
-    library = build_sample(store.folder / "sample")
-    starts = time_starts(start_programs(library), place, options.tries or 20)
-    tables.append(
-        "Whole processes, the sample program of examples/digits:\n\n" + starts_table(starts)
-    )
+        programs = model_programs(case, versions, store, place)
+        starts[model] = time_starts(programs, place, options.tries or 10)
+        title = f"Whole processes to the first answer of {model}, one thread:"
+        tables.append(f"{title}\n\n{starts_table(starts[model])}")
+        print(tables[-1] + "\n", flush=True)
+    programs = start_programs(build_sample(store.folder / "sample"))
+    starts["digits"] = time_starts(programs, place, options.tries or 20)
+    title = "Whole processes, the sample program of examples/digits:"
+    tables.append(f"{title}\n\n{starts_table(starts['digits'])}")
     print(tables[-1])
     record = {
         "machine": facts,
         "versions": dict(versions),
         "builds": builds,
-        "starts": {name: asdict(start) for name, start in starts.items()},
+        "starts": {
+            model: {name: asdict(start) for name, start in programs.items()}
+            for model, programs in starts.items()
+        },
     }
     text = "\n\n".join([about(facts, versions, None), *tables])
     name = options.name or "cold"

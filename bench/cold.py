@@ -102,6 +102,37 @@ def start_programs(library: Path) -> dict[str, str]:
     }
 
 
+FIRST_ANSWER = {
+    "castoff": "import castoff; castoff.aot_load({folder!r} + '/model.so', threads=1)(*inputs)",
+    "onnxruntime": (
+        "import onnxruntime; options = onnxruntime.SessionOptions(); "
+        "options.intra_op_num_threads = 1; options.log_severity_level = 3; "
+        "session = onnxruntime.InferenceSession({case!r} + '/model.onnx', options, "
+        "providers=['CPUExecutionProvider']); "
+        "session.run(None, dict(zip([value.name for value in session.get_inputs()], inputs)))"
+    ),
+}
+"""What an engine's users write to get an answer from what was built in `folder` for `case`."""
+
+
+def model_programs(
+    case: Case, versions: Mapping[str, str], store: Store, place: Place
+) -> dict[str, str]:
+    """Programs for `python -c` that give the first answer of a model, by engine.
+
+    Raises WorkerFailed where an engine cannot build it.
+    """
+    read = f"import numpy; file = numpy.load({os.fspath(case.folder / 'inputs_0.npz')!r}); "
+    read += "inputs = [file[name] for name in file.files]; "
+    programs = {}
+    for engine, version in versions.items():
+        if engine in FIRST_ANSWER:
+            folder = os.fspath(store.artefact(case, engine, version, place))
+            program = FIRST_ANSWER[engine].format(folder=folder, case=os.fspath(case.folder))
+            programs[f"{engine}, {case.name}"] = read + program
+    return programs
+
+
 def time_starts(programs: Mapping[str, str], place: Place, tries: int) -> dict[str, Start]:
     """Starts each program `tries` times, in turns."""
     environment = {**place.environment(Path("unused"))}
