@@ -4,15 +4,16 @@ or run."""
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from ...runtime.manifest import Manifest, read_manifest
 from ...runtime.package import EXTRA_FOLDER, Package, is_package
 from ...runtime.package_choice import artefact_line
 from ...runtime.package_importer import Importer
 from ..errors import CompileError
-from ..exported import ExportedProgram, ProgramFormatError, TensorData, load_program
+from ..exported import ExportedProgram, ProgramFormatError, load_program
+from ..exported.summary import Summary, TensorRow, summarize, summary_text
 
 
 def describe_file(path: str) -> Mapping[str, object]:
@@ -67,28 +68,18 @@ def _package(package: Package) -> dict[str, object]:
 
 
 def _program(program: ExportedProgram) -> dict[str, object]:
-    counts = Counter(node.target for node in program.graph.nodes)
+    summary = summarize(program)
     schema = program.schema_version
     entry = program.call_entry
-    parameters = sum(int(data.array.size) for data in program.state_dict.values())
-    tensors = [
-        data
-        for data in (*program.state_dict.values(), *program.constants.values())
-        if isinstance(data, TensorData)
-    ]
-    # Tied weights and views of one another lie in one storage, which counts once.
-    storages = {id(data.storage): len(data.storage.data) for data in tensors}
     return {
         "schema": f"{schema.major}.{schema.minor}",
         "torch_version": program.torch_version,
         "dialect": program.dialect,
         "signature": str(entry.signature.forward_arg_names) if entry and entry.signature else "",
-        "nodes": len(program.graph.nodes),
-        "operators": dict(sorted(counts.items())),
-        "state": len(program.state_dict),
-        "state_elements": parameters,
-        "constants": len(program.constants),
-        "bytes": sum(storages.values()),
+        "nodes": summary.calls,
+        "operators": summary.operators,
+        "tensors": [asdict(row) for row in summary.tensors],
+        "bytes": summary.bytes(),
         "symbols": {
             name: [bounds.min_val, bounds.max_val]
             for name, bounds in sorted(program.range_constraints.items())
@@ -105,14 +96,15 @@ def as_text(path: str, description: Mapping[str, object]) -> str:
         return package_text(path, description)
     lines = [f"{path}: exported program"]
     for key, value in description.items():
-        if key in ("kind", "operators"):
-            continue
-        lines.append(f"  {key.replace('_', ' '):16} {value}")
-    operators = description["operators"]
-    assert isinstance(operators, dict), "operators are counted in a dict"
-    lines.append("  operators")
-    lines += [f"    {count:5}  {target}" for target, count in operators.items()]
-    return "\n".join(lines)
+        if key not in ("kind", "nodes", "operators", "tensors", "bytes"):
+            lines.append(f"  {key.replace('_', ' '):16} {value}")
+    return "\n".join([*lines, "", summary_text(_summary(description))])
+
+
+def _summary(description: Mapping[str, object]) -> Summary:
+    operators, tensors = description["operators"], description["tensors"]
+    assert isinstance(operators, dict) and isinstance(tensors, list), "as `_program` writes them"
+    return Summary(operators, tuple(TensorRow(**row) for row in tensors))
 
 
 def package_text(path: str, description: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import castoff
+from castoff.compiler.exported.summary import summarize, summary_text
 
 from . import pt2_files as pt2
 
@@ -73,3 +74,30 @@ def test_a_program_is_drawn_with_its_types() -> None:
         '  "0" -> "out:0" [label="add: float32[2]"];\n'
         "}\n"
     )
+
+
+def test_a_summary_counts_calls_and_shared_memory_once() -> None:
+    weights = {
+        "w": pt2.payload(pt2.tensor_meta([2], requires_grad=True)),
+        "tied": pt2.payload(pt2.tensor_meta([1], offset=1)),
+    }
+    summary = summarize(castoff.load(pt2.zipped(pt2.entries(weights=weights))))
+    assert summary.operators == {"torch.ops.aten.add.Tensor": 1}
+    assert [(row.name, row.kind, row.dtype, row.bytes) for row in summary.tensors] == [
+        ("w", "parameter", "float32", 8),
+        ("tied", "constant", "float32", 0),
+    ]
+    assert (summary.elements("parameter"), summary.bytes()) == (2, 8)
+    assert summary_text(summary).splitlines() == [
+        "calls  operator",
+        "    1  torch.ops.aten.add.Tensor",
+        "    1  calls of 1 operators",
+        "",
+        "tensor  kind       dtype    shape  elements   bytes",
+        "w       parameter  float32  [2]           2       8",
+        "tied    constant   float32  [1]           1  shared",
+        "1 parameter: 2 elements, 8 bytes",
+        "0 buffers: 0 elements, 0 bytes",
+        "1 constant: 1 elements, 0 bytes",
+        "in all 8 bytes",
+    ]
