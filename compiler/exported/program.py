@@ -112,6 +112,18 @@ class ExportedProgram:
 
         return ReferenceProgram.of(self)
 
+    def run_decompositions(self) -> ExportedProgram:
+        """The program in functional form, of core ATen operators, in the dialect ATEN.
+
+        What it changes in place becomes entries of its signature; composites are taken apart. What
+        core ATen has no operator for (eigenvalues, Bessel functions) keeps the one that PyTorch's
+        own decompositions leave. Raises `UnsupportedOperatorError` for a program that castoff could
+        not compile, or whose operators ATen cannot spell.
+        """
+        from ..decompose.program import decompose
+
+        return decompose(self)
+
     def to_dot(self) -> str:
         """The graph in Graphviz's DOT language, with the graphs within as clusters."""
         from .dot import program_dot

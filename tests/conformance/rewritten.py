@@ -4,6 +4,7 @@
                the program under other names and in another order has the same canonical file
     saved      what `castoff.save` writes opens in PyTorch and gives the answers of the original
     canonical  so does the canonical form
+    decomposed so does `run_decompositions()`, within the tolerances of the case
 
 Every case has to pass but those that PyTorch itself does not open or run.
 """
@@ -81,9 +82,14 @@ def _canonical(program: ExportedProgram) -> bytes:
     return program_bytes(program, canonical=True)
 
 
+def _decomposed(program: ExportedProgram) -> bytes:
+    return program_bytes(program.run_decompositions())
+
+
 REWRITES: Mapping[str, Callable[[ExportedProgram], bytes]] = {
     "saved": _saved,
     "canonical": _canonical,
+    "decomposed": _decomposed,
 }
 WAYS = ("form", *REWRITES)
 
@@ -109,7 +115,8 @@ def check_in_torch(case: Case, way: str) -> str | None:
         return f"{NOT_IN_TORCH}: {type(error).__name__}: {error}".splitlines()[0]
     written = REWRITES[way](load_program(case.program))
     got = _answers(written, case)
-    return next(iter(differences(got, want, rtol=0.0, atol=0.0)), None)
+    rtol, atol = (case.rtol, case.atol) if way == "decomposed" else (0.0, 0.0)
+    return next(iter(differences(got, want, rtol, atol)), None)
 
 
 def _answers(program: bytes, case: Case) -> list[Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from .readers import FINDINGS, READERS, Reader
 
 _MAX_INPUT_BYTES = 1 << 14
-_HANG_SECONDS = 60
+_HANG_SECONDS = 600
 """Of wall time, for what never comes back; `feed` measures the processor time of what does."""
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,1 @@
+"""Exported programs as functional programs of core ATen operators: `run_decompositions()`."""
