@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from .diagnose import describe
 from .errors import InputMismatchError
 from .manifest import Manifest
 from .tensors import Array, as_array, as_storage, matches, storage_dtype
+
+
+class Receiver(Protocol):
+    """Something of the caller's at result number `position`, which takes an output."""
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def output(self) -> int: ...
+
+    def receive(self, value: object) -> object:
+        """What the caller gets once it holds `value`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from . import abi
 from ._abi_cdef import ffi
 from .callspec import CallSpec, flatten_tree
-from .device import check_device
+from .device import check_device, parse_device
 from .diagnose import equals_constant, find_problems, is_number
 from .errors import (
     ArtefactError,
@@ -26,7 +26,7 @@ from .library import CData, Library, is_archive, open_library
 from .load_options import LoadOptions
 from .manifest import Manifest, TensorSpec
 from .plan import Key, Plan
-from .results import Target, find_targets
+from .results import Receiver, Target, find_targets
 from .tensors import (
     Array,
     Give,
@@ -83,11 +83,20 @@ def aot_load(
     if artefact is None:
         for name in _find_artefacts(path, device, method, shapes):
             try:
-                return Runner(path, device, options._replace(artefact=name))
+                return make_runner(path, device, options._replace(artefact=name))
             except UnsupportedCpuError as error:  # others may be built for lower levels
                 refusal = error
         raise refusal
-    return Runner(path, device, options)
+    return make_runner(path, device, options)
+
+
+def make_runner(path: str | os.PathLike[str], device: str, options: LoadOptions) -> Runner:
+    """A program of one artefact, for the kind of device it was compiled for."""
+    if parse_device(device).is_cpu:
+        return Runner(path, device, options)
+    from .device_runner import DeviceRunner  # programs for CPUs need none of it
+
+    return DeviceRunner(path, device, options)
 
 
 def _find_artefacts(
@@ -213,9 +222,7 @@ class Runner(Instance):
 
     def _call_generally(self, leaves: Sequence[object], out: object) -> object:
         """Any kind of argument; converts what has to be."""
-        for position, expected in self._constant_leaves:
-            if not equals_constant(leaves[position], expected):
-                raise self._mismatch(leaves)
+        self._check_constants(leaves)
         values, written_back = self._stage_inputs(leaves)
         key = tuple([value.shape if isinstance(value, np.ndarray) else value for value in values])
         plan = self._take_plan(key, values, leaves)
@@ -239,6 +246,11 @@ class Runner(Instance):
         )
         return self._unflatten(self._result_leaves(results, leaves, giver(tensors), targets))
 
+    def _check_constants(self, leaves: Sequence[object]) -> None:
+        for position, expected in self._constant_leaves:
+            if not equals_constant(leaves[position], expected):
+                raise self._mismatch(leaves)
+
     def _stage_inputs(
         self, leaves: Sequence[object]
     ) -> tuple[list[Array | int | float | bool], list[tuple[Array, Array]]]:
@@ -250,14 +262,20 @@ class Runner(Instance):
             if spec.kind != "tensor":
                 values.append(self._number(spec, leaf, leaves))
                 continue
-            array = self._array(spec, leaf, leaves)
-            dense = array
-            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
-                dense = array.astype(self._dtypes[i], order="C", copy=True)
-                if spec.mutated:
-                    written_back.append((array, dense))
+            array, dense = self._stage_array(i, leaf, leaves)
+            if dense is not array and spec.mutated:
+                written_back.append((array, dense))
             values.append(dense)
         return values, written_back
+
+    def _stage_array(
+        self, index: int, leaf: object, leaves: Sequence[object]
+    ) -> tuple[Array, Array]:
+        """The array of an input, and the same or a dense copy in its storage dtype."""
+        array = self._array(self.manifest.inputs[index], leaf, leaves)
+        if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+            return array, array
+        return array, array.astype(self._dtypes[index], order="C", copy=True)
 
     def _number(self, spec: TensorSpec, leaf: Any, leaves: Sequence[object]) -> int | float | bool:
         if not is_number(leaf, spec.kind) or (
@@ -278,14 +296,15 @@ class Runner(Instance):
             raise self._mismatch(leaves)
         return as_storage(array, spec.dtype)
 
-    def _take_plan(self, key: Key, values: Sequence[object], leaves: Sequence[object]) -> Plan:
+    def _take_plan(self, key: Key, values: Sequence[Any], leaves: Sequence[object]) -> Plan:
         try:
             return self._plans[key].pop()
         except (KeyError, IndexError):
             pass
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        plan = Plan(self.manifest, key, self._api.release)
+        items = tuple([value.shape if hasattr(value, "shape") else value for value in values])
+        plan = Plan(self.manifest, items, self._api.release)
         self._bind_inputs(plan, values)
         rows = [ffi.new("int64_t[]", max(len(spec.shape), 1)) for spec in self.manifest.outputs]
         status = self._api.output_shapes(
@@ -338,13 +357,13 @@ class Runner(Instance):
 
     def _result_leaves(
         self,
-        values: Sequence[object],
+        values: Sequence[Any],
         leaves: Sequence[object],
         give: Give,
-        targets: Sequence[Target],
+        targets: Sequence[Receiver],
     ) -> list[object]:
         given = [
-            give(value, spec.dtype) if isinstance(value, np.ndarray) else value
+            value if isinstance(value, (int, float)) else give(value, spec.dtype)
             for spec, value in zip(self.manifest.outputs, values, strict=True)
         ]
         if self._results_are_outputs and not targets:
@@ -372,6 +391,8 @@ class Runner(Instance):
             return self._mismatch(leaves, message)
         if status == abi.OUT_OF_MEMORY:
             return MemoryError(message)
+        if status == abi.DEVICE_ERROR:
+            return DeviceError(message)
         return ProgramError(message)
 
     # ---- what the program is ----
@@ -395,7 +416,7 @@ class Runner(Instance):
 
     def fresh(self) -> Runner:
         """Another instance of the program: buffers as saved, constants as built."""
-        return Runner(self.path, self.device, self._options)
+        return make_runner(self.path, self.device, self._options)
 
     def __reduce__(self) -> tuple[Callable[..., Runner], tuple[object, ...]]:
         """Pickles as path and digest; loading makes a fresh instance, refuses a changed file."""
@@ -411,7 +432,7 @@ def _open_library(path: str | os.PathLike[str], artefact: str | None) -> Library
 
 
 def _unpickle(path: str, digest: str, device: str, options: LoadOptions) -> Runner:
-    runner = Runner(path, device, options)
+    runner = make_runner(path, device, options)
     if runner.manifest.digest != digest:
         raise ArtefactError(
             f"{path} is not the artefact that was pickled: expected digest {digest}, got another"

@@ -125,6 +125,14 @@ def _give_torch(array: Array, name: str) -> object:
     return torch.from_numpy(array.view(signed)).view(getattr(torch, name))
 
 
+def from_dlpack_of(value: object) -> Callable[[object], object] | None:
+    """What makes arrays of a value's kind of what reads DLPack; None where that is not known."""
+    root = type(value).__module__.partition(".")[0]
+    module = sys.modules.get(_DLPACK_MODULES.get(root, root))
+    found: Callable[[object], object] | None = getattr(module, "from_dlpack", None)
+    return found
+
+
 def giver(leaves: tuple[object, ...]) -> Give:
     """What turns results into the kind of array that was given; NumPy's where none is known."""
     foreign = [
@@ -136,9 +144,7 @@ def giver(leaves: tuple[object, ...]) -> Give:
         return _give_numpy
     if is_torch(foreign[0]):
         return _give_torch
-    root = type(foreign[0]).__module__.partition(".")[0]
-    module = sys.modules.get(_DLPACK_MODULES.get(root, root))
-    from_dlpack = getattr(module, "from_dlpack", None)
+    from_dlpack = from_dlpack_of(foreign[0])
     if from_dlpack is None:
         return _give_numpy
     return lambda array, name: from_dlpack(array) if name not in _BITS else _give_numpy(array, name)

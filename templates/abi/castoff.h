@@ -148,6 +148,13 @@ typedef enum castoff_option_flags {
   CASTOFF_CUDA_GRAPHS = 2    /* what a run launches is recorded once per shape, and replayed */
 } castoff_option_flags;
 
+/* DLPack's DLManagedTensor. */
+typedef struct castoff_managed_tensor {
+  DLTensor dl_tensor;
+  void *manager_ctx;
+  void (*deleter)(struct castoff_managed_tensor *self);
+} castoff_managed_tensor;
+
 /* Called for each output given without data. Returns at least size_bytes, aligned to 64, or NULL to refuse. */
 typedef void *(*castoff_allocate)(void *user, int32_t output, size_t size_bytes, int32_t rank, const int64_t *shape);
 
@@ -225,6 +232,14 @@ typedef struct castoff_api {
   void (*release_on_stream)(void *memory, void *stream);
   /* What is enqueued on `consumer` from now on comes after what `producer` holds now. */
   castoff_status (*order_streams)(castoff_instance *instance, void *producer, void *consumer);
+  /* A dense tensor of the device into host memory, once `stream` is there; returns when it is done. */
+  castoff_status (*copy_to_host)(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream);
+  /* Memory the artefact allocated for an output with several owners: the handle is one, each tensor that is lent another.
+   * The last one that lets go gives it back, as release_on_stream() does, or where it was lent to a consumer that works
+   * on another stream, once the device is idle. NULL where there is no memory for that; share() releases the output's. */
+  void *(*share)(void *memory, void *stream);
+  castoff_managed_tensor *(*lend)(void *shared, const DLTensor *tensor, void *consumer);
+  void (*unshare)(void *shared);
 } castoff_api;
 
 /* NULL where the major version differs or the minor one is newer than the artefact. */

@@ -27,7 +27,7 @@ _Static_assert(sizeof(castoff_call) == 40 && offsetof(castoff_call, allocate) ==
 _Static_assert(sizeof(castoff_status) == 4, "castoff_status is an int");
 _Static_assert(offsetof(castoff_api, run) == 88, "functions of castoff_api keep their place");
 _Static_assert(sizeof(castoff_step) == 40 && offsetof(castoff_step, number) == 32, "castoff_step is a fixed layout");
-_Static_assert(sizeof(castoff_api) == 232 && offsetof(castoff_api, device) == 192, "functions of castoff_api keep their place");
+_Static_assert(sizeof(castoff_api) == 264 && offsetof(castoff_api, device) == 192, "functions of castoff_api keep their place");
 
 static const castoff_program *const program = &castoff_program_definition;
 
@@ -211,6 +211,17 @@ static castoff_status order_streams(castoff_instance *instance, void *producer, 
   return status;
 }
 
+static castoff_status copy_to_host(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream) {
+  if (!instance || !tensor || (!host && !castoff_is_empty(tensor)))
+    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, a tensor and memory, got NULL");
+  int previous = 0;
+  castoff_status status = castoff_device_accepts(instance->device, "", "tensor", tensor);
+  if (status != CASTOFF_OK || (status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
+  status = castoff_device_copy_to_host(instance->device, host, tensor, stream);
+  castoff_device_leave(instance->device, previous);
+  return status;
+}
+
 /* ---- the table ---- */
 
 static const char *program_name(void) { return program->name; }
@@ -270,6 +281,10 @@ static const castoff_api api = {
     .synchronize = castoff_synchronize_runs,
     .release_on_stream = castoff_device_release_on_stream,
     .order_streams = order_streams,
+    .copy_to_host = copy_to_host,
+    .share = castoff_share,
+    .lend = castoff_lend,
+    .unshare = castoff_unshare,
 };
 
 CASTOFF_EXPORT const castoff_api *castoff_get_api(uint32_t abi_version) {

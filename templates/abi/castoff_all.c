@@ -10,6 +10,7 @@
 #include "castoff_device_cpu.c"
 #endif
 #include "castoff_image.c"
+#include "castoff_lent.c"
 #include "castoff_pool.c"
 #include "castoff_profile.c"
 #include "castoff_run.c"

@@ -57,6 +57,8 @@ int castoff_device_places(const castoff_device *device, DLTensor *tensor);
 castoff_status castoff_device_gather(castoff_device *device, castoff_device_run *run, void *dense, const DLTensor *tensor);
 castoff_status castoff_device_scatter(castoff_device *device, castoff_device_run *run, const DLTensor *tensor,
                                       const void *dense);
+/* Contiguous device memory of a tensor into host memory, after what the stream holds; returns when it is done. */
+castoff_status castoff_device_copy_to_host(castoff_device *device, void *host, const DLTensor *tensor, void *stream);
 /* From device memory to device memory; `source` NULL: zeros. Now. */
 castoff_status castoff_device_copy(castoff_device *device, void *target, const void *source, size_t size_bytes);
 

@@ -115,6 +115,13 @@ castoff_status castoff_device_scatter(castoff_device *device, castoff_device_run
   return CASTOFF_OK;
 }
 
+castoff_status castoff_device_copy_to_host(castoff_device *device, void *host, const DLTensor *tensor, void *stream) {
+  (void)device;
+  (void)stream;
+  castoff_gather(host, tensor);
+  return CASTOFF_OK;
+}
+
 castoff_status castoff_device_copy(castoff_device *device, void *target, const void *source, size_t size_bytes) {
   (void)device;
   if (source)

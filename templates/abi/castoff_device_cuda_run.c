@@ -167,6 +167,15 @@ castoff_status castoff_device_order_streams(castoff_device *device, void *produc
   return status;
 }
 
+castoff_status castoff_device_copy_to_host(castoff_device *device, void *host, const DLTensor *tensor, void *given) {
+  const cudaStream_t stream = as_stream(given);
+  const size_t size = size_of(tensor);
+  if (size == 0) return CASTOFF_OK;
+  const castoff_status status = castoff_cuda_check(
+      device, cudaMemcpyAsync(host, castoff_tensor_data(tensor), size, cudaMemcpyDeviceToHost, stream), "copy to the host");
+  return status == CASTOFF_OK ? castoff_cuda_check(device, cudaStreamSynchronize(stream), "copy to the host") : status;
+}
+
 castoff_status castoff_device_take_buffers(castoff_device *device, castoff_device_run *run) {
   if (!run) return castoff_cuda_check(device, cudaEventSynchronize(device->buffers_done), "waiting for the buffers");
   return castoff_cuda_check(device, cudaStreamWaitEvent(run->stream, device->buffers_done, 0), "waiting for the buffers");

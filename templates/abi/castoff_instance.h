@@ -92,6 +92,12 @@ castoff_status castoff_grow_arena(castoff_run_context *context);
 void *castoff_context_block(castoff_run_context *context, size_t size_bytes);
 void *castoff_context_host_block(castoff_run_context *context, size_t size_bytes);
 
+/* ---- castoff_lent.c ---- */
+
+void *castoff_share(void *memory, void *stream);
+castoff_managed_tensor *castoff_lend(void *shared, const DLTensor *tensor, void *consumer);
+void castoff_unshare(void *shared);
+
 /* ---- castoff_run.c ---- */
 
 castoff_status castoff_run(castoff_instance *instance, const castoff_call *call);

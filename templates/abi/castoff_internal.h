@@ -50,6 +50,7 @@ char *castoff_error_message(void);
 void *castoff_aligned_allocate(size_t size_bytes);
 
 unsigned char *castoff_tensor_data(const DLTensor *tensor);
+int castoff_is_empty(const DLTensor *tensor);
 int castoff_is_contiguous(const DLTensor *tensor);
 int castoff_is_aligned(const DLTensor *tensor);
 /* Bytes of a dense tensor; 0 and `*overflow` = 1 where they cannot be counted. */

@@ -32,14 +32,14 @@ unsigned char *castoff_tensor_data(const DLTensor *tensor) {
   return tensor->data ? (unsigned char *)tensor->data + tensor->byte_offset : NULL;
 }
 
-static int is_empty(const DLTensor *tensor) {
+int castoff_is_empty(const DLTensor *tensor) {
   for (int i = 0; i < tensor->ndim; i++)
     if (tensor->shape[i] == 0) return 1;
   return 0;
 }
 
 int castoff_is_contiguous(const DLTensor *tensor) {
-  if (!tensor->strides || is_empty(tensor)) return 1;
+  if (!tensor->strides || castoff_is_empty(tensor)) return 1;
   int64_t expected = 1;
   for (int i = tensor->ndim - 1; i >= 0; i--) {
     if (tensor->shape[i] != 1 && tensor->strides[i] != expected) return 0;
@@ -74,7 +74,7 @@ void castoff_extent(const DLTensor *tensor, uintptr_t *begin, uintptr_t *end) {
   const int64_t size = (int64_t)element_size(tensor->dtype);
   int64_t lowest = 0, highest = 0, dense = 1;
   *begin = *end = (uintptr_t)castoff_tensor_data(tensor);
-  if (is_empty(tensor)) return;
+  if (castoff_is_empty(tensor)) return;
   for (int i = tensor->ndim - 1; i >= 0; i--) {
     const int64_t reach = (tensor->shape[i] - 1) * (tensor->strides ? tensor->strides[i] : dense);
     *(reach < 0 ? &lowest : &highest) += reach;
@@ -117,7 +117,7 @@ static unsigned char *copy_axes(const strided_copy *copy, int axis, unsigned cha
 }
 
 static void copy_tensor(unsigned char *dense, const DLTensor *tensor, int to_dense) {
-  if (is_empty(tensor)) return;
+  if (castoff_is_empty(tensor)) return;
   if (tensor->ndim > 0 && tensor->strides && !castoff_is_contiguous(tensor)) {
     const strided_copy copy = {tensor, element_size(tensor->dtype), to_dense};
     copy_axes(&copy, 0, dense, castoff_tensor_data(tensor));
@@ -257,7 +257,7 @@ static castoff_status check_input(const castoff_instance *instance, DLTensor *co
     if (tensor->shape[axis] < 0)
       return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: the tensor has a negative size", spec->path);
   if (!castoff_same_dtype(tensor->dtype, spec->dtype) || tensor->ndim != spec->rank) return mismatch(spec, tensor, "");
-  if (!tensor->data && !is_empty(tensor))
+  if (!tensor->data && !castoff_is_empty(tensor))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: the tensor has no data", spec->path);
   for (int axis = 0; axis < spec->rank; axis++) {
     const castoff_status status = check_size(program, inputs, input, axis, symbols);
@@ -297,7 +297,7 @@ castoff_status castoff_check_tensor(const castoff_device *device, const char *wh
   snprintf(place, sizeof(place), "%s ", what);
   const castoff_status status = castoff_device_accepts(device, place, name, tensor);
   if (status != CASTOFF_OK) return status;
-  if (!tensor->data && !is_empty(tensor))
+  if (!tensor->data && !castoff_is_empty(tensor))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s %s: the tensor has no data", what, name);
   return CASTOFF_OK;
 }

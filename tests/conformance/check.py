@@ -17,6 +17,8 @@ Program = Callable[..., Any]
 MODES = ("reference", "compiled")
 QUICK: Mapping[str, object] = {"target_cpu": "x86-64-v3", "opt_level": 1, "jobs": 1}
 """What programs are compiled with unless all CPU levels are asked for: cases run side by side."""
+ON_DEVICE: Mapping[str, object] = {"device": "cuda", "cuda_architectures": (90,), "jobs": 1}
+"""The same for CUDA."""
 
 
 def check_case(case: Case, mode: str, options: Mapping[str, object] = QUICK) -> str | None:
@@ -80,4 +82,4 @@ def _compiled(
     import castoff
 
     path = castoff.aot_compile(program, output=artefact, options=options)
-    return lambda: castoff.aot_load(path)
+    return lambda: castoff.aot_load(path, device=str(options.get("device", "cpu")))

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from castoff.compiler.ops import load_all
+from tests.emulation.home import cuda_home_for_tests
 
 from .. import strictness
-from .check import MODES, QUICK, check_case
+from .check import MODES, ON_DEVICE, QUICK, check_case
 from .corpus import FAMILIES, Family, find_corpus, register_containers
 from .workers import run_tasks
 
@@ -154,6 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.run", description=__doc__)
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--mode", choices=MODES, default="reference")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu",
+        help="what is compiled for; CUDA without a GPU runs emulated. What passes on CPUs has to pass",
+    )  # fmt: skip
     parser.add_argument("--match", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--passing", action="store_true", help="only the cases that have to pass")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th of them")
@@ -171,6 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if corpus is None:
         print("no corpus: set CASTOFF_CORPUS to its folder", file=sys.stderr)
         return 2
+    compile_options = {"jobs": 1} if options.portable else QUICK
+    if options.device == "cuda":
+        os.environ["CUDA_HOME"] = cuda_home_for_tests()
+        compile_options, options.mode, options.update = ON_DEVICE, "compiled", False
     regressions: list[str] = []
     for family in options.family or FAMILIES:
         listed = set(listed_as_passing(family, options.mode))
@@ -186,13 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names,
             jobs=options.jobs,
             seconds=options.seconds,
-            options={**({"jobs": 1} if options.portable else QUICK), **strict},
+            options={**compile_options, **strict},
         )
         print_report(report, verbose=options.verbose)
         print_missing(report)
         elapsed = time.monotonic() - started
         print(
-            f"\n{family}, {options.mode}: {len(report.passed)} of {report.total} pass "
+            f"\n{family}, {options.mode} for {options.device}: {len(report.passed)} of {report.total} pass "
             f"({elapsed:.0f} s)"
         )
         broken = sorted(listed & report.failed.keys())

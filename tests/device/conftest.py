@@ -15,7 +15,7 @@ def emulated_home() -> str:
     return str(default_home())
 
 
-@pytest.fixture
-def builds(emulated_home: str, tmp_path_factory: pytest.TempPathFactory) -> DeviceBuilds:
+@pytest.fixture(scope="session")
+def device_builds(emulated_home: str, tmp_path_factory: pytest.TempPathFactory) -> DeviceBuilds:
     """Builds and loads graphs for the emulated device."""
     return DeviceBuilds(emulated_home, tmp_path_factory)

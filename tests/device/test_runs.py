@@ -16,12 +16,14 @@ def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def test_a_pointwise_program_runs_with_every_size_of_its_symbol(builds: DeviceBuilds) -> None:
+def test_a_pointwise_program_runs_with_every_size_of_its_symbol(
+    device_builds: DeviceBuilds,
+) -> None:
     b = GraphBuilder()
     n = size("n")
     x, y = b.input("x", n, 8), b.input("y", n, 8)
     graph = b.graph(b.apply("add", x, b.apply("sin", y)))
-    program = builds.load(graph)
+    program = device_builds.load(graph)
     assert program.device == "cuda:0"
     for count in (3, 1, 0, 300):
         given = arrays((count, 8), (count, 8))
@@ -30,11 +32,11 @@ def test_a_pointwise_program_runs_with_every_size_of_its_symbol(builds: DeviceBu
         )
 
 
-def test_constants_lie_on_the_device_and_are_replaced_there(builds: DeviceBuilds) -> None:
+def test_constants_lie_on_the_device_and_are_replaced_there(device_builds: DeviceBuilds) -> None:
     weight, other, x = arrays((4, 8), (4, 8), (4, 8))
     b = GraphBuilder()
     graph = b.graph(b.apply("mul", b.input("x", 4, 8), b.array(weight, "weight")))
-    program, second = builds.load(graph), None
+    program, second = device_builds.load(graph), None
     second = program.fresh()
     np.testing.assert_array_equal(program(x)[0], x * weight)
     np.testing.assert_array_equal(program.read_constant("weight"), weight)
@@ -43,13 +45,13 @@ def test_constants_lie_on_the_device_and_are_replaced_there(builds: DeviceBuilds
     np.testing.assert_array_equal(second(x)[0], x * weight)
 
 
-def test_buffers_keep_their_state_on_the_device(builds: DeviceBuilds) -> None:
+def test_buffers_keep_their_state_on_the_device(device_builds: DeviceBuilds) -> None:
     b = GraphBuilder()
     x = b.input("x", 4)
     total = b.buffer("total", np.zeros(4, np.float32))
     updated = b.apply("add", total, x)
     graph = b.graph(updated, mutations=[(total, updated)])
-    program = builds.load(graph)
+    program = device_builds.load(graph)
     (given,) = arrays((4,))
     program(given)
     np.testing.assert_array_equal(program(given)[0], given + given)
@@ -60,24 +62,24 @@ def test_buffers_keep_their_state_on_the_device(builds: DeviceBuilds) -> None:
     np.testing.assert_array_equal(program(given)[0], given)
 
 
-def test_an_index_out_of_range_is_reported_and_forgotten(builds: DeviceBuilds) -> None:
+def test_an_index_out_of_range_is_reported_and_forgotten(device_builds: DeviceBuilds) -> None:
     from castoff.compiler.ir.dtypes import DType
 
     b = GraphBuilder()
     table = b.input("table", 4, 2)
     index = b.input("index", 3, dtype=DType.INT64)
     graph = b.graph(b.call("aten.embedding.default", table, index))
-    program = builds.load(graph)
+    program = device_builds.load(graph)
     (given,) = arrays((4, 2))
     with pytest.raises(ProgramError, match="index out of range"):
         program(given, np.array([0, 9, 1]))
     np.testing.assert_array_equal(program(given, np.array([3, 0, 1]))[0], given[[3, 0, 1]])
 
 
-def test_strided_and_misplaced_arrays_are_copied(builds: DeviceBuilds) -> None:
+def test_strided_and_misplaced_arrays_are_copied(device_builds: DeviceBuilds) -> None:
     b = GraphBuilder()
     graph = b.graph(b.apply("neg", b.input("x", 4, 6)))
-    program = builds.load(graph)
+    program = device_builds.load(graph)
     (given,) = arrays((6, 8))
     view = given.T[2:6, ::1]
     np.testing.assert_array_equal(program(view)[0], -view)

@@ -67,6 +67,16 @@ def default_home() -> Path:
     return make_cuda_home(cache / "castoff" / "emulation" / emulation_digest())
 
 
+def cuda_home_for_tests() -> str:
+    """$CUDA_HOME for programs that are to be run: the caller's, or a toolkit's where there is a GPU, else emulated."""
+    if named := os.environ.get("CUDA_HOME"):
+        return named
+    nvcc = shutil.which("nvcc")
+    if os.path.exists("/dev/nvidiactl") and nvcc is not None:
+        return str(Path(nvcc).resolve().parents[1])
+    return str(default_home())
+
+
 def make_cuda_home(folder: Path) -> Path:
     """Makes the folder, or leaves it where it is up to date. A few seconds. Raises CalledProcessError."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 // Barriers and exchanges between the threads of a block and the lanes of a warp.
 #pragma once
 
+#include <time.h>  // clock()
+
 #include "emulation/block.h"
 
 static inline void __syncthreads() { emulation::meet_block(0); }
@@ -135,4 +137,3 @@ static inline void __threadfence_system() {}
 static inline void __nanosleep(unsigned) {}
 [[noreturn]] static inline void __trap() { emulation::stop("a kernel called __trap()"); }
 static inline long long clock64() { return static_cast<long long>(__builtin_ia32_rdtsc()); }
-static inline int clock() { return static_cast<int>(clock64()); }

@@ -1,0 +1,180 @@
+"""Arrays that lie on the device are used there, on the caller's stream."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.runtime.device_array import DeviceArray
+from castoff.runtime.errors import DeviceError, InputMismatchError, ProgramError
+from castoff.runtime.runner import Runner, aot_load
+from tests.graphs import GraphBuilder, size
+
+from .building import DeviceBuilds
+
+
+@pytest.fixture(scope="module")
+def artefact(device_builds: DeviceBuilds) -> str:
+    """neg(x) * weight + y, with x and y float32[n, 8]."""
+    b = GraphBuilder()
+    n = size("n")
+    x, y = b.input("x", n, 8), b.input("y", n, 8)
+    weight = b.array(np.arange(8, dtype=np.float32), "weight")
+    return str(
+        device_builds.build(b.graph(b.apply("add", b.apply("mul", b.apply("neg", x), weight), y)))
+    )
+
+
+def expected(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return -x * np.arange(8, dtype=np.float32) + y
+
+
+def sample(count: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(count)
+    return tuple(rng.standard_normal((2, count, 8)).astype(np.float32))  # type: ignore[return-value]
+
+
+@pytest.fixture
+def on_device(artefact: str) -> Runner:
+    return aot_load(artefact, "cuda", results="device")
+
+
+def test_results_stay_on_the_device_and_are_read_from_there(on_device: Runner) -> None:
+    x, y = sample()
+    (result,) = on_device(x, y)
+    assert isinstance(result, DeviceArray)
+    assert (result.shape, result.dtype, result.device) == ((5, 8), "float32", "cuda:0")
+    np.testing.assert_array_equal(result.numpy(), expected(x, y))
+    np.testing.assert_array_equal(np.asarray(result), expected(x, y))
+
+
+def test_results_of_one_program_are_arguments_of_the_next_without_a_copy(
+    artefact: str, on_device: Runner
+) -> None:
+    x, y = sample()
+    (there,) = on_device(x, y)
+    strict = aot_load(artefact, "cuda", strict_device=True)
+    (again,) = strict(there, there)
+    assert isinstance(again, DeviceArray)
+    first = expected(x, y)
+    np.testing.assert_array_equal(again.numpy(), expected(first, first))
+
+
+def test_numpy_results_can_be_asked_for(artefact: str, on_device: Runner) -> None:
+    x, y = sample()
+    (there,) = on_device(x, y)
+    (result,) = aot_load(artefact, "cuda", results="numpy")(there, y)
+    np.testing.assert_array_equal(result, expected(expected(x, y), y))
+
+
+def test_a_result_outlives_its_program_and_what_was_lent(on_device: Runner) -> None:
+    x, y = sample()
+    (there,) = on_device(x, y)
+    capsule = there.__dlpack__(stream=None)
+    other = there.__dlpack__(stream=2)
+    values = there.numpy()
+    del capsule
+    gc.collect()
+    np.testing.assert_array_equal(there.numpy(), values)
+    del there, other
+    gc.collect()
+
+
+def test_results_go_where_out_lies(artefact: str, on_device: Runner) -> None:
+    x, y = sample()
+    (target,) = on_device(x, y)
+    program = aot_load(artefact, "cuda")
+    (given,) = program(y, x, out=(target,))
+    assert given is target
+    np.testing.assert_array_equal(target.numpy(), expected(y, x))
+    with pytest.raises(InputMismatchError, match=r"out\[0\]: expected a writable float32\[3, 8\]"):
+        program(*sample(3), out=(target,))
+
+
+def test_host_arrays_are_refused_where_that_is_asked_for(artefact: str, on_device: Runner) -> None:
+    strict = aot_load(artefact, "cuda", strict_device=True)
+    x, y = sample()
+    with pytest.raises(
+        InputMismatchError, match=r"args\[0\]: expected a tensor on cuda:0, got one on the CPU"
+    ):
+        strict(x, y)
+
+
+def test_wrong_device_arrays_are_described(on_device: Runner) -> None:
+    x, y = sample(2)
+    (there,) = on_device(x, y)
+    with pytest.raises(
+        InputMismatchError, match=r"n = 2 \(from args\[0\].shape\[0\]\), got float32\[5, 8\]"
+    ):
+        on_device(there, sample(5)[0])
+
+
+def test_streams_are_named_by_address_or_object(on_device: Runner) -> None:
+    x, y = sample()
+
+    class Stream:
+        cuda_stream = 2
+
+    for stream in (1, 2, Stream()):
+        (result,) = on_device(x, y, stream=stream)
+        np.testing.assert_array_equal(result.numpy(), expected(x, y))
+    with pytest.raises(DeviceError, match="expected a CUDA stream"):
+        on_device(x, y, stream="fast")
+
+
+def test_threads_share_a_program(on_device: Runner) -> None:
+    wrong: list[str] = []
+
+    def call(count: int) -> None:
+        x, y = sample(count)
+        for _ in range(5):
+            (result,) = on_device(x, y, stream=2)
+            if not np.array_equal(result.numpy(), expected(x, y)):
+                wrong.append(f"{count} rows")
+
+    threads = [threading.Thread(target=call, args=(count,)) for count in range(1, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["launched", "recorded"])
+def test_recorded_runs_answer_as_launched_ones_do(artefact: str, graphs: bool) -> None:
+    program = aot_load(artefact, "cuda", cuda_graphs=graphs)
+    for count in (3, 5, 3):
+        for _ in range(4):
+            x, y = sample(count)
+            np.testing.assert_array_equal(program(x, y)[0], expected(x, y))
+    program.replace_constants({"weight": np.ones(8, np.float32)})
+    for _ in range(3):
+        np.testing.assert_array_equal(program(x, y)[0], -x + y)
+
+
+def test_an_index_out_of_range_is_told_when_it_is_known(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    table, index = b.input("table", 4, 2), b.input("index", 3, dtype=DType.INT64)
+    graph = b.graph(b.call("aten.embedding.default", table, index))
+    program = device_builds.load(graph, results="device")
+    given = np.ones((4, 2), np.float32)
+    program(given, np.array([0, 7, 1]))
+    with pytest.raises(ProgramError, match="index out of range"):
+        program.synchronize()  # type: ignore[attr-defined]
+    program.synchronize()  # type: ignore[attr-defined]
+    (result,) = program(given, np.array([0, 3, 1]))
+    np.testing.assert_array_equal(result.numpy(), given[[0, 3, 1]])
+
+
+def test_shapes_that_depend_on_data_are_known_after_the_call(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.call("aten.nonzero.default", b.input("x", 6)))
+    path = device_builds.build(graph)
+    x = np.array([0, 1, 0, 2, 3, 0], np.float32)
+    for results in ("numpy", "device"):
+        (found,) = aot_load(path, "cuda", results=results)(x)
+        np.testing.assert_array_equal(np.asarray(found), [[1], [3], [4]])
