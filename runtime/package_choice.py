@@ -1,9 +1,10 @@
 """Which artefact of an archive a caller means.
 
 What is asked for must leave one: by device, machine, method and, where artefacts of a method take
-other shapes, by the shapes of inputs. Artefacts that differ in nothing but their CPU levels are
-one in this: the one with the highest level is tried first, and where the processor lacks it, the
-next. Anything else that is left open is an error that lists what there is, never a guess.
+other shapes, by the shapes of inputs. Artefacts that differ in nothing but their CPU levels, or in
+the GPUs they are for, are one in this: the one with the highest level is tried first, and where
+this machine lacks it, the next. Anything else that is left open is an error that lists what there
+is, never a guess.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from .device import parse_device
 from .errors import PackageError
 from .library import host_machine
 from .manifest import Manifest, SymbolSpec, TensorSpec
@@ -36,15 +38,17 @@ class Request(NamedTuple):
 def choose_artefacts(package: Package, request: Request) -> tuple[str, ...]:
     """Names of the artefacts that answer a request, in the order in which to try them.
 
-    Raises PackageError where none does, or where several do that differ in more than CPU levels.
+    Raises PackageError where none does, or where several do that differ in more than levels,
+    DeviceError for a device of which nobody has heard.
     """
+    device = parse_device(request.device)
     if not package.artefacts:
         raise PackageError(_no_artefacts(package))
     described = [(artefact, package.manifest(artefact)) for artefact in package.artefacts]
     fitting = [
         (artefact, manifest)
         for artefact, manifest in described
-        if manifest.device == request.device.partition(":")[0]
+        if manifest.device == device.kind
         and manifest.machine == host_machine()
         and request.method in (None, artefact.method)
         and fits_shapes(manifest, request.shapes or {})

@@ -33,7 +33,8 @@ def find_artefacts(
 ) -> tuple[str, ...]:
     """Names of the artefacts in the archive that a caller may mean, in the order to try them.
 
-    Raises ProgramFormatError for damage, PackageError where none fits or the choice is open.
+    Raises ProgramFormatError for damage, PackageError where none fits or the choice is open,
+    DeviceError for an unknown device.
     """
     package = _packages.get(file_identity(path)) or Package(path)
     return choose_artefacts(package, Request(device, method, shapes))

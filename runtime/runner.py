@@ -84,7 +84,7 @@ def aot_load(
         for name in _find_artefacts(path, device, method, shapes):
             try:
                 return make_runner(path, device, options._replace(artefact=name))
-            except UnsupportedCpuError as error:  # others may be built for lower levels
+            except (UnsupportedCpuError, DeviceError) as error:  # others may need less
                 refusal = error
         raise refusal
     return make_runner(path, device, options)

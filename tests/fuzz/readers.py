@@ -19,14 +19,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from castoff.compiler.exported.deserialize import load_program
 from castoff.compiler.exported.json_records import decode_payload_config, decode_program
 from castoff.compiler.exported.json_writer import encode_program
 from castoff.compiler.exported.symbols import parse_expression, parse_guards
 from castoff.compiler.exported.torch_save import read_torch_save
 from castoff.compiler.exported.zip_writer import Content, ZipWriter
+from castoff.compiler.package.exporter import Exporter
+from castoff.compiler.package.write import write_package
 from castoff.runtime import manifest as m
 from castoff.runtime.errors import CastoffError
+from castoff.runtime.package import Package
+from castoff.runtime.package_choice import Request, choose_artefacts
+from castoff.runtime.package_importer import Importer
 from castoff.runtime.treespec import parse_treespec
 
 from ..exported import pt2_files as pt2
@@ -292,6 +299,40 @@ def _manifests() -> Sequence[bytes]:
     return [file[offset : offset + size]]
 
 
+# --- Deployment archives -----------------------------------------------------------------------
+
+
+def _read_package(data: bytes) -> None:
+    """All that is read of an archive before machine code is loaded or Python code runs."""
+    with tempfile.NamedTemporaryFile(dir=_memory_folder()) as file:
+        file.write(data)
+        file.flush()
+        importer = Importer(file.name)
+        for name in importer.objects:
+            importer.load(name)
+        package = Package(file.name)
+        package.verify()
+        choose_artefacts(package, Request("cpu", "forward", {"x": (2, 3)}))
+
+
+def _packages() -> Sequence[bytes]:
+    exporter = Exporter(requires=["json"])
+    exporter.add_source("words", "import json")
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    exporter.add_object("data", {"table": [table, table.T], "n": np.int8(3), "k": (1, "x", None)})
+    with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
+        artefact, path = Path(folder, "model.so"), Path(folder, "model.pt2")
+        artefact.write_bytes(_artefacts()[0])
+        write_package(
+            path,
+            {"forward": artefact},
+            programs={"model": pt2.zipped(pt2.entries())},
+            extra_files={"labels.txt": "cat"},
+            code=exporter,
+        )
+        return [path.read_bytes()]
+
+
 READERS = {
     "archive": Reader(_read_archive, _archives, with_right_checksums),
     "record": Reader(_read_record, _records, is_json=True),
@@ -300,6 +341,7 @@ READERS = {
     "treespec": Reader(_read_treespec, _treespecs, is_json=True),
     "symbols": Reader(_read_symbols, _expressions),
     "artefact": Reader(_read_artefact, _artefacts, with_right_footer),
+    "package": Reader(_read_package, _packages, with_right_checksums),
     "manifest": Reader(_read_manifest, _manifests, is_json=True),
 }
 FINDINGS = Path(__file__).parent / "findings"
