@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .case import Case, Work
+from .case import Case, Terms, Work
 from .interleave import Times, time_in_turns
 from .store import Store
 from .workers import Place, Worker, WorkerFailed
-
-TOLERANCE = 1e-3
-"""Largest error relative to the largest value of an answer that is still the same answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +18,7 @@ class Comparison:
 
     model: str
     work: Work
+    terms: Terms
     times: Mapping[str, Times]
     errors: Mapping[str, float]
     failures: Mapping[str, str]
@@ -52,7 +50,7 @@ def compare(
                 continue
             workers[engine] = worker
         times = time_in_turns(workers, seconds, rounds) if workers else {}
-    return Comparison(case.name, case.work, times, errors, failures)
+    return Comparison(case.name, case.work, case.terms, times, errors, failures)
 
 
 def checked_error(answer: Mapping[str, object]) -> float:
@@ -65,8 +63,8 @@ def checked_error(answer: Mapping[str, object]) -> float:
 def wrong_answers(comparisons: Sequence[Comparison]) -> list[str]:
     """A sentence for each engine whose answers are further off than the tolerance."""
     return [
-        f"{comparison.model}: {engine} is off by {error:.1e}, more than {TOLERANCE:.0e}"
+        f"{comparison.model}: {engine} is off by {error:.1e}, more than {comparison.terms.tolerance:.0e}"
         for comparison in comparisons
         for engine, error in comparison.errors.items()
-        if error > TOLERANCE
+        if error > comparison.terms.tolerance
     ]

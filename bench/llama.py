@@ -82,7 +82,7 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = self.embedding(token)
         angle = position.to(torch.float32) * self.frequencies
-        cosine, sine = angle.cos(), angle.sin()
+        cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
         new_keys, new_values = [], []
         for number, layer in enumerate(self.layers):
             x, key, value = layer(x, keys[number], values[number], cosine, sine)

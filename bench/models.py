@@ -6,30 +6,57 @@ Needs torch; nothing is downloaded. A function under `@subject` returns what is 
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .case import Terms
 from .names import MODELS
 
 Inputs = tuple[Tensor, ...]
 
 
+FLOAT32 = Terms()
+BFLOAT16 = Terms("bfloat16", tolerance=2e-2)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A module, the inputs it is exported with, and the calls that are made (by default one, with
-    those inputs). dynamic_shapes as `torch.export.export` takes it.
+    """A float32 module, the inputs it is exported with, and the calls that are made (by default one,
+    with those inputs). dynamic_shapes as `torch.export.export` takes it.
     """
 
     module: nn.Module
     example: Inputs
     calls: tuple[Inputs, ...] = ()
     dynamic_shapes: object = None
+    terms: Terms = FLOAT32
+
+    @property
+    def program(self) -> nn.Module:
+        """What is measured: the module, or, where the terms say so, the same in bfloat16."""
+        return self.module if self.terms.precision == "float32" else Narrow(self.module)
+
+
+class Narrow(nn.Module):
+    """A module in bfloat16, with float32 at its borders."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).bfloat16()
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the module gives, widened."""
+        narrow = (x.bfloat16() if x.is_floating_point() else x for x in inputs)
+        result = self.module(*narrow)
+        results = (result,) if isinstance(result, Tensor) else result
+        return tuple(x.float() if x.is_floating_point() else x for x in results)
 
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {}
@@ -217,6 +244,21 @@ def _llama_decode() -> Subject:
     from .llama import Decoder, decoder_inputs
 
     return Subject(Decoder(), decoder_inputs(cached=512))
+
+
+@subject("bert-base-128-bf16")
+def _bert_base_bf16() -> Subject:
+    return replace(_bert_base(), terms=BFLOAT16)
+
+
+@subject("resnet50-bf16")
+def _resnet50_bf16() -> Subject:
+    return replace(_resnet50(), terms=BFLOAT16)
+
+
+@subject("llama-decode-512-bf16")
+def _llama_decode_bf16() -> Subject:
+    return replace(_llama_decode(), terms=BFLOAT16)
 
 
 class WhisperEncoder(nn.Module):

@@ -17,4 +17,7 @@ MODELS = (
     "gpt2-prefill-128",
     "llama-decode-512",
     "whisper-tiny-enc",
+    "bert-base-128-bf16",
+    "resnet50-bf16",
+    "llama-decode-512-bf16",
 )

@@ -10,18 +10,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from .case import Work, write_case
-from .models import Inputs, make_subject
+from .models import Inputs, Subject, make_subject
 
 
 def prepare(name: str, folder: Path) -> None:
     """Exports the named model and writes it with its inputs and eager float32 answers."""
     made = make_subject(name)
-    with torch.no_grad():
-        exported = torch.export.export(
-            made.module, made.example, dynamic_shapes=made.dynamic_shapes
-        )
-        buffer = io.BytesIO()
-        torch.export.save(exported, buffer)
+    program = exported(made.program, made)
+    float32 = exported(made.module, made) if made.program is not made.module else b""
     all_inputs = made.calls or (made.example,)
     with torch.inference_mode():
         all_answers = [answers(made.module, inputs) for inputs in all_inputs]
@@ -30,7 +26,16 @@ def prepare(name: str, folder: Path) -> None:
         for inputs, wanted in zip(all_inputs, all_answers, strict=True)
     ]
     work = least_work(made.module, all_inputs[0], all_answers[0])
-    write_case(folder, buffer.getvalue(), calls, work)
+    write_case(folder, program, calls, work, made.terms, float32)
+
+
+def exported(module: torch.nn.Module, made: Subject) -> bytes:
+    """The module as a `.pt2`."""
+    with torch.no_grad():
+        program = torch.export.export(module, made.example, dynamic_shapes=made.dynamic_shapes)
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+    return buffer.getvalue()
 
 
 def least_work(module: torch.nn.Module, inputs: Inputs, wanted: Inputs) -> Work:

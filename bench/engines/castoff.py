@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ class CastoffSession:
 
 
 class Castoff:
-    """Compiled with the default options: all CPU levels, one library."""
+    """Compiled with the default options, but for those of the case: all CPU levels, one library."""
 
     def version(self) -> str:
         import castoff
@@ -47,7 +48,8 @@ class Castoff:
     def build(self, case: Case, folder: Path) -> None:
         import castoff
 
-        castoff.aot_compile(case.program, output=folder / "model.so")
+        options = json.loads(case.terms.options)
+        castoff.aot_compile(case.program, options=options, output=folder / "model.so")
 
     def load(self, case: Case, folder: Path, threads: int) -> CastoffSession:
         import castoff

@@ -47,7 +47,7 @@ class Eager:
 
         torch.set_num_threads(threads)
         if case.name in SUBJECTS:
-            return TorchSession(make_subject(case.name).module)
+            return TorchSession(make_subject(case.name).program)
         return TorchSession(torch.export.load(case.program).module())
 
 

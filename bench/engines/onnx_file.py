@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def onnx_file(case: Case) -> Path:
-    """The path of the case's ONNX file, made by torch.onnx where it is not there yet."""
+    """The path of the case's ONNX file, float32 in any case, made by torch.onnx where it is not there yet."""
     path = case.folder / "model.onnx"
     if not path.exists():
         import torch
 
-        exported = torch.export.load(case.program)
+        exported = torch.export.load(case.float32_program)
         aside = case.folder / "new.onnx"
         with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
             torch.onnx.export(

@@ -29,6 +29,9 @@ class OpenVinoSession:
         return [result[output].copy() for output in self.model.outputs]  # type: ignore[index]
 
 
+_HINT = {"float32": "f32", "bfloat16": "bf16"}
+
+
 class OpenVino:
     """The model converted from the ONNX file, in OpenVINO's own format."""
 
@@ -47,7 +50,7 @@ class OpenVino:
         import openvino
 
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _HINT[case.terms.precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
