@@ -14,8 +14,10 @@ from pathlib import Path
 from ..runtime.cache_folder import default_cache_folder
 from .errors import OptionError
 
-LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "native")
-"""CPU levels a file can hold code for, lowest first; "portable" stands for the first three."""
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
+"""CPU levels a file can hold code for, lowest first; "portable" stands for the first three, and for
+"x86-64-amx" where the program multiplies bfloat16 or int8.
+"""
 
 SANITIZERS = ("address", "undefined", "thread")
 
@@ -30,9 +32,8 @@ class CompileOptions:
     the nvidia-cuda-nvcc wheel.
     cuda_architectures: what a program for CUDA holds machine code for, as nvcc numbers them: (80, 90) for sm_80 and
     sm_90; PTX of the highest serves those to come. Empty: the common ones.
-    target_cpu: "portable" (x86-64, x86-64-v3 and x86-64-v4 in one file, the best one is chosen at
-    load), or CPU levels
-        between commas, or "native" for the processor at hand.
+    target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8, x86-64-amx in one file;
+        the best one is chosen at load), or CPU levels between commas, or "native" for the processor at hand.
     opt_level: the C compiler's -O level.
     debug: keep symbols and line numbers.
     sanitize: sanitizers to build with, between commas: address, undefined, thread.
@@ -80,11 +81,15 @@ class CompileOptions:
     @property
     def cpu_levels(self) -> tuple[str, ...]:
         """The CPU levels to build, lowest first: ("x86-64", "x86-64-v3", "x86-64-v4")."""
+        return self.cpu_levels_for(has_tiles=False)
+
+    def cpu_levels_for(self, *, has_tiles: bool) -> tuple[str, ...]:
+        """The CPU levels to build for a program that has, or has no, products with a form of tiles."""
         if platform.machine() not in ("x86_64", "AMD64"):
             return ("native",) if "native" in self.target_cpu else ("generic",)
         named = _split(self.target_cpu)
         if "portable" in named:
-            named |= set(LEVELS[:3])
+            named |= set(LEVELS[: 4 if has_tiles else 3])
         return tuple(level for level in LEVELS if level in named)
 
     @property

@@ -18,7 +18,12 @@ from ...runtime.manifest import (
 )
 from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
-from ..lowering.packing import pack_conv_weight, pack_panels
+from ..lowering.packing import (
+    pack_conv_pairs,
+    pack_conv_weight,
+    pack_pair_panels,
+    pack_panels,
+)
 from ..lowering.program import PackedConstant, Program
 from ..options import CompileOptions
 from ..targets import cpu, cuda
@@ -85,9 +90,10 @@ def generate(
 
 def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
-    levels = [cpu.LEVELS[level] for level in options.cpu_levels]
     writer = ProgramWriter(program, notes_steps=options.profile)
     kernels = writer.write()
+    has_tiles = not cpu.TILE_HEADERS.isdisjoint(writer.headers)
+    levels = [cpu.LEVELS[level] for level in options.cpu_levels_for(has_tiles=has_tiles)]
     functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
     )
@@ -200,10 +206,12 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
     kind, *numbers = constant.layout.split(":")
     if kind == "plain":
         return array
+    if kind == "convolution_pairs":
+        return pack_conv_pairs(np.ascontiguousarray(array), int(numbers[0]))
     if kind == "convolution":
         wide = np.float64 if array.dtype == np.float64 else np.float32
         return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
-    assert kind == "panels", f"an unknown layout {constant.layout}"
+    assert kind in ("panels", "pairs"), f"an unknown layout {constant.layout}"
     offset, row, column, depth, columns = map(int, numbers)
     flat = np.ascontiguousarray(array).reshape(-1)
     start, bytes_each = flat[offset:], flat.itemsize
@@ -211,7 +219,8 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
         "the view lies inside the constant"
     )
     strides = (row * bytes_each, column * bytes_each)
-    return pack_panels(np.ndarray((depth, columns), flat.dtype, start, 0, strides))
+    matrix = np.ndarray((depth, columns), flat.dtype, start, 0, strides)
+    return pack_pair_panels(matrix) if kind == "pairs" else pack_panels(matrix)
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -12,6 +12,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Origin
 from ..ir.shapes import Dim
 from ..kernels import Scalar
+from ..lowering.packing import is_depthwise
 from ..lowering.program import (
     AttentionStep,
     Buffer,
@@ -255,6 +256,12 @@ GEMM_SUFFIX = {
 }  # fmt: skip
 
 
+_GEMM_HEADER = {
+    DType.FLOAT32: "cpu/gemm.h", DType.FLOAT64: "cpu/gemm.h", DType.FLOAT16: "cpu/gemm.h",
+    DType.BFLOAT16: "cpu/gemm_bf16.h",
+}  # fmt: skip
+
+
 def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
     writer = ProductWriter(step.epilogue)
@@ -288,7 +295,7 @@ def write_product(step: ProductStep) -> KernelCode:
         replace(kernel, tile_type=tile_type), suffix, left, right, step.packed_right, sizes,
         tuple(reversed(axes)), count, plain,
     )  # fmt: skip
-    header = "cpu/gemm.h" if suffix in ("f32", "f64", "bf16", "f16") else "cpu/gemm_exact.h"
+    header = _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
     if header == "cpu/gemm_exact.h" and plain is not None:
         raise AssertionError("exact products have no plain stores")
     return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
@@ -319,16 +326,25 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     kernel_sizes = sizes(step.weight_type.shape[2:])
     batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
+    suffix, header = _convolution_kernels(step)
     text = ConvolutionText(
-        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]),
-        GEMM_SUFFIX[step.output.dtype], batch, attributes.groups, channels[0], channels[1], in_sizes,
+        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), suffix, batch, attributes.groups,
+        channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
         three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight.pointer,
         step.packed_weight, plain,
     )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)
-    return writer.code(step.name, rendered, kernel, ("cpu/conv.h",))
+    return writer.code(step.name, rendered, kernel, (header,))
+
+
+def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
+    """The suffix and the header of the kernels that compute a convolution."""
+    sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
+    if step.output.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
+        return "tiled_bf16", "cpu/conv_bf16.h"
+    return GEMM_SUFFIX[step.output.dtype], "cpu/conv.h"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
 from .loop_nest import nest
 from .memory import plan_memory
-from .packing import conv_weight_size
+from .packing import bf16_size, conv_pairs_size, conv_weight_size, is_depthwise, panels_size
 from .program import (
     AttentionStep,
     Buffer,
@@ -311,8 +311,11 @@ class GraphLowering:
         if any(stride != 0 for stride in view.strides[:-2]) or not isinstance(view.offset, int):
             return None
         row, column = view.strides[-2:]
-        layout = f"panels:{view.offset}:{row}:{column}:{depth}:{columns}"
-        panels = TensorType(value.dtype, (-(-columns // 16) * 16 * depth,))
+        is_pairs = value.dtype is DType.BFLOAT16
+        size = bf16_size(columns, depth) if is_pairs else panels_size(depth, columns)
+        kind = "pairs" if is_pairs else "panels"
+        layout = f"{kind}:{view.offset}:{row}:{column}:{depth}:{columns}"
+        panels = TensorType(value.dtype, (size,))
         buffer = self.context.constant(
             source, f"{self.graph.constants[source].name}.panels", panels, layout
         )
@@ -336,16 +339,23 @@ class GraphLowering:
         )  # fmt: skip
 
     def _packed_weight(self, weight: Value, groups: int) -> StridedView | None:
-        """A constant weight, packed when the program is built; narrow floats are widened there too."""
+        """A constant weight, packed when the program is built; what has no kernel of its own type is
+        widened there too.
+        """
         source = self.plan.contiguous_base(weight)
         if not self.context.packs_constants or source not in self.graph.constants:
             return None
         if source.shape != weight.shape:
             return None
         sizes = tuple(size for size in weight.shape if isinstance(size, int))
-        packed = TensorType(weight.dtype.compute, (conv_weight_size(sizes, groups),))
+        if weight.dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
+            layout = "convolution_pairs"
+            packed = TensorType(weight.dtype, (conv_pairs_size(sizes, groups),))
+        else:
+            layout = "convolution"
+            packed = TensorType(weight.dtype.compute, (conv_weight_size(sizes, groups),))
         name = f"{self.graph.constants[source].name}.packed"
-        buffer = self.context.constant(source, name, packed, f"convolution:{groups}")
+        buffer = self.context.constant(source, name, packed, f"{layout}:{groups}")
         return StridedView(buffer, 0, weight.shape, shapes.contiguous_strides(weight.shape))
 
     def _attention(self, group: Group) -> AttentionStep:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 PANEL = 16
 CONVOLUTION_COLUMNS = 32
 ALIGNMENT_BYTES = 64
+STEP = 32
+"""Of the inner dimension: 16 rows or columns of bfloat16 by this many are one kilobyte."""
 
 
 def panels_size(k: int, n: int) -> int:
@@ -39,6 +41,44 @@ def pack_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.ascontiguousarray(np.moveaxis(split, -2, -3))
 
 
+def bf16_size(count: int, k: int) -> int:
+    """Elements of the pair panels of so many columns of length k."""
+    return -(-count // PANEL) * -(-k // STEP) * PANEL * STEP
+
+
+def pack_pair_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Pair panels of the last two axes of `b` `[..., k, n]`: `[..., ceil(n / 16), ceil(k / 32), 16, 16, 2]`.
+
+    What lies past k and n is zero. The C twin is `castoff_bf16_pack_panels` in `templates/cpu/bf16.h`.
+    """
+    *batch, k, n = b.shape
+    panels, steps = -(-n // PANEL), -(-k // STEP)
+    padded = np.zeros((*batch, steps * STEP, panels * PANEL), b.dtype)
+    padded[..., :k, :n] = b
+    pairs = padded.reshape(*batch, steps, STEP // 2, 2, panels, PANEL)
+    return np.ascontiguousarray(np.moveaxis(pairs, (-2, -1, -3), (-5, -2, -1)))
+
+
+def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:
+    """Whether a convolution with a weight of this shape has one input and one output channel a group."""
+    return groups > 1 and shape[1] == 1 and shape[0] == groups
+
+
+def pack_conv_pairs(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """What `weight_packed` of `templates/cpu/conv_bf16.h` points at: pair panels of each group."""
+    out_channels, inner = weight.shape[:2]
+    points = weight.reshape(groups, out_channels // groups, inner, -1)
+    return pack_pair_panels(
+        points.transpose(0, 3, 2, 1).reshape(groups, -1, out_channels // groups)
+    )
+
+
+def conv_pairs_size(shape: tuple[int, ...], groups: int) -> int:
+    """Elements of what `pack_conv_pairs` gives for a weight of a shape."""
+    out_channels, inner, *kernel = shape
+    return groups * bf16_size(out_channels // groups, inner * math.prod(kernel))
+
+
 def pack_conv_weight(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
     """What `weight_packed` of `templates/cpu/conv.h` points at, as a vector.
 
@@ -48,7 +88,7 @@ def pack_conv_weight(weight: NDArray[np.generic], groups: int) -> NDArray[np.gen
     """
     out_channels, inner = weight.shape[:2]
     points = weight.reshape(out_channels, inner, -1).transpose(2, 1, 0)
-    if groups > 1 and inner == 1 and out_channels == groups:
+    if is_depthwise(weight.shape, groups):
         return np.ascontiguousarray(points).reshape(-1)
     outer = out_channels // groups
     padded = np.zeros((groups, points.shape[0] * inner, -(-outer // PANEL) * PANEL), weight.dtype)
@@ -65,6 +105,6 @@ def conv_weight_size(shape: tuple[int, ...], groups: int) -> int:
     """Elements of what `pack_conv_weight` gives for a weight of a shape."""
     out_channels, inner, *kernel = shape
     depth = inner * math.prod(kernel)
-    if groups > 1 and inner == 1 and out_channels == groups:
+    if is_depthwise(shape, groups):
         return out_channels * depth
     return -(-(out_channels // groups) // PANEL) * PANEL * depth * groups

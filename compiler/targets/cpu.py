@@ -69,6 +69,20 @@ LEVELS: Mapping[str, Level] = {
             ("-march=x86-64-v4", "-mprefer-vector-width=512"),
         ),
         Level(
+            "x86-64-amx",
+            "CASTOFF_LEVEL_X86_64_AMX",
+            5,
+            (
+                "-march=x86-64-v4",
+                "-mavx512vnni",
+                "-mavx512bf16",
+                "-mamx-tile",
+                "-mamx-bf16",
+                "-mamx-int8",
+                "-mprefer-vector-width=512",
+            ),
+        ),
+        Level(
             "native",
             "CASTOFF_LEVEL_NATIVE",
             4,
@@ -76,6 +90,9 @@ LEVELS: Mapping[str, Level] = {
         ),
     )
 }
+
+TILE_HEADERS = frozenset({"cpu/gemm_bf16.h", "cpu/conv_bf16.h"})
+"""Headers whose kernels have a form for x86-64-amx; only a program that includes one is built for that level."""
 
 FLAGS = (
     "-std=gnu11",

@@ -3,7 +3,6 @@
  * For each T of
  *     f32    float in, accumulated and out in float
  *     f64    double
- *     bf16   bfloat16 bits (uint16_t) in, accumulated and out in float
  *     f16    IEEE half bits (uint16_t) in, accumulated and out in float
  * there are, with S the input and E the output type:
  *
@@ -109,23 +108,6 @@ CASTOFF_INLINE castoff_tiles castoff_cut_rows(int64_t rows, castoff_rows layout)
 #define SUM castoff_sum_f64
 #define SAME 1
 #define PACK_PANELS castoff_pack_panels_f64
-#include "gemm_engine.h"
-
-#define G(name) castoff_gemm_bf16_##name
-#define E float
-#define S uint16_t
-#define V castoff_vf32
-#define LANES CASTOFF_VF32_LANES
-#define LOAD_E castoff_load_f32
-#define STORE_E castoff_store_f32
-#define LOAD_S castoff_load_bf16
-#define WIDEN castoff_widen_bf16
-#define SPLAT castoff_splat_f32
-#define FMA castoff_fma_f32
-#define RELU castoff_relu_f32
-#define SUM castoff_sum_f32
-#define SAME 0
-#define PACK_PANELS castoff_pack_panels_bf16
 #include "gemm_engine.h"
 
 #define G(name) castoff_gemm_f16_##name

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from castoff.compiler.ir.graph import Graph
+from castoff.runtime.manifest import read_manifest
 
-from ..codegen.spread import linear_gelu
+from ..codegen.spread import linear_bfloat16, linear_gelu
 from ..graphs import build, reference
 from .driving import COMPILER, Outcome, build_driver, drive
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(
 EMULATOR = shutil.which("qemu-x86_64")
 LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4")
 CASE: tuple[Graph, list[np.ndarray]] = linear_gelu()
+NARROW: tuple[Graph, list[np.ndarray]] = linear_bfloat16()
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,21 @@ def newest_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(CASE[0], tmp_path_factory.mktemp("newest"), target_cpu="x86-64-v4")
 
 
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(NARROW[0], tmp_path_factory.mktemp("narrow"), target_cpu="portable")
+
+
+def run_narrow(command: list[str | Path], artefact: Path, level: str, **environment: str) -> None:
+    """Runs the program of bfloat16 products and checks its answer and the level it ran on."""
+    graph, arrays = NARROW
+    (want,) = reference(graph, *arrays)
+    outcome = drive(command, artefact, arrays, (want,), environment=environment)
+    assert outcome.status == 0, outcome.said
+    np.testing.assert_allclose(outcome.results[0], want, rtol=1e-2, atol=1e-2)
+    assert f"level {level}\n" in outcome.said
+
+
 def run(command: list[str | Path], artefact: Path, **environment: str) -> Outcome:
     graph, arrays = CASE
     return drive(command, artefact, arrays, reference(graph, *arrays), environment=environment)
@@ -48,6 +65,19 @@ def assert_right(outcome: Outcome) -> None:
     assert outcome.status == 0, outcome.said
     for got, want in zip(outcome.results, reference(graph, *arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("level", [*LEVELS, "x86-64-amx"])
+def test_bfloat16_products_run_on_every_level(level: str, driver: Path, narrow: Path) -> None:
+    needed = {"x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-amx": "amx_bf16"}
+    if needed.get(level, "sse2") not in Path("/proc/cpuinfo").read_text():
+        pytest.skip(f"this processor has no {level}")
+    run_narrow([driver], narrow, level, CASTOFF_CPU_LEVEL=level)
+
+
+def test_tiles_are_only_in_files_that_multiply_with_them(portable: Path, narrow: Path) -> None:
+    assert read_manifest(portable).levels == LEVELS
+    assert read_manifest(narrow).levels == (*LEVELS, "x86-64-amx")
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -100,6 +130,15 @@ def test_an_emulated_processor_runs_the_level_it_has(
     outcome = run([EMULATOR, "-cpu", processor, driver], portable)
     assert_right(outcome)
     assert f"level {level}\n" in outcome.said
+
+
+@needs_emulator
+@pytest.mark.parametrize(("processor", "level"), [("qemu64", "x86-64"), ("max", "x86-64-v3")])
+def test_bfloat16_products_run_without_tiles(
+    processor: str, level: str, driver: Path, narrow: Path
+) -> None:
+    assert EMULATOR is not None
+    run_narrow([EMULATOR, "-cpu", processor, driver], narrow, level)
 
 
 @needs_emulator

@@ -42,7 +42,9 @@ def test_memory_is_used_as_c_allows(name: str, checked_driver: Path, tmp_path: P
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["softmax", "linear_gelu", "convolution", "attention"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "linear_gelu", "convolution", "attention", "linear_bfloat16"]
+)
 def test_sixteen_threads_on_one_handle_do_not_race(
     name: str, thread_driver: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
@@ -16,6 +17,11 @@ Case = Callable[[], tuple[Graph, list[np.ndarray]]]
 
 def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def _whole(*shape: int) -> np.ndarray:
+    """Small whole numbers: their sums of products are exact in bfloat16."""
+    return np.rint(_random(*shape))
 
 
 def pointwise_chain() -> tuple[Graph, list[np.ndarray]]:
@@ -45,6 +51,22 @@ def linear_gelu() -> tuple[Graph, list[np.ndarray]]:
     weight, bias = b.array(_random(23, 19), "weight"), b.array(_random(23), "bias")
     y = b.call("aten.gelu.default", b.call("aten.linear.default", x, weight, bias))
     return b.graph(y), [_random(9, 19)]
+
+
+def linear_bfloat16() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.cast(b.input("x", size("batch"), 40), DType.BFLOAT16)
+    weight, bias = (b.array(_whole(*shape).astype(bfloat16)) for shape in ((23, 40), (23,)))
+    y = b.call("aten.relu.default", b.call("aten.linear.default", x, weight, bias))
+    return b.graph(b.cast(y, DType.FLOAT32)), [_whole(33, 40)]
+
+
+def convolution_bfloat16() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.cast(b.input("x", 2, 3, 9, 8), DType.BFLOAT16)
+    weight = b.array(_whole(5, 3, 3, 3).astype(bfloat16))
+    y = b.call("aten.conv2d.default", x, weight, None, [2, 1], [1, 1])
+    return b.graph(b.cast(b.call("aten.relu.default", y), DType.FLOAT32)), [_whole(2, 3, 9, 8)]
 
 
 def convolution() -> tuple[Graph, list[np.ndarray]]:
@@ -140,6 +162,7 @@ SPREAD: Mapping[str, Case] = {
     make.__name__: make
     for make in (
         pointwise_chain, softmax, layer_norm, linear_gelu, convolution, attention,
+        linear_bfloat16, convolution_bfloat16,
         strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
         integers_and_masks, narrow_floats, counter, batched_product, empty_tensors,
     )

@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from castoff.compiler.targets import cpu
+
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = {
     "x86-64": (),
     "x86-64-v3": ("avx2", "fma", "f16c"),
     "x86-64-v4": ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    "x86-64-amx": ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"),
 }
+REQUEST_PERMISSION, TILE_DATA = 0x1023, 18
+
+
+def may_use_tiles() -> bool:
+    """Asks the kernel for the tile registers, which a process does not have from the start."""
+    return ctypes.CDLL(None).syscall(158, REQUEST_PERMISSION, TILE_DATA) == 0
 
 
 def cpu_flags() -> set[str]:
@@ -37,14 +46,15 @@ def kernels(
     missing = set(LEVELS[level]) - cpu_flags()
     if missing:
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+    if level == "x86-64-amx" and not may_use_tiles():
+        pytest.skip("the kernel gives this process no tile registers")
     compiler = shutil.which(os.environ.get("CC", "gcc")) or pytest.skip(
         "needs a C compiler: set $CC or install gcc"
     )
     here = Path(__file__).parent
     out = tmp_path_factory.mktemp("kernels") / f"{level}.so"
-    width = ["-mprefer-vector-width=512"] if level == "x86-64-v4" else []
     sanitize = os.environ.get("CASTOFF_TEST_SANITIZE", "").split()
-    command = [compiler, "-std=c11", "-O2", f"-march={level}", *width, *sanitize]
+    command = [compiler, "-std=c11", "-O2", *cpu.LEVELS[level].flags, *sanitize]
     command += ["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     command += [f"-I{ROOT / 'templates' / folder}" for folder in ("cpu", "abi")]
     subprocess.run([*command, here / "driver.c", here / "pool.c", "-o", out, "-lm"], check=True)

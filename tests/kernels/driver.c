@@ -1,6 +1,8 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
 #include "attention.h"
 #include "conv.h"
+#include "conv_bf16.h"
+#include "gemm_bf16.h"
 #include "gemm_exact.h"
 
 struct castoff_pool {
@@ -84,3 +86,11 @@ EXACT(i64)
 EXACT(u64)
 EXACT(c64)
 EXACT(c128)
+
+int64_t test_conv_tiled_bf16_scratch(const castoff_conv_tiled_bf16_args *args, int threads) {
+    return castoff_conv_tiled_bf16_scratch(args, threads);
+}
+void test_conv_tiled_bf16(const castoff_conv_tiled_bf16_args *args, int threads, void *scratch) {
+    struct castoff_pool pool = {threads};
+    castoff_conv_tiled_bf16_run(args, &pool, scratch);
+}

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from castoff.compiler.lowering.packing import pack_panels, panels_size
+from castoff.compiler.lowering.packing import (
+    bf16_size,
+    pack_pair_panels,
+    pack_panels,
+    panels_size,
+)  # fmt: skip
 
 Array = NDArray[np.generic]
 
@@ -42,6 +47,8 @@ class Args(Structure):
         ("relu", c_int32),
         ("epilogue", c_void_p),
         ("epilogue_context", c_void_p),
+        ("a_from", c_int32),  # only of bf16, as b_from
+        ("b_from", c_int32),
     ]
 
 
@@ -95,14 +102,15 @@ def multiply(
     out = aligned(count * m * n + GUARD, kind.output)
     out[:] = 77
     args = Args(m=m, n=n, k=k, a=a.ctypes.data, a_row=a_strides[-2], a_col=a_strides[-1], c_row=n)
-    panels = pack_panels(b)
+    panels = pack_pair_panels(b) if kind.name == "bf16" else pack_panels(b)
     b_batch = b_strides[:-2]
     if packed:
         storage = aligned(panels.size, kind.storage)
         storage[:] = panels.ravel()
         args.b_packed = storage.ctypes.data
-        b_batch = [s // panels.itemsize for s in panels.strides[:-3]]
-        assert panels.size == int(np.prod(b.shape[:-2], dtype=int)) * panels_size(k, n)
+        b_batch = [s // panels.itemsize for s in panels.strides[: len(batch)]]
+        size = bf16_size(n, k) if kind.name == "bf16" else panels_size(k, n)
+        assert panels.size == int(np.prod(b.shape[:-2], dtype=int)) * size
     else:
         args.b, args.b_row, args.b_col = b.ctypes.data, *b_strides[-2:]
     c_batch = [int(np.prod(batch[i + 1 :], dtype=int)) * m * n for i in range(len(batch))]
@@ -115,6 +123,7 @@ def multiply(
     if bias_col is not None:
         args.bias_col = bias_col.ctypes.data
     args.relu = int(relu)
+    args.a_from, args.b_from = int(a.dtype == np.float32), int(b.dtype == np.float32)
     where = Output(out.ctypes.data, m, n)
     if epilogue:
         function = getattr(kernels, f"test_epilogue_{'f64' if kind.name == 'f64' else 'f32'}")
@@ -201,12 +210,13 @@ def test_rows_with_aliasing_strides(kernels: ctypes.CDLL, k: int, mixed: bool) -
 
 @pytest.mark.parametrize("packed", [False, True], ids=["runtime", "packed"])
 @pytest.mark.parametrize("shape", [(13, 50, 20), (1, 40, 33), (40, 17, 4100)])
+@pytest.mark.parametrize("name", ["f32", "bf16"])
 def test_bias_relu_and_epilogue(
-    kernels: ctypes.CDLL, shape: tuple[int, int, int], packed: bool
+    kernels: ctypes.CDLL, name: str, shape: tuple[int, int, int], packed: bool
 ) -> None:
     m, n, k = shape
-    kind = KINDS["f32"]
-    a, b = random((m, k), np.float32), random((k, n), np.float32, 1)
+    kind = KINDS[name]
+    a, b = random((m, k), kind.storage), random((k, n), kind.storage, 1)
     rows, cols = random((m,), np.float32, 2), random((n,), np.float32, 3)
     got = multiply(kernels, kind, a, b, packed=packed, bias_col=cols, relu=True)
     check(kind, got, a, b, cols.astype(np.float64), relu=True)
@@ -239,12 +249,13 @@ def test_batches_with_two_axes_and_broadcast_operands(
     "shape",
     [(128, 768, 96), (1, 1000, 300), (70, 40, 5000), (300, 5, 64), (5, 2000, 64), (15, 15, 15)],
 )
+@pytest.mark.parametrize("name", ["f32", "bf16"])
 def test_same_bits_for_any_number_of_threads(
-    kernels: ctypes.CDLL, shape: tuple[int, int, int], packed: bool
+    kernels: ctypes.CDLL, name: str, shape: tuple[int, int, int], packed: bool
 ) -> None:
     m, n, k = shape
-    kind = KINDS["f32"]
-    a, b = random((m, k), np.float32), random((n, k), np.float32, 1).T
+    kind = KINDS[name]
+    a, b = random((m, k), kind.storage), random((n, k), kind.storage, 1).T
     alone = multiply(kernels, kind, a, b, packed=packed)
     check(kind, alone, a, b)
     for threads in (2, 3, 7, 32):
@@ -252,9 +263,10 @@ def test_same_bits_for_any_number_of_threads(
         assert many.tobytes() == alone.tobytes()
 
 
-def test_nan_and_infinity_reach_the_output(kernels: ctypes.CDLL) -> None:
-    kind = KINDS["f32"]
-    a, b = random((3, 20), np.float32), random((20, 40), np.float32, 1)
+@pytest.mark.parametrize("name", ["f32", "bf16"])
+def test_nan_and_infinity_reach_the_output(kernels: ctypes.CDLL, name: str) -> None:
+    kind = KINDS[name]
+    a, b = random((3, 20), kind.storage), random((20, 40), kind.storage, 1)
     a[1, 2], b[5, 7] = np.nan, np.inf
     got = multiply(kernels, kind, a, b, packed=True, relu=True)
     assert np.isnan(got[1]).all()
@@ -270,5 +282,28 @@ def test_every_half_pattern_widens_exactly(kernels: ctypes.CDLL, name: str) -> N
         want = patterns.astype(np.float32)
         by_b = multiply(kernels, kind, one, patterns.reshape(1, -1), packed=True)
         by_a = multiply(kernels, kind, patterns.reshape(-1, 1), one, packed=True)
+    if name == "bf16":  # the processor's own bfloat16 products take subnormal numbers as zero
+        is_subnormal = np.abs(want) < np.finfo(np.float32).tiny
+        for got in (by_a, by_b):
+            assert (np.abs(got.ravel()[is_subnormal]) < np.finfo(np.float32).tiny).all()
+            got.ravel()[is_subnormal] = want[is_subnormal]
     assert np.array_equal(by_b.ravel(), want, equal_nan=True)
     assert np.array_equal(by_a.ravel(), want, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 33), (13, 50, 20), (70, 129, 600)])
+def test_float32_operands_are_rounded_to_bfloat16(
+    kernels: ctypes.CDLL, shape: tuple[int, int, int]
+) -> None:
+    m, n, k = shape
+    a, b = random((m, k), np.float32), random((k, n), np.float32, 1)
+    a[0, :3], kind = [np.inf, 1e-3, -1], KINDS["bf16"]
+    rounded_a, rounded_b = a.astype(kind.storage), b.astype(kind.storage)
+    want = multiply(kernels, kind, rounded_a, rounded_b)
+    for left, right in ((a, b), (a.T.copy().T, b.T.copy().T)):
+        for got in (
+            multiply(kernels, kind, left, right),
+            multiply(kernels, kind, rounded_a, right),
+            multiply(kernels, kind, left, rounded_b, packed=True),
+        ):
+            assert got.tobytes() == want.tobytes()
