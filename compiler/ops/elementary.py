@@ -148,12 +148,15 @@ def _scaled(b: Builder, x: Value, factor: float) -> Value:
 
 @target("aten.logit.default", "aten.special_logit.default")
 def logit(b: Builder, self: Value, eps: float | None = None) -> Value:
+    """log(x / (1 - x)), in double: in float32 nothing would be left of it near one half."""
     dtype, (x,) = compute_operands(b, self, floating=True)
-    one = b.full((), 1, x.dtype)
     if eps is not None:
         x = b.apply("maximum", x, b.full((), eps, x.dtype))
         x = b.apply("minimum", x, b.full((), 1 - eps, x.dtype))
-    return b.cast(b.apply("log", b.apply("div", x, b.apply("sub", one, x))), dtype)
+    if x.dtype.is_float:
+        x = b.cast(x, DType.FLOAT64)
+    rest = b.apply("sub", b.full((), 1, x.dtype), x)
+    return b.cast(b.apply("log", b.apply("div", x, rest)), dtype)
 
 
 @target("aten.frexp.Tensor", "prims.frexp.default")

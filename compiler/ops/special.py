@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..ir.dtypes import DType
 from ..ir.graph import Value
-from . import special_reference
+from . import polynomial_reference, special_reference
 from .base import Builder, Operand, OperatorError, target
 from .elementary import apply_floating
 from .pointwise import apply_promoted, compute_operands, elementwise, register_pointwise
@@ -28,6 +29,7 @@ _UNARY: dict[str, tuple[str, ...]] = {
     "spherical_bessel_j0": ("special_spherical_bessel_j0",),
     "airy_ai": ("special_airy_ai",),
     "erfcx": ("special_erfcx",),
+    "ndtr": ("special_ndtr",),
     "log_ndtr": ("special_log_ndtr",),
     "ndtri": ("special_ndtri",),
 }
@@ -45,8 +47,9 @@ _BINARY: dict[str, tuple[str, ...]] = {
 
 _POLYNOMIALS = (
     "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v",
-    "chebyshev_polynomial_w", "hermite_polynomial_h", "hermite_polynomial_he",
-    "laguerre_polynomial_l", "legendre_polynomial_p",
+    "chebyshev_polynomial_w", "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "hermite_polynomial_h",
+    "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",
 )  # fmt: skip
 
 
@@ -73,22 +76,12 @@ def _register_binary(primitive: str, names: tuple[str, ...]) -> None:
 
 
 def _register_polynomial(primitive: str) -> None:
-    register_pointwise(primitive, elementwise(getattr(special_reference, primitive)), cost=60)
+    register_pointwise(primitive, elementwise(getattr(polynomial_reference, primitive)), cost=60)
     overloads = ("default", "n_scalar", "x_scalar")
 
     @target(*(f"aten.special_{primitive}.{overload}" for overload in overloads))
     def function(b: Builder, x: Operand, n: Operand) -> Value:
         return apply_promoted(b, primitive, x, n, floating=True)
-
-    if not primitive.startswith("chebyshev"):
-        return
-
-    @target(*(f"aten.special_shifted_{primitive}.{overload}" for overload in overloads))
-    def shifted(b: Builder, x: Operand, n: Operand) -> Value:
-        dtype, (position, order) = compute_operands(b, x, n, floating=True)
-        one = b.full((), 1, position.dtype)
-        position = b.apply("sub", b.apply("add", position, position), one)
-        return b.cast(b.apply(primitive, position, order), dtype)
 
 
 for _primitive, _names in _UNARY.items():
@@ -108,7 +101,7 @@ def polygamma(b: Builder, n: int, self: Value) -> Value:
         return apply_floating(b, "digamma", self)
     dtype, (x,) = compute_operands(b, self, floating=True)
     if n == 1:
-        return b.cast(_trigamma(b, x), dtype)
+        return b.cast(_trigamma(b, b.cast(x, DType.FLOAT64)), dtype)
     tail = b.apply("zeta", b.full((), n + 1, x.dtype), x)
     factor = math.exp(math.lgamma(n + 1)) * (1 if n % 2 else -1)
     return b.cast(b.apply("mul", tail, b.full((), factor, x.dtype)), dtype)
@@ -128,6 +121,7 @@ def _trigamma(b: Builder, x: Value) -> Value:
 def mvlgamma(b: Builder, self: Value, p: int) -> Value:
     """The logarithm of the gamma function of p dimensions."""
     dtype, (x,) = compute_operands(b, self, floating=True)
+    x = b.cast(x, DType.FLOAT64)
     total = b.full((), p * (p - 1) / 4 * math.log(math.pi), x.dtype)
     for i in range(p):
         total = b.apply("add", total, b.apply("lgamma", _shifted(b, x, -i / 2)))
@@ -136,14 +130,6 @@ def mvlgamma(b: Builder, self: Value, p: int) -> Value:
 
 def _shifted(b: Builder, x: Value, offset: float) -> Value:
     return b.apply("add", x, b.full((), offset, x.dtype)) if offset else x
-
-
-@target("aten.special_ndtr.default")
-def ndtr(b: Builder, self: Value) -> Value:
-    """The normal distribution's cumulative function."""
-    dtype, (x,) = compute_operands(b, self, floating=True)
-    tail = b.apply("erfc", b.apply("mul", x, b.full((), -math.sqrt(0.5), x.dtype)))
-    return b.cast(b.apply("mul", tail, b.full((), 0.5, x.dtype)), dtype)
 
 
 @target("aten.special_entr.default")
