@@ -3,7 +3,8 @@
 The whole directory is checked before any entry is read: names stay inside the archive and occur
 once, entries lie inside the file and apart from each other, and their local headers agree with
 the directory. What is compressed may not unpack to more than a budget that grows with the file.
-Checksums are verified before anything is given out. Each refusal is a `ProgramFormatError` that names the entry.
+Checksums are verified before anything is given out, or, of large files that are asked for so, when
+they are used. Each refusal is a `ProgramFormatError` that names the entry.
 
 The format is PKWARE's APPNOTE 6.3; of its options stored, deflated and zip64 are known here.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -67,6 +69,8 @@ class ZipReader:
         entries = _read_directory(data, source)
         self._entries = {entry.name: entry for entry in entries}
         self._checked: set[str] = set()
+        self._unchecked: dict[str, ZipEntry] = {}
+        self._lock = threading.Lock()
         _check_budget(entries, len(data), source)
 
     @property
@@ -89,12 +93,10 @@ class ZipReader:
     def read(self, name: str) -> memoryview:
         """The bytes of one file, checked; a view into the archive where they are stored."""
         entry = self._entry(name)
-        stored = self._data[entry.data_offset : entry.data_offset + entry.stored_bytes]
+        stored = self._stored(entry)
         unpacked = self._inflate(entry, stored) if entry.is_deflated else stored
         if name not in self._checked and zlib.crc32(unpacked) != entry.checksum:
-            raise ProgramFormatError(
-                f"{self.source}: entry '{name}' is damaged: its checksum does not match"
-            )
+            raise self._damaged(entry)
         return unpacked
 
     def view(self, name: str) -> memoryview:
@@ -104,31 +106,45 @@ class ZipReader:
             return self.read(name)
         return self._data[entry.data_offset : entry.data_offset + entry.stored_bytes]
 
-    def check_stored(self, names: Iterable[str]) -> None:
-        """Verify the checksums of large stored files at once, on several processors.
+    def read_later(self, name: str) -> tuple[memoryview, Callable[[], None] | None]:
+        """The bytes of one file, and what verifies their checksum, to be called before they are used.
 
-        A read of them then costs nothing. What is missing, small, compressed or damaged is left
-        for `read` to find.
+        None stands for the latter where they were verified at once, as small and compressed files
+        are. The first call verifies all files that are still to be, on several processors.
         """
-        from concurrent.futures import ThreadPoolExecutor  # readers of small files need not pay
+        entry = self._entry(name)
+        if name in self._checked or entry.is_deflated or entry.size_bytes < _LARGE_BYTES:
+            return self.read(name), None
+        self._unchecked[name] = entry
+        return self._stored(entry), self._check_all
 
-        large = [
-            entry
-            for entry in map(self._entries.get, dict.fromkeys(names))
-            if entry is not None and not entry.is_deflated and entry.size_bytes >= _LARGE_BYTES
-        ]
-        if len(large) < 2:
+    def _check_all(self) -> None:
+        """Raise `ProgramFormatError` for the first of the files given out unverified that is damaged."""
+        if not self._unchecked:
             return
+        from concurrent.futures import ThreadPoolExecutor  # only large files pay for its import
 
-        def is_whole(entry: ZipEntry) -> bool:
-            stored = self._data[entry.data_offset : entry.data_offset + entry.stored_bytes]
-            return zlib.crc32(stored) == entry.checksum  # leaves the interpreter's lock
+        with self._lock:
+            entries = list(self._unchecked.values())
+            threads = min(max(len(entries), 1), os.cpu_count() or 1, _MAX_THREADS)
+            with ThreadPoolExecutor(threads) as pool:  # checksums leave the interpreter's lock
+                whole = list(pool.map(self._is_whole, entries))
+            for entry, is_whole in zip(entries, whole, strict=True):
+                if not is_whole:
+                    raise self._damaged(entry)
+                self._checked.add(entry.name)
+                self._unchecked.pop(entry.name, None)
 
-        threads = min(len(large), os.cpu_count() or 1, _MAX_THREADS)
-        with ThreadPoolExecutor(threads) as pool:
-            for entry, whole in zip(large, pool.map(is_whole, large), strict=True):
-                if whole:
-                    self._checked.add(entry.name)
+    def _is_whole(self, entry: ZipEntry) -> bool:
+        return zlib.crc32(self._stored(entry)) == entry.checksum
+
+    def _stored(self, entry: ZipEntry) -> memoryview:
+        return self._data[entry.data_offset : entry.data_offset + entry.stored_bytes]
+
+    def _damaged(self, entry: ZipEntry) -> ProgramFormatError:
+        return ProgramFormatError(
+            f"{self.source}: entry '{entry.name}' is damaged: its checksum does not match"
+        )
 
     def _entry(self, name: str) -> ZipEntry:
         entry = self._entries.get(name)

@@ -313,8 +313,8 @@ def _is_same(left: TensorData, right: TensorData) -> bool:
     return (
         left.storage is right.storage
         and left.storage_offset_elements == right.storage_offset_elements
-        and left.array.shape == right.array.shape
-        and left.array.strides == right.array.strides
+        and left.shape == right.shape
+        and left.strides_elements == right.strides_elements
     )
 
 

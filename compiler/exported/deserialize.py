@@ -26,8 +26,10 @@ def load_program(
     """The program in a `.pt2` given as a path, bytes or a binary file object.
 
     A path is mapped, not read: its weights are views into the file, which must not be changed
-    while the program is in use. `extra_files`, if given, is filled with the user's own files as
-    text. `program_name` picks one of several programs; the default is "model" or the only one.
+    while the program is in use. The checksums of large weights are verified when the first of them
+    is read (`TensorData.array`), all of them at once; everything else is verified here.
+    `extra_files`, if given, is filled with the user's own files as text. `program_name` picks one of
+    several programs; the default is "model" or the only one.
     `verify` checks that the records fit together (see `verifier`).
 
     Raises `SchemaVersionError` for another major schema version or an opset other than expected,
@@ -134,7 +136,6 @@ def _load_raw(archive: Archive, config_entry: str | None) -> dict[str, Constant]
     label = f"{archive.source}: {config_entry}"
     payloads = decode_payload_config(archive.zip.read(config_entry), label).config
     folder = config_entry.rpartition("/")[0]
-    archive.zip.check_stored(f"{folder}/{payload.path_name}" for payload in payloads.values())
     storages: dict[str, Storage] = {}
     loaded: dict[str, Constant] = {}
     for name, payload in payloads.items():
@@ -145,7 +146,7 @@ def _load_raw(archive: Archive, config_entry: str | None) -> dict[str, Constant]
             continue
         storage = storages.get(entry)
         if storage is None:
-            storage = storages[entry] = Storage(entry, archive.zip.read(entry))
+            storage = storages[entry] = Storage(entry, *archive.zip.read_later(entry))
         loaded[name] = _strided(storage, payload, where)
     return loaded
 
@@ -155,7 +156,7 @@ def _strided(storage: Storage, payload: PayloadMeta, where: str) -> TensorData:
     if meta is None:
         raise ProgramFormatError(f"{where}: expected a description of the tensor, got none")
     sizes = tuple(_static(size, where) for size in meta.sizes)
-    if not storage.data and 0 not in sizes:
+    if not storage.size_bytes and 0 not in sizes:
         # torch fills such tensors with zeros; answers made of those would look like answers.
         raise ProgramFormatError(
             f"{where}: the tensor of shape {list(sizes)} has no bytes: the program was saved "

@@ -280,7 +280,7 @@ def _opaque(
 def _tensor_meta(tensor: TensorData) -> TensorMeta:
     return TensorMeta(
         dtype=tensor.dtype,
-        sizes=tuple(tensor.array.shape),
+        sizes=tensor.shape,
         requires_grad=tensor.requires_grad,
         device=tensor.device,
         strides=tensor.strides_elements,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -79,12 +80,11 @@ def _rows(program: ExportedProgram) -> Iterator[TensorRow]:
             yield TensorRow(name, "object", data.reason, (), 0, 0)
             continue
         # Tied weights and views of one another lie in one storage.
-        size = 0 if id(data.storage) in seen else len(data.storage.data)
+        size = 0 if id(data.storage) in seen else data.storage.size_bytes
         seen.add(id(data.storage))
-        shape = tuple(data.array.shape)
         dtype = _DTYPE_NAMES.get(data.dtype, data.dtype.name.lower())
         kind = kinds.get(name, "constant")
-        yield TensorRow(name, kind, dtype, shape, int(data.array.size), size)
+        yield TensorRow(name, kind, dtype, data.shape, math.prod(data.shape), size)
 
 
 def summary_text(summary: Summary) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -48,10 +48,27 @@ CPU = Device("cpu")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
-    """The bytes behind one or more tensors; tensors that share memory share this object."""
+    """The bytes behind one or more tensors; tensors that share memory share this object.
+
+    `bytes_as_mapped` may not have been held against their checksum yet: `check` does that, where it
+    is given, and raises `ProgramFormatError` for damage.
+    """
 
     name: str
-    data: memoryview
+    bytes_as_mapped: memoryview
+    check: Callable[[], None] | None = None
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes, found to be whole."""
+        if self.check is not None:
+            self.check()
+        return self.bytes_as_mapped
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+        return len(self.bytes_as_mapped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,10 +77,11 @@ class TensorData:
 
     `device` is where the tensor was when it was saved; its bytes are in memory here.
     Tied weights and views of one another have the same `storage` (compare with `is`);
-    `storage_offset_elements` and the strides of `array` say which part each one is.
+    `storage_offset_elements` and the strides say which part each one is.
     """
 
-    array: npt.NDArray[np.generic]
+    array_as_mapped: npt.NDArray[np.generic]
+    """The elements, which may not have been held against their checksum yet."""
     dtype: ScalarType
     storage: Storage
     storage_offset_elements: int
@@ -72,9 +90,22 @@ class TensorData:
     device: Device = CPU
 
     @property
+    def array(self) -> npt.NDArray[np.generic]:
+        """The elements. Raises `ProgramFormatError` where the file is damaged."""
+        if self.storage.check is not None:
+            self.storage.check()
+        return self.array_as_mapped
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+        return tuple(self.array_as_mapped.shape)
+
+    @property
     def strides_elements(self) -> tuple[int, ...]:
-        """The strides of `array`, counted in elements."""
-        return tuple(stride // self.array.itemsize for stride in self.array.strides)
+        """The strides, counted in elements."""
+        array = self.array_as_mapped
+        return tuple(stride // array.itemsize for stride in array.strides)
 
 
 def numpy_dtype(dtype: ScalarType, where: str) -> np.dtype[np.generic]:
@@ -111,16 +142,16 @@ def strided_tensor(
     is_empty = 0 in sizes
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     needed_bytes = 0 if is_empty else (last + 1) * element_type.itemsize
-    if needed_bytes > len(storage.data):
+    if needed_bytes > storage.size_bytes:
         raise ProgramFormatError(
             f"{where}: {shape_text} of {element_type.name} needs {needed_bytes} bytes, but "
-            f"'{storage.name}' holds {len(storage.data)}"
+            f"'{storage.name}' holds {storage.size_bytes}"
         )
     try:
         # Built from the buffer itself: `as_strided` does not know the types of ml_dtypes.
         byte_strides = tuple(stride * element_type.itemsize for stride in strides)
         start = 0 if is_empty else offset * element_type.itemsize
-        array = np.ndarray(sizes, element_type, storage.data, start, byte_strides)
+        array = np.ndarray(sizes, element_type, storage.bytes_as_mapped, start, byte_strides)
     except (ValueError, OverflowError) as error:
         raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
     array.flags.writeable = False

@@ -90,7 +90,7 @@ class _Pickler:
     def _tensor(self, tensor: TensorData) -> bytes:
         name = _STORAGE_NAMES.get(tensor.dtype)
         has_storage_type = name is not None
-        itemsize = tensor.array.itemsize if has_storage_type else 1
+        itemsize = tensor.array_as_mapped.itemsize if has_storage_type else 1
         data = tensor.storage.data
         key = self._keys.get(id(tensor.storage))
         if key is None:
@@ -109,7 +109,7 @@ class _Pickler:
         arguments = (
             storage
             + _integer(tensor.storage_offset_elements)
-            + self._tuple(tensor.array.shape)
+            + self._tuple(tensor.shape)
             + self._tuple(tensor.strides_elements)
             + self.encode(tensor.requires_grad and not tensor.is_parameter)
             + self._call("collections", "OrderedDict")

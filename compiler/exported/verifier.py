@@ -240,7 +240,7 @@ def _stored_faults(spec: InputSpec, program: ExportedProgram) -> Iterator[str]:
 def _type_faults(stored: TensorData, meta: TensorMeta, what: str) -> Iterator[str]:
     if stored.dtype is not meta.dtype:
         yield f"{what}: the graph takes {meta.dtype.name}, but the file holds {stored.dtype.name}"
-    shape = stored.array.shape
+    shape = stored.shape
     is_alike = len(shape) == len(meta.sizes) and all(
         size == stated
         for size, stated in zip(shape, meta.sizes, strict=True)

@@ -16,6 +16,7 @@ import castoff
 from castoff.compiler.exported import (
     ExportedProgram,
     ProgramFormatError,
+    Storage,
     load_program,
     program_bytes,
 )
@@ -112,7 +113,7 @@ def test_equal_calls_are_told_apart_by_their_uses() -> None:
             state_dict={
                 "w": replace(
                     program.state_dict["w"],
-                    storage=replace(program.state_dict["w"].storage, data=memoryview(bytes(8))),
+                    storage=Storage("w", memoryview(bytes(8))),
                 )
             },
         ),

@@ -115,7 +115,7 @@ def test_views_of_one_storage_are_written_once_with_their_strides() -> None:
 def test_one_storage_under_two_element_types_is_written_for_each() -> None:
     program = load_program(pt2.zipped(pt2.entries()))
     weight = program.state_dict["w"]
-    as_int = replace(weight, array=weight.array.view("<i4"), dtype=s.ScalarType.INT)
+    as_int = replace(weight, array_as_mapped=weight.array.view("<i4"), dtype=s.ScalarType.INT)
     saved = program_bytes(replace(program, state_dict={"w": weight, "i": as_int}))
     back = load_program(saved)
     np.testing.assert_array_equal(back.state_dict["i"].array, weight.array.view("<i4"))
@@ -351,5 +351,13 @@ def test_damage_is_found_in_large_weights_too(damaged: int | None) -> None:
         assert [tensor.storage.data[-1] for tensor in state.values()] == [1, 2]
         return
     content[content.index(files[f"weight_{damaged}"]) + 77] ^= 1
-    with pytest.raises(ProgramFormatError, match=rf"weight_{damaged}' is damaged"):
-        load_program(content, verify=False)
+    program = load_program(content, verify=False)
+    # Whichever weight is read first, in whatever way: damage anywhere is found, each time.
+    for use in (
+        lambda: program.state_dict["w0"].array,
+        lambda: program.state_dict["w1"].storage.data,
+        lambda: program_bytes(program),
+        lambda: program.digest(),
+    ):
+        with pytest.raises(ProgramFormatError, match=rf"weight_{damaged}' is damaged"):
+            use()
