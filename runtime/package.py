@@ -78,7 +78,7 @@ class Package:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file = _opened(self.path)
-        weakref.finalize(self, os.close, self._file)
+        weakref.finalize(self, os.close, self._file).atexit = False
         self.zip = ZipReader(_mapped(self._file, self.path), self.path)
         self._root = self._find_root()
         self.artefacts = self._read_artefacts()

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
 
 from .cache_folder import cache_folder
@@ -42,6 +41,8 @@ def _in_folder(folder: str, content: memoryview, digest: str) -> str:
     if _holds(path, len(content), digest):
         os.utime(path)
         return path
+    import tempfile  # takes longer than all of loading, and once is enough
+
     handle, aside = tempfile.mkstemp(prefix=".aside-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:

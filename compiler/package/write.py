@@ -89,6 +89,8 @@ class _Artefact:
 def _named(artefacts: Artefacts) -> list[tuple[str, str, File]]:
     """(name, method, file) of each artefact. Raises PackageError for names used twice."""
     named: list[tuple[str, str, File]] = []
+    if not isinstance(artefacts, Mapping):
+        raise OptionError('castoff.package: expected artefacts by method: {"forward": "model.so"}')
     for method, given in artefacts.items():
         _checked_name(method)
         if isinstance(given, Mapping):

@@ -20,7 +20,9 @@ from castoff.compiler.errors import OptionError, OutputError
 from castoff.compiler.package.extract import extract_artefact
 from castoff.runtime._abi_cdef import ffi
 from castoff.runtime.errors import ArtefactError, DeviceError, PackageError, UnsupportedCpuError
+from castoff.runtime.manifest import MACHINES, append_payload, read_manifest
 from castoff.runtime.package import Package
+from castoff.runtime.package_choice import Request, choose_artefacts
 from castoff.runtime.package_load import open_packaged
 
 from ..exported import pt2_files
@@ -115,10 +117,46 @@ def test_what_fits_nothing_is_answered_with_what_there_is(
 
 
 def test_another_device_is_answered_with_what_there_is(archive: Path) -> None:
-    with pytest.raises((PackageError, DeviceError)) as refused:
+    with pytest.raises(PackageError) as refused:
         castoff.aot_load(archive, "cuda")
-    assert "cuda" in str(refused.value)
+    assert "no artefact for device 'cuda', machine " in str(refused.value)
     assert "  one: method add, cpu" in str(refused.value)
+
+
+def described_for(folder: Path, like: Path, **changes: object) -> Path:
+    """A file that says it is an artefact like another one, but for another machine or device."""
+    machine = str(changes.get("machine", "x86_64"))
+    path = folder / f"{'-'.join(map(str, changes.values()))}.so"
+    path.write_bytes(
+        b"\x7fELF\2\1" + bytes(12) + MACHINES[machine].to_bytes(2, "little") + bytes(44)
+    )
+    manifest = read_manifest(like)._replace(**changes)  # type: ignore[arg-type]
+    append_payload(path, [(0, WEIGHT.tobytes())], manifest)
+    return path
+
+
+def test_machine_and_device_choose_an_artefact(artefacts: dict[str, Path], tmp_path: Path) -> None:
+    few = artefacts["few"]
+    path = tmp_path / "p.pt2"
+    castoff.package(
+        path,
+        {
+            "add": {
+                "foreign": described_for(tmp_path, few, machine="aarch64", levels=("generic",)),
+                "old": described_for(tmp_path, few, device="cuda", levels=("sm_80", "sm_86")),
+                "here": few,
+                "new": described_for(tmp_path, few, device="cuda", levels=("sm_90",)),
+            }
+        },
+    )
+    run, x = castoff.aot_load(path), sample(2)
+    assert run.artefact == "here"
+    np.testing.assert_array_equal(run(x)[0], x + WEIGHT)
+    assert choose_artefacts(Package(path), Request("cuda:1")) == ("new", "old")
+    with pytest.raises(ArtefactError, match="artefact 'foreign' was compiled for aarch64"):
+        castoff.aot_load(path, artefact="foreign")
+    with pytest.raises(DeviceError, match="expected cpu, cuda or"):
+        castoff.aot_load(path, "tpu")
 
 
 def test_lone_artefacts_have_no_methods(counter: Path) -> None:
@@ -405,6 +443,7 @@ def test_nothing_is_written_where_something_is_refused(
         ({"run": one, "other": {"run": one}}, PackageError),
         ({"run": [one, artefacts["few"]]}, PackageError),  # both are called test.so
         ({}, OptionError),
+        (one, OptionError),
     ):
         with pytest.raises(error):
             castoff.package(path, given)  # type: ignore[arg-type]
