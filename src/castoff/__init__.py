@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .runtime.errors import ArtefactError as ArtefactError
     from .runtime.errors import CastoffError as CastoffError
     from .runtime.errors import CodeNotAllowedError as CodeNotAllowedError
+    from .runtime.errors import DeviceError as DeviceError
     from .runtime.errors import InputMismatchError as InputMismatchError
     from .runtime.errors import PackageError as PackageError
     from .runtime.errors import ProgramError as ProgramError
@@ -48,6 +49,7 @@ _HOMES: dict[str, str] = {
     "CodeNotAllowedError": ".runtime.errors",
     "CompileError": ".compiler.errors",
     "CompileOptions": ".compiler.options",
+    "DeviceError": ".runtime.errors",
     "DType": ".compiler.ir.dtypes",
     "ExportedProgram": ".compiler.exported.program",
     "InputMismatchError": ".runtime.errors",

@@ -130,6 +130,9 @@ cudaError_t emulation_submit(cudaStream_t handle, const EmulatedWork* work)
     if (!error && !stream) error = cudaErrorInvalidResourceHandle;
     // A stream belongs to the device that was current when it was made, and works for no other.
     if (!error && stream->device != thread_state.device) error = cudaErrorInvalidResourceHandle;
+    if (!error && ++entry.driver.launches == entry.driver.failing_launch) {
+        error = entry.driver.sticky = cudaErrorIllegalAddress;
+    }
     if (error) {
         if (work->release) work->release(work->data);
         return failed(error);

@@ -1,0 +1,152 @@
+"""What a machine or a caller cannot give is refused, by a typed error that names both sides."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from castoff.runtime.errors import DeviceError
+from castoff.runtime.runner import aot_load
+from tests.graphs import GraphBuilder, build
+
+from .building import DeviceBuilds
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_SCRIPT = """
+import os, sys
+import numpy as np
+import castoff
+path = sys.argv[1]
+x = np.ones((4, 8), np.float32)
+def load(device="cuda", **options):
+    return castoff.aot_load(path, device, **options)
+try:
+    {body}
+except Exception as error:
+    print(type(error).__name__ + ": " + str(error))
+"""
+
+
+@pytest.fixture(scope="module")
+def artefact(device_builds: DeviceBuilds) -> Path:
+    """x * 2 + weight, with x float32[4, 8]."""
+    b = GraphBuilder()
+    x = b.input("x", 4, 8)
+    weight = b.array(np.ones((4, 8), np.float32), "weight")
+    return device_builds.build(b.graph(b.apply("add", b.apply("add", x, x), weight)))
+
+
+def outcome(artefact: Path, body: str, **settings: str) -> str:
+    """What a process prints that does `body`, with settings of the emulation."""
+    environment = {name: value for name, value in os.environ.items() if "EMULATION" not in name}
+    environment.update({f"CASTOFF_EMULATION_{name}": value for name, value in settings.items()})
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT.format(body=body.replace("\n", "\n    ")), str(artefact)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"DRIVER_VERSION": "0"}, "there is no NVIDIA driver here"),
+        (
+            {"DRIVER_VERSION": "12040"},
+            "the NVIDIA driver is too old: this artefact needs one for CUDA 13.0, the driver is for 12.4",
+        ),
+        ({"DEVICES": "0"}, "there is no GPU here"),
+        ({"ARCH": "75"}, "is sm_75: compile it for that one too (option cuda_architectures)"),
+        ({"ARCH": "80"}, "this artefact was built for sm_90, but cuda:0"),
+    ],
+    ids=["no driver", "an old driver", "no GPU", "an old GPU", "an older generation"],
+)
+def test_machines_that_cannot_run_it(
+    artefact: Path, settings: dict[str, str], expected: str
+) -> None:
+    said = outcome(artefact, "load()", **settings)
+    assert said.startswith("DeviceError: ")
+    assert expected in said
+
+
+def test_newer_gpus_run_the_ptx(artefact: Path) -> None:
+    assert outcome(artefact, "print(load()(x)[0].sum())", ARCH="120") == "96.0"
+
+
+def test_gpus_that_are_not_there_are_refused(artefact: Path) -> None:
+    said = outcome(artefact, 'load("cuda:2")', DEVICES="2")
+    assert said.endswith("cuda:2: expected a GPU below 2, as many as there are here")
+
+
+def test_each_gpu_has_its_own_arrays(artefact: Path) -> None:
+    body = """
+there = load("cuda:1", results="device")
+other = load("cuda:0")
+(first,) = there(x)
+print(there(first)[0].numpy().sum(), first.device)
+other(first)"""
+    said = outcome(artefact, body, DEVICES="2")
+    assert "224.0 cuda:1" in said
+    assert "InputMismatchError: args[0]: expected a tensor on cuda:0, got one on cuda:1" in said
+
+
+def test_memory_that_is_not_there_is_named(artefact: Path) -> None:
+    said = outcome(artefact, "load()", MEMORY="100")
+    assert said.startswith("MemoryError: ")
+    assert "out of memory on cuda:0: 128 bytes for constants; the constants take 128 bytes" in said
+    assert said.endswith("of 100 bytes are free")
+
+
+def test_a_failed_device_is_reported_once_and_then_refused(artefact: Path) -> None:
+    body = """
+program = load()
+for _ in range(3):
+    try:
+        print(program(x)[0].sum())
+    except castoff.DeviceError as error:
+        print(error)"""
+    first, second, third = outcome(artefact, body, FAIL="2").splitlines()
+    assert first == "96.0"
+    assert "cudaError" in second
+    assert "cannot be used any more, only a new process can recover" not in second
+    assert third.startswith("cuda:0 cannot be used any more, only a new process can recover")
+
+
+def test_a_forked_child_is_told_to_load_again(artefact: Path) -> None:
+    body = """
+program = load()
+program(x)
+if os.fork() == 0:
+    try:
+        program(x)
+    except castoff.DeviceError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+print(program(x)[0].sum())"""
+    child, parent = outcome(artefact, body).splitlines()
+    assert "CUDA does not survive fork()" in child
+    assert parent == "96.0"
+
+
+def test_artefacts_run_on_what_they_were_compiled_for(artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="compiled for cuda, not for cpu"):
+        aot_load(artefact)
+    b = GraphBuilder()
+    on_cpu = build(b.graph(b.apply("neg", b.input("x", 2))), tmp_path)
+    with pytest.raises(DeviceError, match="compiled for cpu, not for cuda:1"):
+        aot_load(on_cpu, "cuda:1")
+    with pytest.raises(DeviceError, match="expected cpu, cuda or cuda:<number>"):
+        aot_load(artefact, "gpu")
