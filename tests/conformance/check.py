@@ -25,8 +25,10 @@ def check_case(case: Case, mode: str, options: Mapping[str, object] = QUICK) -> 
     """None where the case passes, else what is wrong.
 
     "reference" runs the imported program by NumPy; "compiled" compiles it with `options` and loads
-    it.
+    it; "built" only compiles it.
     """
+    if mode == "built":
+        return _built(case, options)
     if mode == "reference":
         return _check(case, lambda: _reference(case.program))
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
@@ -64,6 +66,19 @@ def _check(case: Case, prepare: Callable[[], Callable[[], Program]]) -> str | No
             wrong += differences(kwargs, call.kwargs_after, case.rtol, case.atol, "kwargs")
         if wrong:
             return where + wrong[0]
+    return None
+
+
+def _built(case: Case, options: Mapping[str, object]) -> str | None:
+    import castoff
+
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        try:
+            castoff.aot_compile(case.program, output=Path(folder) / "program.so", options=options)
+        except CastoffError as error:
+            if case.expect_error is not None and case.expect_error in str(error):
+                return None
+            return f"{type(error).__name__}: {error}"
     return None
 
 

@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--device", choices=("cpu", "cuda"), default="cpu",
         help="what is compiled for; CUDA without a GPU runs emulated. What passes on CPUs has to pass",
     )  # fmt: skip
+    parser.add_argument("--build-only", action="store_true", help="compile, and run nothing")
     parser.add_argument("--match", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--passing", action="store_true", help="only the cases that have to pass")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th of them")
@@ -178,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     compile_options = {"jobs": 1} if options.portable else QUICK
     if options.device == "cuda":
-        os.environ["CUDA_HOME"] = cuda_home_for_tests()
+        if not options.build_only:
+            os.environ["CUDA_HOME"] = cuda_home_for_tests()
         compile_options, options.mode, options.update = ON_DEVICE, "compiled", False
     regressions: list[str] = []
     for family in options.family or FAMILIES:
@@ -191,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = run_cases(
             corpus,
             family,
-            options.mode,
+            "built" if options.build_only else options.mode,
             names,
             jobs=options.jobs,
             seconds=options.seconds,
@@ -201,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_missing(report)
         elapsed = time.monotonic() - started
         print(
-            f"\n{family}, {options.mode} for {options.device}: {len(report.passed)} of {report.total} pass "
+            f"\n{family}, {options.mode} for {options.device}: {len(report.passed)} of {report.total} "
+            f"{'build' if options.build_only else 'pass'} "
             f"({elapsed:.0f} s)"
         )
         broken = sorted(listed & report.failed.keys())
