@@ -102,6 +102,10 @@ def _create(library: Library, device: Device, chosen: LoadOptions) -> CData:
     options.device_id = device.index
     options.flags = chosen.strict_device * abi.STRICT_DEVICE | chosen.cuda_graphs * abi.CUDA_GRAPHS
     options.constants = library.constants
+    if library.manifest.libraries:
+        from .libraries import offer_libraries  # most artefacts need none
+
+        offer_libraries(library.manifest.libraries)
     created = ffi.new("castoff_instance **")
     status = library.api.create(options, created)
     if status == abi.OK:

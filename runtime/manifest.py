@@ -125,7 +125,7 @@ class Manifest(NamedTuple):
 
     `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields`
     holds the fields of the named tuples they mention. `forward_arg_names` are the names of the
-    positional arguments, where known.
+    positional arguments, where known. `libraries` are opened when the program is loaded.
     """
 
     name: str
@@ -152,6 +152,7 @@ class Manifest(NamedTuple):
     compiler: str = ""
     source_schema: str = ""
     steps: tuple[StepSpec, ...] = ()
+    libraries: tuple[str, ...] = ()
     format: int = MANIFEST_FORMAT
 
     def as_dict(self) -> dict[str, object]:

@@ -141,7 +141,8 @@ def generated(graph: Graph, **options: Any) -> Generated:
     """The optimised graph as C."""
     graph = optimized(graph)
     chosen = CompileOptions(**{**QUICK, **options})
-    return generate(as_program(graph), lower(graph), chosen, "test", "0")
+    program = lower(graph, packs_constants=chosen.device == "cpu")
+    return generate(as_program(graph), program, chosen, "test", "0")
 
 
 def build(graph: Graph, folder: Path, **options: Any) -> Path:

@@ -9,16 +9,32 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
 from ..lowering.program import AttentionStep, ConvolutionStep, Epilogue, ProductStep
+from ..lowering.storage import estimate
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
 from .products import Axis, Operand, ProductWriter, three
 from .render import render
 from .statements import Statement, drop_unused
 
+_BLAS_TYPES = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16)
+_BLAS_LEAST = 1 << 15
+"""Multiply-adds of a product, at least, that cuBLASLt is asked for: smaller ones are one launch either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryStore:
+    """A `castoff_blas_store`: an epilogue that cuBLASLt has."""
+
+    output: str
+    batch_stride: str
+    row_stride: str
+    bias: str
+    is_stored_type: bool
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceProductText:
-    """What `product.cu.j2` needs."""
+    """What `product.cu.j2` needs. `store`: what the library can do itself, where `uses_library`."""
 
     kernel: KernelText
     element: str
@@ -27,6 +43,8 @@ class DeviceProductText:
     sizes: tuple[str, str, str]
     axes: tuple[Axis, ...]
     batch_count: str
+    uses_library: bool
+    store: LibraryStore | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +127,7 @@ def element_type(dtype: DType) -> str:
 
 
 def write_product(step: ProductStep) -> KernelCode:
-    """The code of a matrix product."""
+    """The code of a matrix product; large ones of floats are cuBLASLt's."""
     assert not step.packed_right, "constants are not packed for a device"
     writer = DeviceProductWriter(step.epilogue)
     left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
@@ -124,11 +142,31 @@ def write_product(step: ProductStep) -> KernelCode:
         writer.sizes.dim(step.depth),
     )
     count = writer.sizes.dim(shapes.element_count(step.batch))
+    work = estimate((*step.batch, step.rows, step.columns, step.depth))
+    uses_library = step.dtype in _BLAS_TYPES and work >= _BLAS_LEAST
+    store = _library_store(writer, step.dtype) if uses_library else None
     text = DeviceProductText(
-        writer.device_text(step), element_type(step.dtype), left, right, sizes, axes, count
-    )
+        writer.device_text(step), element_type(step.dtype), left, right, sizes, axes, count,
+        uses_library, store,
+    )  # fmt: skip
     rendered = render("cuda/product.cu.j2", p=text)
-    return writer.code(step.name, rendered, text.kernel, ("cuda/product.cuh",))
+    header = "cuda/blas_product.cuh" if uses_library else "cuda/product.cuh"
+    return writer.code(step.name, rendered, text.kernel, (header,))
+
+
+def _library_store(writer: DeviceProductWriter, dtype: DType) -> LibraryStore | None:
+    """The epilogue as cuBLASLt has it, or None: its relu is not PyTorch's, and it adds no bias to rows."""
+    plain = writer.plain((dtype, dtype.compute))
+    if plain is None or plain.relu or plain.bias_row:
+        return None
+    (store,) = writer.epilogue.stores
+    return LibraryStore(
+        plain.output,
+        writer.sizes.dim(plain.batch_stride),
+        plain.row_stride,
+        plain.bias_column,
+        store.buffer.dtype is dtype,
+    )
 
 
 def write_convolution(step: ConvolutionStep) -> KernelCode:

@@ -29,6 +29,9 @@ from .program import CallPlaces, ProgramWriter, RunText, c_string, message_at
 from .render import render
 from .statements import Block, Line, Statement, flatten
 
+BLAS_UNIT = "cuda/blas.cu"
+"""Opens cuBLASLt and calls it: where a program has this unit, it needs the library."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRunText:
@@ -147,6 +150,8 @@ class CudaProgramWriter(ProgramWriter):
                 code = write_convolution(step)
             case AttentionStep():
                 code = write_attention(step)
+        if "cuda/blas_product.cuh" in code.headers:
+            self.units[BLAS_UNIT] = None
         name = self._place(code)
         self._arguments(block, code, name)
         self._note_fault(code, step.origins)

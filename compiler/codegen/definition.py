@@ -106,6 +106,7 @@ class DefinitionText:
     arena_size: str
     levels: tuple[tuple[str, str], ...]
     headers: tuple[str, ...]
+    needs_blas: bool
     architectures: tuple[int, ...]
     """Of GPUs; empty for a CPU."""
 
@@ -247,6 +248,7 @@ def write_definition(
         arena_size=arena_size,
         levels=tuple(levels),
         headers=tuple(writer.headers),
+        needs_blas=bool(manifest.libraries),
         architectures=tuple(architectures),
     )  # fmt: skip
     return render("cpu/definition.c.j2", d=text)

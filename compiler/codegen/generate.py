@@ -27,7 +27,7 @@ from ..lowering.packing import (
 from ..lowering.program import PackedConstant, Program
 from ..options import CompileOptions
 from ..targets import cpu, cuda
-from .cuda_program import CudaProgramWriter
+from .cuda_program import BLAS_UNIT, CudaProgramWriter
 from .definition import make_manifest, write_definition
 from .program import ProgramWriter
 from .render import template_text
@@ -57,6 +57,8 @@ class TargetCode:
     carried: Mapping[str, str]
     architectures: tuple[int, ...] = ()
     steps: tuple[StepSpec, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """Libraries that loading the program opens."""
 
 
 def generate(
@@ -68,7 +70,7 @@ def generate(
     manifest = make_manifest(
         imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version,
         options.device,
-    )._replace(steps=code.steps)  # fmt: skip
+    )._replace(steps=code.steps, libraries=code.libraries)  # fmt: skip
     definition = write_definition(
         program.graph,
         manifest,
@@ -135,6 +137,7 @@ def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
         tuple(units),
         writer.carried,
         tuple(sorted(architectures)),
+        libraries=("cublasLt",) if BLAS_UNIT in writer.units else (),
     )
 
 

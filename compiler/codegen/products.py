@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -136,8 +136,8 @@ class ProductWriter:
         self.expressions.push([])
         self.sizes = Sizes(self.parameters)
 
-    def plain(self) -> PlainStore | None:
-        """The epilogue as one the kernels have built in, or None."""
+    def plain(self, dtypes: Sequence[DType] = (DType.FLOAT32, DType.FLOAT64)) -> PlainStore | None:
+        """The epilogue as a store in one of these types that kernels have built in, or None."""
         epilogue = self.epilogue
         if len(epilogue.stores) != 1:
             return None
@@ -148,14 +148,16 @@ class ProductWriter:
         ]
         batch_stride, row_stride, column_stride = strides
         if (
-            store.buffer.dtype not in (DType.FLOAT32, DType.FLOAT64)
-            or store.value.dtype is not store.buffer.dtype
+            store.buffer.dtype not in dtypes
+            or store.value.dtype is not store.buffer.dtype.compute
+            or store.combine != "set"
+            or store.condition is not None
             or batch_stride is None
             or row_stride is None
             or column_stride != 1
         ):
             return None
-        matched = _match_plain(store.value, epilogue)
+        matched = _match_plain(store.value, epilogue, store.buffer.dtype)
         if matched is None:
             return None
         relu, bias_row, bias_column = matched
@@ -222,14 +224,14 @@ class ProductWriter:
 
 
 def _match_plain(
-    value: Scalar, epilogue: Epilogue
+    value: Scalar, epilogue: Epilogue, stored: DType
 ) -> tuple[bool, tuple[Buffer, Dim] | None, tuple[Buffer, Dim] | None] | None:
     """(relu, row bias, column bias) where the value is the tile with nothing else done to it."""
     if isinstance(value, kernels.Apply) and value.name == "maximum":
         operand, bound = value.args
         if not (isinstance(bound, kernels.Literal) and bound.value == 0):
             return None
-        inner = _match_plain(operand, epilogue)
+        inner = _match_plain(operand, epilogue, stored)
         return None if inner is None or inner[0] else (True, inner[1], inner[2])
     if isinstance(value, TileElement):
         return False, None, None
@@ -238,7 +240,7 @@ def _match_plain(
     for tile, other in (value.args, value.args[::-1]):
         if not (isinstance(tile, TileElement) and isinstance(other, Element)):
             continue
-        if other.buffer.dtype is not value.dtype:
+        if other.buffer.dtype is not stored:
             return None
         for position, loop in enumerate((epilogue.row, epilogue.column)):
             offset = other.address - shapes.of_atom(loop.variable)

@@ -95,6 +95,9 @@ castoff_status castoff_device_open(const castoff_program *program, int32_t devic
                           (int)device_id, count);
   castoff_status status = check_architecture(program, device_id);
   if (status != CASTOFF_OK) return status;
+  char missing[CASTOFF_ERROR_SIZE];
+  if (program->open_libraries && program->open_libraries(missing, sizeof(missing)))
+    return castoff_refuse(CASTOFF_UNSUPPORTED_DEVICE, "%s", missing);
   castoff_device *device = calloc(1, sizeof(*device));
   if (!device) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for a device");
   device->id = device_id;

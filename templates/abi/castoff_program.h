@@ -111,6 +111,8 @@ typedef struct castoff_program {
    * are served by its PTX. */
   const int *cuda_architectures;
   int cuda_ptx;
+  /* Opens what the program needs beside the driver: 0, or 1 with a sentence in `error`; NULL where that is nothing. */
+  int (*open_libraries)(char *error, size_t error_size);
 
   /* Binds symbols and checks derived sizes and guards; NULL where there is nothing to do. Dimensions that are a plain
    * symbol were bound, compared with each other and held to their range before; symbols not bound that way hold

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.emulation.home import default_home
@@ -16,6 +18,10 @@ def emulated_home() -> str:
 
 
 @pytest.fixture(scope="session")
-def device_builds(emulated_home: str, tmp_path_factory: pytest.TempPathFactory) -> DeviceBuilds:
+def device_builds(
+    emulated_home: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeviceBuilds]:
     """Builds and loads graphs for the emulated device."""
-    return DeviceBuilds(emulated_home, tmp_path_factory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_HOME", emulated_home)  # where artefacts look for cuBLASLt
+        yield DeviceBuilds(emulated_home, tmp_path_factory)

@@ -127,6 +127,18 @@ def _make(home: Path) -> None:
     subprocess.run(["ar", "rcs", str(library / "libcudart_static.a"), *objects], check=True)
     for name in objects:
         os.unlink(name)
+    blas = library / "libcublasLt.so.13"
+    runtime = str(library / "libcudart_static.a")
+    _compile(
+        [
+            "-shared",
+            "source/cublaslt.cpp",
+            runtime,
+            "-Wl,-soname,libcublasLt.so.13",
+            "-o",
+            str(blas),
+        ]
+    )
 
 
 def _compile(arguments: list[str]) -> None:

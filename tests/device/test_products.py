@@ -1,0 +1,144 @@
+"""Matrix products on the device: by cuBLASLt where it takes them, with every kind of epilogue."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ir.graph import Graph, Value
+from castoff.runtime.manifest import read_manifest
+from castoff.runtime.runner import aot_load
+from tests.graphs import GraphBuilder, reference, size
+
+from .building import DeviceBuilds
+
+Make = Callable[[GraphBuilder, Value, Value], Value]
+
+
+def random(*shape: int, dtype: str = "float32") -> np.ndarray:
+    rng = np.random.default_rng(sum(shape))
+    return rng.standard_normal(shape).astype(DType(dtype).numpy)
+
+
+def product(left: tuple[int, ...], right: tuple[int, ...], make: Make, dtype: str) -> Graph:
+    b = GraphBuilder()
+    x, y = (
+        b.input(name, *shape, dtype=DType(dtype)) for name, shape in (("x", left), ("y", right))
+    )
+    return b.graph(make(b, x, y))
+
+
+def matmul(b: GraphBuilder, x: Value, y: Value) -> Value:
+    result: Value = b.call("aten.matmul.default", x, y)
+    return result
+
+
+def gelu(b: GraphBuilder, x: Value, y: Value) -> Value:
+    result: Value = b.call("aten.gelu.default", matmul(b, x, y))
+    return result
+
+
+def relu(b: GraphBuilder, x: Value, y: Value) -> Value:
+    result: Value = b.call("aten.relu.default", matmul(b, x, y))
+    return result
+
+
+def linear(b: GraphBuilder, x: Value, y: Value) -> Value:
+    bias = b.array(random(y.shape[0], dtype=y.dtype.value), "bias")
+    result: Value = b.call("aten.linear.default", x, y, bias)
+    return result
+
+
+def transposed(b: GraphBuilder, x: Value, y: Value) -> Value:
+    result: Value = b.call("aten.transpose.int", matmul(b, x, y), 0, 1)
+    return result
+
+
+CASES = {
+    "rows by columns": ((40, 48), (48, 40), matmul),
+    "a batch": ((3, 40, 33), (3, 33, 40), matmul),
+    "one matrix for a batch": ((3, 40, 33), (33, 40), matmul),
+    "two batch axes, one broadcast": ((2, 3, 40, 24), (2, 1, 24, 40), matmul),
+    "one row": ((1, 256), (256, 200), matmul),
+    "one column": ((200, 256), (256, 1), matmul),
+    "a linear layer": ((5, 20, 40), (30, 40), linear),
+    "gelu": ((40, 48), (48, 40), gelu),
+    "relu": ((40, 48), (48, 40), relu),
+    "a transposed result": ((40, 48), (48, 36), transposed),
+}
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", CASES)
+def test_large_products_are_those_of_the_reference(
+    device_builds: DeviceBuilds, name: str, dtype: str
+) -> None:
+    left, right, make = CASES[name]
+    graph = product(left, right, make, dtype)
+    path = device_builds.build(graph)
+    assert read_manifest(path).libraries == ("cublasLt",)
+    given = random(*left, dtype=dtype), random(*right, dtype=dtype)
+    got = np.asarray(aot_load(path, "cuda")(*given)[0], np.float64)
+    wanted = np.asarray(reference(graph, *given)[0], np.float64)
+    np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 20)
+
+
+def test_nan_passes_relu_after_a_product(device_builds: DeviceBuilds) -> None:
+    program = device_builds.load(product((40, 48), (48, 40), relu, "float32"))
+    x, y = random(40, 48), random(48, 40)
+    x[3] = np.nan
+    assert np.isnan(program(x, y)[0][3]).all()
+
+
+def test_sizes_may_be_symbols(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    rows = size("rows", 1)
+    graph = b.graph(linear(b, b.input("x", rows, 64), b.array(random(48, 64), "weight")))
+    program = device_builds.load(graph)
+    for count in (1, 2, 50, 1):
+        x = random(count, 64)
+        np.testing.assert_allclose(program(x)[0], reference(graph, x)[0], rtol=2e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["small", "integers", "complex"])
+def test_other_products_need_no_library(device_builds: DeviceBuilds, kind: str) -> None:
+    dtype = {"small": "float32", "integers": "int32", "complex": "complex64"}[kind]
+    n = 4 if kind == "small" else 40
+    path = device_builds.build(product((n, n), (n, n), matmul, dtype))
+    assert read_manifest(path).libraries == ()
+    x, y = (np.arange(n * n).reshape(n, n) % 7 - 3).astype(dtype), np.eye(n, dtype=dtype)
+    np.testing.assert_array_equal(aot_load(path, "cuda")(x, y)[0], x)
+
+
+def test_a_missing_library_is_named_when_the_program_is_loaded(
+    device_builds: DeviceBuilds, tmp_path: Path
+) -> None:
+    path = device_builds.build(product((40, 48), (48, 40), matmul, "float32"))
+    environment = {
+        **os.environ,
+        "CUDA_HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    said = subprocess.run(  # this process may have the library already
+        [sys.executable, "-c", f"import castoff; castoff.aot_load({str(path)!r}, 'cuda')"],
+        env=environment, capture_output=True, text=True, check=False,
+    ).stderr  # fmt: skip
+    assert "DeviceError" in said
+    assert "needs cuBLASLt" in said
+    assert "pip install nvidia-cublas" in said
+
+
+def test_bfloat16_sums_are_float32(device_builds: DeviceBuilds) -> None:
+    n = 4096
+    program = device_builds.load(product((1, n), (n, 40), matmul, "bfloat16"))
+    ones = np.ones((1, n), ml_dtypes.bfloat16), np.ones((n, 40), ml_dtypes.bfloat16)
+    assert (np.asarray(program(*ones)[0], np.float32) == n).all()
