@@ -136,7 +136,7 @@ class Importer:
             raise ProgramFormatError(f"{self._package.path}: damaged pickle: {error}") from None
 
     def _check_requirements(self) -> None:
-        missing = [name for name in self._requires if importlib.util.find_spec(name) is None]
+        missing = [name for name in self._requires if not _is_installed(name)]
         if missing:
             raise PackageError(
                 f"{self._package.path}: its code needs {', '.join(missing)}, which "
@@ -203,6 +203,12 @@ class Importer:
             if not hasattr(module, child) and f"{full_name}.{child}" in self._entries:
                 self._import_one(f"{full_name}.{child}")
         return module
+
+
+def _is_installed(name: str) -> bool:
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    return importlib.util.find_spec(name) is not None
 
 
 _HOW_TO_ALLOW = (

@@ -58,7 +58,7 @@ def read_python_record(package: Package) -> PythonRecord:
             )
         case {"format": int(), "storages": [*storages], "requires": [*requires]} if all(
             isinstance(text, str) for text in (*storages, *requires)
-        ):
+        ) and all(text.isidentifier() for text in requires):
             return PythonRecord(tuple(storages), tuple(requires))
         case _:
             raise package.damaged(PYTHON_ENTRY, "expected lists of storages and of requirements")

@@ -44,8 +44,9 @@ class Exporter:
     to process where an object holds some.
     """
 
-    def __init__(self, *, requires: Iterable[str] = ()) -> None:
-        self._requires = tuple(sorted(set(requires)))
+    def __init__(self, *, requires: str | Iterable[str] = ()) -> None:
+        names = (requires,) if isinstance(requires, str) else requires
+        self._requires = tuple(sorted({name.partition(".")[0] for name in names}))
         self._sources: dict[str, tuple[str, bool]] = {}
         self._pickles: dict[str, bytes] = {}
         self._storages = StorageTable()

@@ -26,8 +26,8 @@ class StorageTable:
 
     def identifier(self, value: object) -> object:
         """What stands in a pickle for an array or a torch storage; None for everything else."""
-        if type(value) is np.ndarray:
-            return self._array(value)
+        if type(value) in (np.ndarray, np.memmap):
+            return self._array(np.asarray(value))
         if isinstance(value, np.generic) and (dtype := dtype_name(value.dtype)) is not None:
             return ("scalar", dtype, value.tobytes())
         torch = sys.modules.get("torch")
@@ -50,7 +50,8 @@ class StorageTable:
         root = array
         while type(root.base) is np.ndarray:
             root = root.base
-        if not (root.flags.forc and array.dtype.isnative and _is_inside(array, root)):
+        is_plain = root.flags.forc and not root.dtype.hasobject and array.dtype.isnative
+        if not (is_plain and _is_inside(array, root)):
             array = root = np.array(array, array.dtype.newbyteorder("="), order="C")
         number = self._number(root.ravel(order="K").view(np.uint8))
         offset = _address(array) - _address(root)

@@ -138,6 +138,7 @@ def test_bfloat16_comes_back(tmp_path: Path) -> None:
         lambda x: np.broadcast_to(x[0], (4, 8)),
         lambda x: x.astype(">f4"),
         lambda x: np.asfortranarray(x),
+        lambda x: np.rec.fromarrays([x[0], np.array([None] * 8)], names="a,b")["a"],
         lambda x: np.lib.stride_tricks.as_strided(x[:2], (9, 8), x.strides),
     ],
 )
@@ -147,6 +148,14 @@ def test_views_come_back_as_they_are(
     array = view(np.arange(80, dtype=np.float32).reshape(10, 8))
     again = castoff.package.Importer(with_objects(tmp_path / "p.pt2", value=array)).load("value")
     np.testing.assert_array_equal(again, array)
+
+
+def test_arrays_mapped_from_files_come_back_as_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(3, 4))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")[1:]
+    again = castoff.package.Importer(with_objects(tmp_path / "p.pt2", value=mapped)).load("value")
+    assert type(again) is np.ndarray
+    np.testing.assert_array_equal(again, mapped)
 
 
 def test_arrays_share_memory_as_they_did(tmp_path: Path) -> None:
@@ -309,7 +318,7 @@ def test_unknown_names_are_answered_with_what_there_is(shipped: Path) -> None:
 
 
 def test_missing_modules_are_all_named(words: Any, tmp_path: Path) -> None:
-    exporter = castoff.package.Exporter(requires=["tokenizers"])
+    exporter = castoff.package.Exporter(requires=["tokenizers.models"])
     exporter.add_object("vocabulary", words.Vocabulary([], None))
     exporter.add_source("reader", "import tokenizers.models\nimport json, regex\nfrom . import x\n")
     with pytest.raises(PackageError) as refused:
@@ -323,7 +332,7 @@ def test_missing_modules_are_all_named(words: Any, tmp_path: Path) -> None:
 
 
 def test_requirements_are_checked_where_code_runs(tmp_path: Path) -> None:
-    exporter = castoff.package.Exporter(requires=["nobody_has_this"])
+    exporter = castoff.package.Exporter(requires="nobody_has_this")
     exporter.add_source("reader", "import nobody_has_this\n")
     exporter.add_object("data", [1])
     path = packaged(tmp_path / "p.pt2", exporter)
@@ -479,6 +488,7 @@ def test_damaged_memory_is_found(data: Path) -> None:
         ({"python.json": b"[]"}, "expected lists of storages"),
         ({"python.json": b'{"format": 2}'}, "has format 2.*use a newer castoff"),
         ({"python.json": b'{"format": 1, "storages": [1], "requires": []}'}, "expected lists"),
+        ({"python.json": b'{"format": 1, "storages": [], "requires": ["a.b"]}'}, "expected lists"),
         ({"python/modules/a/b.py": b""}, "its package is not in the archive"),
         ({"python/modules/a.txt": b""}, "not the name of a module"),
         ({"python/modules/a.py": b"", "python/modules/a/__init__.py": b""}, "not the name of"),
