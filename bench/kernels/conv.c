@@ -50,7 +50,7 @@ static double measure(const layer *l, double peak) {
         .out = {1, out, out}, .kernel = {1, l->kernel, l->kernel}, .stride = {1, l->stride, l->stride}, .dilation = {1, 1, 1},
         .padding = {0, l->padding, l->padding}, .x = x, .x_batch = x_count,
         .x_space = {0, (int64_t)l->size * l->in, l->in}, .weight_packed = w, .y = y, .y_batch = y_count, .y_pixel = l->out,
-        .bias = bias, .relu = 1};
+        .bias = bias, .is_bounded = 1, .low = 0, .high = 6};
     struct castoff_pool pool = {1};
     void *scratch = aligned_alloc(64, castoff_round_up(castoff_conv_f32_scratch(&args, 1), 64) + 64);
     double flops = 2.0 * y_count * (l->in / l->groups) * points, times[64], budget = now() + 0.15;

@@ -19,7 +19,9 @@ from .statements import ForLoop, IfBlock, Statement, drop_unused, flatten
 TILE = 64
 """Elements of the row loop that one tile of accumulators covers."""
 BLOCK = 16
-"""Elements of the row loop that a tile covers where nothing is accumulated: a line of memory."""
+"""Elements of the row loop that a tile covers at least where nothing is accumulated: a line of memory."""
+LARGEST_BLOCK = 1024
+"""Elements that a tile covers, all inner loops together, where those are short."""
 GRAIN = 32768
 """Element operations that make a piece of parallel work worth handing out."""
 
@@ -388,7 +390,10 @@ def has_accumulators(kernel: LoopKernel) -> bool:
 
 def tile_width(kernel: LoopKernel) -> int:
     """How many iterations of the tiled loop one tile covers."""
-    return TILE if has_accumulators(kernel) else BLOCK
+    if has_accumulators(kernel):
+        return TILE
+    inner = max(estimate(tuple(loop.extent for loop in phase.loops)) for phase in kernel.phases)
+    return max(BLOCK, LARGEST_BLOCK // max(inner, 1) // BLOCK * BLOCK)
 
 
 def tile_blocks(kernel: LoopKernel) -> Dim:

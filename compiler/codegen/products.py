@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -35,14 +36,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PlainStore:
-    """An epilogue the kernels have built in: a store with unit column stride, a bias and relu where wanted."""
+    """An epilogue the kernels have built in: a store with unit column stride, a bias and bounds where wanted."""
 
     output: str
     row_stride: str
     batch_stride: Dim
     bias_row: str = ""
     bias_column: str = ""
-    relu: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def relu(self) -> bool:
+        return self.low == 0
+
+    @property
+    def is_bounded(self) -> bool:
+        return (self.low, self.high) != (-math.inf, math.inf)
+
+    @property
+    def has_more_than_relu(self) -> bool:
+        """Whether there are bounds other than 0 from below."""
+        return self.is_bounded and (self.low, self.high) != (0, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,8 @@ class ConvolutionText:
     weight: str
     is_packed: bool
     plain: PlainStore | None
+    bounds: tuple[str, str] | None
+    """Of the plain store, in C."""
 
 
 class Sizes:
@@ -160,7 +177,6 @@ class ProductWriter:
         matched = _match_plain(store.value, epilogue, store.buffer.dtype)
         if matched is None:
             return None
-        relu, bias_row, bias_column = matched
         offset = shapes.substitute(
             store.address,
             {loop.variable: 0 for loop in (epilogue.batch, epilogue.row, epilogue.column)},
@@ -169,9 +185,10 @@ class ProductWriter:
             self.sizes.pointer(store.buffer, offset),
             self.sizes.dim(row_stride),
             batch_stride,
-            self.sizes.pointer(*bias_row) if bias_row else "",
-            self.sizes.pointer(*bias_column) if bias_column else "",
-            relu,
+            self.sizes.pointer(*matched.bias_row) if matched.bias_row else "",
+            self.sizes.pointer(*matched.bias_column) if matched.bias_column else "",
+            matched.low,
+            matched.high,
         )
 
     def lines(self) -> list[Statement]:
@@ -223,19 +240,35 @@ class ProductWriter:
         )  # fmt: skip
 
 
-def _match_plain(
-    value: Scalar, epilogue: Epilogue, stored: DType
-) -> tuple[bool, tuple[Buffer, Dim] | None, tuple[Buffer, Dim] | None] | None:
-    """(relu, row bias, column bias) where the value is the tile with nothing else done to it."""
-    if isinstance(value, kernels.Apply) and value.name == "maximum":
+@dataclass(frozen=True, slots=True)
+class _Finish:
+    """What is done to an element before it is stored: a bias is added, bounds are kept."""
+
+    bias_row: tuple[Buffer, Dim] | None = None
+    bias_column: tuple[Buffer, Dim] | None = None
+    low: float = -math.inf
+    high: float = math.inf
+
+    def bounded(self, name: str, bound: float) -> _Finish | None:
+        """With another bound, or None where the two would be in the wrong order."""
+        low, high = self.low, self.high
+        low, high = (max(low, bound), high) if name == "maximum" else (low, min(high, bound))
+        return replace(self, low=low, high=high) if low <= high else None
+
+
+def _match_plain(value: Scalar, epilogue: Epilogue, stored: DType) -> _Finish | None:
+    """What is done to the tile where it is no more than the kernels have built in."""
+    if isinstance(value, TileElement):
+        return _Finish()
+    if not isinstance(value, kernels.Apply):
+        return None
+    if value.name in ("maximum", "minimum"):
         operand, bound = value.args
-        if not (isinstance(bound, kernels.Literal) and bound.value == 0):
+        if not isinstance(bound, kernels.Literal) or not isinstance(bound.value, float):
             return None
         inner = _match_plain(operand, epilogue, stored)
-        return None if inner is None or inner[0] else (True, inner[1], inner[2])
-    if isinstance(value, TileElement):
-        return False, None, None
-    if not (isinstance(value, kernels.Apply) and value.name == "add"):
+        return inner and inner.bounded(value.name, bound.value)
+    if value.name != "add":
         return None
     for tile, other in (value.args, value.args[::-1]):
         if not (isinstance(tile, TileElement) and isinstance(other, Element)):
@@ -246,7 +279,7 @@ def _match_plain(
             offset = other.address - shapes.of_atom(loop.variable)
             if isinstance(offset, int) and offset >= 0:
                 bias = (other.buffer, offset)
-                return (False, bias, None) if position == 0 else (False, None, bias)
+                return _Finish(bias_row=bias) if position == 0 else _Finish(bias_column=bias)
     return None
 
 
@@ -268,6 +301,8 @@ def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
     writer = ProductWriter(step.epilogue)
     plain = writer.plain()
+    if plain is not None and plain.has_more_than_relu:
+        plain = None
     left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
     c_stride: Dim = plain.batch_stride if plain is not None else 0
     axes: list[Axis] = []
@@ -329,13 +364,17 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
     suffix, header = _convolution_kernels(step)
+    bounds: tuple[str, str] | None = None
+    if plain is not None and plain.is_bounded:
+        dtype = step.output.dtype
+        bounds = cpu.literal_text(plain.low, dtype), cpu.literal_text(plain.high, dtype)
     text = ConvolutionText(
         replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), suffix, batch, attributes.groups,
         channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
         three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight.pointer,
-        step.packed_weight, plain,
+        step.packed_weight, plain, bounds,
     )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)
     return writer.code(step.name, rendered, kernel, (header,))
@@ -372,7 +411,7 @@ def write_attention(step: AttentionStep) -> KernelCode:
     """The code of fused attention."""
     writer = ProductWriter(step.epilogue)
     plain = writer.plain()
-    if plain is not None and (plain.relu or plain.bias_row or plain.bias_column):
+    if plain is not None and (plain.is_bounded or plain.bias_row or plain.bias_column):
         plain = None
     query, key, value = (writer.sizes.operand(v) for v in (step.query, step.key, step.value))
     mask = writer.sizes.operand(step.mask) if step.mask is not None else None

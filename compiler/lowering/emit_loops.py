@@ -344,7 +344,7 @@ def _blocked_row(rows: tuple[Loop, ...], inner: Loop, phases: tuple[Phase, ...])
     addresses = [*loads, *(store.address for store in stores)]
     cost_inner = sum(_access_cost(address, inner.variable) for address in addresses)
     for loop in reversed(rows):
-        if min(estimate((loop.extent,)), estimate((inner.extent,))) < SHORTEST_BLOCK:
+        if estimate((loop.extent,)) < SHORTEST_BLOCK:
             continue
         is_across = any(
             _access_cost(address, loop.variable) == 1

@@ -12,7 +12,8 @@
  *                                group, blocks of 32 output channels (the last of 16 or 32, filled up with zeros), each
  *                                [kernel points][in_channels / groups][block]; depthwise [kernel points][channels]
  *         y, y_batch, y_pixel    output; the channels of a pixel are contiguous; unused with an epilogue
- *         bias, relu             NULL or out_channels values; 0 or 1; unused with an epilogue
+ *         bias                   NULL or out_channels values; unused with an epilogue
+ *         is_bounded, low, high  1 where y is kept within bounds (NaN passes), else 0; unused with an epilogue
  *         epilogue, epilogue_context    as in gemm.h: row = flat output pixel, col = output channel, batch = image
  *     void castoff_conv_T_run(const castoff_conv_T_args *, castoff_pool *, void *scratch)
  *     int64_t castoff_conv_T_scratch(const castoff_conv_T_args *, int threads)     reads no pointer but whether
@@ -39,6 +40,8 @@
 #define CASTOFF_CONV_ROWS 6
 #endif
 #define CASTOFF_CONV_DEPTHWISE_ROWS 4
+/* Output channels that an epilogue gets at once, so that its loops pay. */
+#define CASTOFF_CONV_EPILOGUE_COLUMNS 128
 
 CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int64_t outer) {
     return groups > 1 && inner == 1 && outer == 1;
@@ -54,7 +57,8 @@ CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int6
 #define STORE_SOME castoff_store_some_f32
 #define SPLAT castoff_splat_f32
 #define FMA castoff_fma_f32
-#define RELU castoff_relu_f32
+#define MIN castoff_min_f32
+#define MAX castoff_max_f32
 #include "conv_engine.h"
 
 #define C(name) castoff_conv_f64_##name
@@ -67,7 +71,8 @@ CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int6
 #define STORE_SOME castoff_store_some_f64
 #define SPLAT castoff_splat_f64
 #define FMA castoff_fma_f64
-#define RELU castoff_relu_f64
+#define MIN castoff_min_f64
+#define MAX castoff_max_f64
 #include "conv_engine.h"
 
 typedef struct {
@@ -80,7 +85,8 @@ typedef struct {
     float *y;
     int64_t y_batch, y_pixel;
     const float *bias;
-    int32_t relu;
+    int32_t is_bounded;
+    float low, high;
     castoff_gemm_f32_epilogue epilogue;
     const void *epilogue_context;
 } castoff_conv_half_args;
@@ -104,7 +110,7 @@ static CASTOFF_UNUSED castoff_conv_f32_args castoff_conv_half_widened(const cast
         .x_batch = a->in_channels * a->in[0] * a->in[1] * a->in[2],
         .x_space = {a->in[1] * a->in[2] * a->in_channels, a->in[2] * a->in_channels, a->in_channels},
         .weight_packed = a->weight_packed, .y = a->y, .y_batch = a->y_batch, .y_pixel = a->y_pixel, .bias = a->bias,
-        .relu = a->relu, .epilogue = a->epilogue, .epilogue_context = a->epilogue_context};
+        .is_bounded = a->is_bounded, .low = a->low, .high = a->high, .epilogue = a->epilogue, .epilogue_context = a->epilogue_context};
     if (!a->weight_packed && scratch) wide.weight = scratch + x_floats;
     memcpy(wide.in, a->in, sizeof a->in);
     memcpy(wide.out, a->out, sizeof a->out);

@@ -1,7 +1,7 @@
 /* conv_engine.h - the body of one convolution family; conv.h includes it once per type and documents the result.
  *
  * Expects: C(name), G(name) (the product family of the type, for its epilogue), E, V (vector of E), LANES, LOAD_E,
- * STORE_E, STORE_SOME, SPLAT, FMA, RELU. Every name is undefined again at the end.
+ * STORE_E, STORE_SOME, SPLAT, FMA, MIN, MAX. Every name is undefined again at the end.
  *
  * Each element of y is one chain of fused multiply-adds over kernel points and then channels, in order, so tile shapes and
  * the cutting among threads never show in the bits.
@@ -16,7 +16,8 @@ typedef struct {
     E *y;
     int64_t y_batch, y_pixel;
     const E *bias;
-    int32_t relu;
+    int32_t is_bounded;
+    E low, high;
     G(epilogue) epilogue;
     const void *epilogue_context;
 } C(args);
@@ -42,16 +43,18 @@ typedef struct {
     const E **rows;
 } C(block);
 
-/* What one call of a register tile computes: out[count, width] = relu(start + x w), rows beyond count repeat the last. */
+/* What one call of a register tile computes: out[count, width] = start + x w, within bounds; rows beyond
+ * count repeat the last. */
 typedef struct {
     const E *const *rows;
     int64_t points, inner, shift, count; /* shift: elements from a row's pointer to the group's first channel */
-    const E *weight;
+    const E *weight, *ahead; /* ahead: what is read later, fetched a line for each product */
     int64_t weight_step;
     const E *start;
     E *out;
     int64_t out_row;
-    int32_t relu;
+    int32_t is_bounded;
+    E low, high;
 } C(tile);
 
 /* Where every window lies inside the input and its pixels side by side, a row of the kernel is one point that has the channels
@@ -166,10 +169,15 @@ static CASTOFF_UNUSED void C(locate)(const C(job) *job, C(block) *b) {
         }
 }
 
+/* Within the bounds of a tile; NaN stays. */
+CASTOFF_INLINE V C(within)(const C(tile) *t, V x) { return MIN(SPLAT(t->high), MAX(SPLAT(t->low), x)); }
+
 CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vectors) {
     V acc[CASTOFF_CONV_ROWS][2];
-    const E *const *table = t->rows, *weight = t->weight;
-    const int64_t inner = t->inner, end = t->shift + inner, step = t->weight_step;
+    const E *const *table = t->rows, *weight = t->weight, *ahead = t->ahead;
+    const int64_t inner = t->inner, end = t->shift + inner;
+    /* A constant where it can be one: every register counts. */
+    const int64_t step = vectors * LANES == CASTOFF_CONV_COLUMNS ? CASTOFF_CONV_COLUMNS : t->weight_step;
     CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
         const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
         CASTOFF_UNROLL for (int i = 0; i < rows; i++) acc[i][j] = start;
@@ -179,19 +187,21 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
         CASTOFF_UNROLL for (int i = 0; i < rows; i++) x[i] = table[i] + end;
         CASTOFF_NO_UNROLL for (int64_t k = -inner; k < 0; k++) {
             V column[2];
+            __builtin_prefetch(ahead, 0, 2);
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) column[j] = LOAD_E(weight + j * LANES);
             CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
                 const V element = SPLAT(x[i][k]);
                 CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(element, column[j], acc[i][j]);
             }
             weight += step;
+            ahead += 64 / sizeof(E);
         }
     }
     const int64_t count = t->count;
     CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
         if (i >= count) break;
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-            STORE_E(t->out + i * t->out_row + j * LANES, t->relu ? RELU(acc[i][j]) : acc[i][j]);
+            STORE_E(t->out + i * t->out_row + j * LANES, t->is_bounded ? C(within)(t, acc[i][j]) : acc[i][j]);
     }
 }
 
@@ -226,39 +236,52 @@ static CASTOFF_UNUSED void C(emit)(const C(args) *a, const E *tile, int64_t stri
     }
 }
 
-/* Output channels [first, first + channels) of one group for a block of pixels. */
-static CASTOFF_UNUSED void C(columns)(const C(job) *job, const C(block) *b, int64_t group, int64_t first, int64_t channels) {
+/* Tile number `tile` into t->out, for `count` columns of the group's packed weight from `column` on. The first two tiles
+ * fetch the panel that comes next, half of it each. */
+CASTOFF_INLINE void C(columns)(const C(plan) *p, C(tile) *t, const E *weight, int64_t tile, int64_t column, int64_t count) {
+    E *const out = t->out;
+    const int64_t next = (column + castoff_round_up(count, CASTOFF_CONV_COLUMNS)) * p->depth + tile * p->depth * (64 / (int64_t)sizeof(E));
+    for (int64_t done = 0; done < count; done += 2 * LANES, column += 2 * LANES) {
+        const int64_t panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
+        t->weight = weight + panel * p->depth + column % CASTOFF_CONV_COLUMNS;
+        t->weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL));
+        t->ahead = tile < 2 ? weight + next + done * p->depth : t->weight;
+        t->out = out + done;
+        if (count - done > LANES)
+            C(tile2)(t);
+        else
+            C(tile1)(t);
+    }
+    t->out = out;
+}
+
+/* Output channels [first, first + channels) of one group for a block of pixels: as wide as a tile where that is stored, wider
+ * where an epilogue takes it over. */
+static CASTOFF_UNUSED void C(group)(const C(job) *job, const C(block) *b, int64_t group, int64_t first, int64_t channels) {
     const C(args) *a = &job->args;
     const C(plan) *p = &job->plan;
     const E *weight = job->weight + group * castoff_round_up(p->outer, CASTOFF_PANEL) * p->depth;
-    E buffer[CASTOFF_CONV_ROWS * 2 * LANES] __attribute__((aligned(64))), start[2 * LANES] __attribute__((aligned(64)));
-    for (int64_t column = first; column < first + channels;) {
-        const int64_t panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
-        const int64_t vectors = castoff_min_i64(2, castoff_ceil_div(first + channels - column, LANES)), width = vectors * LANES;
-        const int64_t count = castoff_min_i64(width, first + channels - column), channel = group * p->outer + column;
-        const int in_place = a->epilogue == 0 && count == width;
-        C(tile) t = {.points = p->points, .inner = p->inner, .shift = group * p->inner, .relu = a->relu,
-                     .weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL)),
-                     .weight = weight + panel * p->depth + column % CASTOFF_CONV_COLUMNS, .out = buffer, .out_row = width};
+    const int64_t widest = a->epilogue ? CASTOFF_CONV_EPILOGUE_COLUMNS : 2 * LANES, end = first + channels;
+    E buffer[CASTOFF_CONV_ROWS * CASTOFF_CONV_EPILOGUE_COLUMNS] __attribute__((aligned(64)));
+    E start[2 * LANES] __attribute__((aligned(64))) = {0};
+    C(tile) t = {.points = p->points, .inner = p->inner, .shift = group * p->inner, .is_bounded = a->is_bounded, .low = a->low,
+                 .high = a->high, .out = buffer, .out_row = widest};
+    for (int64_t column = first, count; column < end; column += count) {
+        count = castoff_min_i64(widest, end - column);
+        const int64_t channel = group * p->outer + column;
+        const int in_place = a->epilogue == 0 && count % LANES == 0;
         if (a->bias && !a->epilogue) {
-            memset(start, 0, sizeof start);
             memcpy(start, a->bias + channel, (size_t)count * sizeof(E));
             t.start = start;
         }
         for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
             t.rows = b->rows + tile * p->height * p->points;
             t.count = C(tile_rows)(b, tile);
-            if (in_place) {
-                t.out_row = a->y_pixel;
-                t.out = a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel;
-            }
-            if (vectors == 2)
-                C(tile2)(&t);
-            else
-                C(tile1)(&t);
-            if (!in_place) C(emit)(a, buffer, width, b, row, channel, t.count, count);
+            t.out = in_place ? a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel : buffer;
+            t.out_row = in_place ? a->y_pixel : widest;
+            C(columns)(p, &t, weight, tile, column, count);
+            if (!in_place) C(emit)(a, buffer, widest, b, row, channel, t.count, count);
         }
-        column += width;
     }
 }
 
@@ -282,7 +305,7 @@ CASTOFF_INLINE void C(depthwise_tile)(const C(tile) *t, const int vectors) {
     CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
         if (i >= t->count) break;
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-            STORE_E(t->out + i * t->out_row + j * LANES, t->relu ? RELU(acc[i][j]) : acc[i][j]);
+            STORE_E(t->out + i * t->out_row + j * LANES, t->is_bounded ? C(within)(t, acc[i][j]) : acc[i][j]);
     }
 }
 
@@ -297,14 +320,15 @@ static CASTOFF_UNUSED void C(depthwise_rest)(const C(tile) *t, int64_t channels)
             for (int64_t point = 0; point < t->points; point++)
                 sum = FMA(SPLAT(t->rows[point * CASTOFF_CONV_DEPTHWISE_ROWS + i][t->shift + c]),
                           SPLAT(t->weight[point * t->weight_step + c]), sum);
-            t->out[i * t->out_row + c] = (t->relu ? RELU(sum) : sum)[0];
+            t->out[i * t->out_row + c] = (t->is_bounded ? C(within)(t, sum) : sum)[0];
         }
 }
 
 static CASTOFF_UNUSED void C(depthwise)(const C(job) *job, const C(block) *b, int64_t first, int64_t channels) {
     const C(args) *a = &job->args;
     E buffer[CASTOFF_CONV_DEPTHWISE_ROWS * 4 * LANES] __attribute__((aligned(64)));
-    C(tile) t = {.points = job->plan.points, .weight_step = a->out_channels, .out = buffer, .out_row = 4 * LANES, .relu = a->relu};
+    C(tile) t = {.points = job->plan.points, .weight_step = a->out_channels, .out = buffer, .out_row = 4 * LANES,
+                 .is_bounded = a->is_bounded, .low = a->low, .high = a->high};
     for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
         t.rows = b->rows + tile * CASTOFF_CONV_DEPTHWISE_ROWS * t.points;
         t.count = C(tile_rows)(b, tile);
@@ -350,10 +374,10 @@ static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish
         if (p->depthwise)
             C(depthwise)(job, &b, first, channels);
         else if (job->args.groups == 1)
-            C(columns)(job, &b, 0, first, channels);
+            C(group)(job, &b, 0, first, channels);
         else
             for (int64_t group = first / p->outer; group < (first + channels) / p->outer; group++)
-                C(columns)(job, &b, group, 0, p->outer);
+                C(group)(job, &b, group, 0, p->outer);
     }
 }
 
@@ -407,4 +431,5 @@ static CASTOFF_UNUSED void C(run)(const C(args) *given, castoff_pool *pool, void
 #undef STORE_SOME
 #undef SPLAT
 #undef FMA
-#undef RELU
+#undef MIN
+#undef MAX

@@ -135,6 +135,30 @@ CASTOFF_INLINE castoff_vf32 castoff_max_f32(castoff_vf32 a, castoff_vf32 b) {
 #endif
 }
 
+CASTOFF_INLINE castoff_vf64 castoff_max_f64(castoff_vf64 a, castoff_vf64 b) {
+    const castoff_vi64 larger = (castoff_vi64)(a > b);
+    return (castoff_vf64)(((castoff_vi64)a & larger) | ((castoff_vi64)b & ~larger));
+}
+
+/* The smaller, or b where either is NaN. */
+CASTOFF_INLINE castoff_vf32 castoff_min_f32(castoff_vf32 a, castoff_vf32 b) {
+#if !defined(__clang__) && CASTOFF_VECTOR_BYTES == 64
+    return __builtin_ia32_minps512_mask(a, b, a, (unsigned short)0xffff, 4);
+#elif !defined(__clang__) && CASTOFF_VECTOR_BYTES == 32
+    return __builtin_ia32_minps256(a, b);
+#elif !defined(__clang__) && defined(__SSE2__)
+    return __builtin_ia32_minps(a, b);
+#else
+    const castoff_vi32 smaller = (castoff_vi32)(a < b);
+    return (castoff_vf32)(((castoff_vi32)a & smaller) | ((castoff_vi32)b & ~smaller));
+#endif
+}
+
+CASTOFF_INLINE castoff_vf64 castoff_min_f64(castoff_vf64 a, castoff_vf64 b) {
+    const castoff_vi64 smaller = (castoff_vi64)(a < b);
+    return (castoff_vf64)(((castoff_vi64)a & smaller) | ((castoff_vi64)b & ~smaller));
+}
+
 /* 2^x for x <= 127 within 2 ulp; 0 below -126.5; NaN stays. A polynomial on [-1/2, 1/2] that is 1 at 0, times the power of
  * two that the integer part of x is the exponent of. */
 CASTOFF_INLINE castoff_vf32 castoff_exp2_vf32(castoff_vf32 x) {

@@ -20,23 +20,33 @@ GUARD = 64
 HALF = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 
 
-class Args(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("batch", "groups", "in_channels", "out_channels")),
-        *((name, Triple) for name in ("in_", "out", "kernel", "stride", "dilation", "padding")),
-        ("x", c_void_p),
-        ("x_batch", c_int64),
-        ("x_space", Triple),
-        ("weight", c_void_p),
-        ("weight_packed", c_void_p),
-        ("y", c_void_p),
-        ("y_batch", c_int64),
-        ("y_pixel", c_int64),
-        ("bias", c_void_p),
-        ("relu", c_int32),
-        ("epilogue", c_void_p),
-        ("epilogue_context", c_void_p),
-    ]
+def args_type(number: type[ctypes.c_float | ctypes.c_double]) -> type[Structure]:
+    """The arguments of a convolution whose elements are these."""
+
+    class Args(Structure):
+        _fields_ = [
+            *((name, c_int64) for name in ("batch", "groups", "in_channels", "out_channels")),
+            *((name, Triple) for name in ("in_", "out", "kernel", "stride", "dilation", "padding")),
+            ("x", c_void_p),
+            ("x_batch", c_int64),
+            ("x_space", Triple),
+            ("weight", c_void_p),
+            ("weight_packed", c_void_p),
+            ("y", c_void_p),
+            ("y_batch", c_int64),
+            ("y_pixel", c_int64),
+            ("bias", c_void_p),
+            ("is_bounded", c_int32),
+            ("low", number),
+            ("high", number),
+            ("epilogue", c_void_p),
+            ("epilogue_context", c_void_p),
+        ]
+
+    return Args
+
+
+ARGS = {"f64": args_type(ctypes.c_double), "f32": args_type(ctypes.c_float)}
 
 
 class Output(Structure):
@@ -134,11 +144,11 @@ def three(values: tuple[int, ...], fill: int) -> Triple:
     return Triple(*((fill,) * (3 - len(values)) + tuple(values)))
 
 
-def args_of(case: Case, x: Array) -> Args:
+def args_of(case: Case, x: Array, kind: type[Structure]) -> Structure:
     """The arguments of a case but for weight, output and epilogue; x is [N, *size, C]."""
     out = case.out()
     strides = [s // x.itemsize for s in x.strides]
-    return Args(
+    return kind(
         batch=case.batch,
         groups=case.groups,
         in_channels=case.in_channels,
@@ -157,7 +167,7 @@ def args_of(case: Case, x: Array) -> Args:
     )
 
 
-def call(kernels: ctypes.CDLL, name: str, args: Args, threads: int) -> None:
+def call(kernels: ctypes.CDLL, name: str, args: Structure, threads: int) -> None:
     """Runs a kernel with scratch memory that it must not write past."""
     scratch_size = getattr(kernels, f"test_conv_{name}_scratch")
     scratch_size.restype = c_int64
@@ -177,7 +187,7 @@ def run(
     name: str = "f32",
     packed: bool = True,
     bias: Array | None = None,
-    relu: bool = False,
+    bounds: tuple[float, float] | None = None,
     epilogue: bool = False,
     threads: int = 1,
 ) -> Array:
@@ -189,8 +199,9 @@ def run(
     y = aligned(total + GUARD, dtype)
     y[:] = 77
     where = Output(y.ctypes.data, pixels, case.out_channels)
-    args = args_of(case, x)
-    args.relu = int(relu)
+    args = args_of(case, x, ARGS.get(name, ARGS["f32"]))
+    if bounds is not None:
+        args.is_bounded, args.low, args.high = 1, *bounds
     if packed:
         panels = pack_conv_weight(weight.astype(dtype), case.groups)
         storage = aligned(panels.size, dtype)
@@ -223,8 +234,10 @@ def channels_last(x: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
-def close(got: Array, want: Array) -> bool:
-    return bool(np.abs(got - want).max(initial=0) <= 2e-6 * (np.abs(want).max(initial=0) + 1) * 4)
+def close(got: Array, want: Array, size: float | None = None) -> bool:
+    """Whether the answers agree, for sums of the given size."""
+    size = np.abs(want).max(initial=0) if size is None else size
+    return bool(np.abs(got - want).max(initial=0) <= 8e-6 * (size + 1))
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "runtime"])
@@ -236,21 +249,30 @@ def test_convolution(kernels: ctypes.CDLL, name: str, packed: bool) -> None:
     last = channels_last(x)
     assert close(run(kernels, case, last, weight, packed=packed), want)
     biased = want + bias.reshape((-1,) + (1,) * case.rank)
-    got = run(kernels, case, last, weight, packed=packed, bias=bias, relu=True)
-    assert close(got, np.maximum(biased, 0))
+    for low, high in ((0, np.inf), (-1, 2)):
+        got = run(kernels, case, last, weight, packed=packed, bias=bias, bounds=(low, high))
+        assert close(got, np.clip(biased, low, high), np.abs(biased).max(initial=0))
     assert close(run(kernels, case, last, weight, packed=packed, epilogue=True), 2 * want + 1)
 
 
+def test_bounds_let_nan_pass(kernels: ctypes.CDLL) -> None:
+    for name in ("1x1", "depthwise"):
+        case = CASES[name]
+        x, weight, _ = operands(case)
+        x[0, 0, 0, 0] = np.nan
+        got = run(kernels, case, channels_last(x), weight, bounds=(0, 6))
+        assert np.isnan(got[0, 0, 0, 0]) and (got[1] >= 0).all() and (got[1] <= 6).all()
+
+
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "runtime"])
-@pytest.mark.parametrize("name", CASES)
-def test_convolution_of_doubles(kernels: ctypes.CDLL, name: str, packed: bool) -> None:
-    case = CASES[name]
+@pytest.mark.parametrize("case_name", ["groups", "3x3-stride-2", "depthwise", "3d", "1x1-wide"])
+def test_convolution_of_doubles(kernels: ctypes.CDLL, case_name: str, packed: bool) -> None:
+    case = CASES[case_name]
     x, weight, bias = (array.astype(np.float64) for array in operands(case))
     want = convolve_reference(case, x, weight)
-    got = run(
-        kernels, case, channels_last(x), weight, name="f64", packed=packed, bias=bias, threads=2
-    )
-    wanted = want + bias.reshape((-1,) + (1,) * case.rank)
+    last, options = channels_last(x), {"packed": packed, "threads": 2}
+    got = run(kernels, case, last, weight, name="f64", bias=bias, bounds=(-3, 2), **options)
+    wanted = np.clip(want + bias.reshape((-1,) + (1,) * case.rank), -3, 2)
     np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-12)
 
 
