@@ -13,6 +13,7 @@ from ..lowering.storage import estimate
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
+from .reductions import hoisted, initial_text
 from .render import render
 from .statements import ForLoop, IfBlock, Statement, drop_unused, flatten
 
@@ -25,7 +26,6 @@ LARGEST_BLOCK = 1024
 GRAIN = 32768
 """Element operations that make a piece of parallel work worth handing out."""
 
-_NEUTRAL = {"sum": 0, "prod": 1, "any": 0, "all": 1, "xor": 0}
 _SIMD = {"sum": "+", "prod": "*", "max": "max", "min": "min"}
 
 
@@ -252,12 +252,25 @@ class LoopWriter:
             if rest:
                 self._nest(loop.body, phase, rest)
             elif tiled:
-                inner = self._tile_loop("" if self._is_sequential(phase) else "#pragma omp simd")
-                self._in_loop(loop.body, inner, lambda: self._body(inner.body, phase))
+                self._tiled(loop.body, phase)
             else:
                 self._body(loop.body, phase)
 
         self._in_loop(statements, loop, write)
+
+    def _tiled(self, statements: list[Statement], phase: Phase) -> None:
+        """The loop over a tile, left out where nothing of it would count: outside a window."""
+        assert self.kernel.tile is not None, "only tiled kernels have a tile loop"
+        condition, phase = hoisted(phase, self.kernel.tile.variable)
+        loop = self._tile_loop("" if self._is_sequential(phase) else "#pragma omp simd")
+        if condition is None:
+            self._in_loop(statements, loop, lambda: self._body(loop.body, phase))
+            return
+        block = IfBlock(self.expressions.scalar(condition))
+        self.expressions.push(block.then, is_masked=True)
+        self._in_loop(block.then, loop, lambda: self._body(loop.body, phase))
+        self.expressions.pop()
+        statements.append(block)
 
     def _is_sequential(self, phase: Phase) -> bool:
         """Whether iterations must run in order as far as the C compiler is told."""
@@ -293,29 +306,20 @@ class LoopWriter:
 
     # ---- reductions
 
-    def _initial(self, statement: Accumulate) -> str:
-        dtype = statement.dtype
-        if statement.kind in _NEUTRAL:
-            return cpu.literal_text(_NEUTRAL[statement.kind], dtype)
-        lowest = statement.kind in ("max", "argmax")
-        if dtype is DType.BOOL:
-            return "0" if lowest else "1"
-        if dtype.is_float:
-            return cpu.literal_text(float("-inf") if lowest else float("inf"), dtype)
-        bits = dtype.itemsize * 8 - dtype.is_signed
-        if lowest:
-            return cpu.literal_text(-(1 << bits) if dtype.is_signed else 0, dtype)
-        return cpu.literal_text((1 << bits) - 1, dtype)
-
     def _companions(self, statement: Accumulate) -> list[tuple[str, str, str]]:
         """(type, name, initial value) of everything a reduction keeps."""
         name, ctype = statement.name, cpu.C_TYPE[statement.dtype]
-        found = [(ctype, name, self._initial(statement))]
-        if statement.kind in ("max", "min") and statement.dtype.is_float:
+        found = [(ctype, name, initial_text(statement))]
+        if self._notes_nan(statement):
             found.append(("int", f"{name}_nan", "0"))
         if statement.kind.startswith("arg"):
-            found = [(ctype, f"{name}_best", self._initial(statement)), ("int64_t", name, "-1")]
+            found = [(ctype, f"{name}_best", initial_text(statement)), ("int64_t", name, "-1")]
         return found
+
+    def _notes_nan(self, statement: Accumulate) -> bool:
+        """Whether a NaN is kept aside: among lanes that are combined at the end it would get lost."""
+        is_extreme = statement.kind in ("max", "min") and statement.dtype.is_float
+        return is_extreme and self.kernel.tile is None
 
     def _declare(self, statements: list[Statement], statement: Accumulate) -> None:
         tile = self.kernel.tile
@@ -349,10 +353,13 @@ class LoopWriter:
                 statements.append(f"{name} = {text};")
             case "max" | "min":
                 sign = ">" if statement.kind == "max" else "<"
-                statements.append(f"{name} = {value} {sign} {name} ? {value} : {name};")
-                if dtype.is_float:
+                wins = f"{value} {sign} {name}"
+                if self._notes_nan(statement):
                     nan = self.expressions.accumulators[f"{statement.name}_nan"]
                     statements.append(f"{nan} |= {value} != {value};")
+                elif dtype.is_float:
+                    wins = f"({wins}) | ({value} != {value})"
+                statements.append(f"{name} = {wins} ? {value} : {name};")
             case "any" | "all" | "xor":
                 operator = {"any": "|", "all": "&", "xor": "^"}[statement.kind]
                 statements.append(f"{name} = {name} {operator} {value};")
@@ -372,15 +379,10 @@ class LoopWriter:
         statements.append(IfBlock(condition, [f"{best} = {value};", f"{name} = {position};"]))
 
     def _finish(self, statements: list[Statement], statement: Accumulate) -> None:
-        if statement.kind in ("max", "min") and statement.dtype.is_float:
+        if self._notes_nan(statement):
             nan = cpu.literal_text(float("nan"), statement.dtype)
             name = statement.name
-            if self.kernel.tile is None:
-                statements.append(f"{name} = {name}_nan ? {nan} : {name};")
-            else:
-                loop = ForLoop("lane", "0", str(TILE), "")
-                loop.body.append(f"{name}[lane] = {name}_nan[lane] ? {nan} : {name}[lane];")
-                statements.append(loop)
+            statements.append(f"{name} = {name}_nan ? {nan} : {name};")
 
 
 def has_accumulators(kernel: LoopKernel) -> bool:

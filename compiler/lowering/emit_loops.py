@@ -368,19 +368,21 @@ def _access_cost(address: Dim, variable: Symbol) -> int:
 def _reads_along(atom: shapes.Indirect, variable: Symbol) -> bool:
     """Whether what an index is read from changes with a loop variable."""
     assert isinstance(atom.scalar, Scalar), "an indirect index holds a scalar"
-    for scalar in scalars_in([atom.scalar]):
-        match scalar:
-            case Element():
-                dims: tuple[Dim, ...] = (scalar.address,)
-            case kernels.Load():
-                dims = scalar.index
-            case kernels.IndexValue():
-                dims = (scalar.expression,)
-            case _:
-                continue
-        if any(variable in shapes.symbols_in(dim) for dim in dims):
-            return True
-    return False
+    return any(depends_on(scalar, variable) for scalar in scalars_in([atom.scalar]))
+
+
+def depends_on(scalar: Scalar, variable: Symbol) -> bool:
+    """Whether a scalar itself, apart from what it is made of, changes with a loop variable."""
+    match scalar:
+        case Element():
+            dims: tuple[Dim, ...] = (scalar.address,)
+        case kernels.Load():
+            dims = scalar.index
+        case kernels.IndexValue():
+            dims = (scalar.expression,)
+        case _:
+            return False
+    return any(variable in shapes.symbols_in(dim) for dim in dims)
 
 
 def _functions(expression: Dim) -> int:

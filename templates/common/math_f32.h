@@ -63,14 +63,14 @@ CASTOFF_INLINE float castoff_frac_f32(float x) { return x - castoff_trunc_f32(x)
 
 /* ---- selection ---- */
 
-/* NaN wins. */
+/* NaN wins. Where b is a constant this is one instruction. */
 CASTOFF_INLINE float castoff_maximum_f32(float a, float b) {
-    float larger = a > b ? a : b;
-    return a != a ? a : larger;
+    float larger = b > a ? b : a;
+    return b != b ? b : larger;
 }
 CASTOFF_INLINE float castoff_minimum_f32(float a, float b) {
-    float smaller = a < b ? a : b;
-    return a != a ? a : smaller;
+    float smaller = b < a ? b : a;
+    return b != b ? b : smaller;
 }
 /* NaN loses. */
 CASTOFF_INLINE float castoff_fmax_f32(float a, float b) {
@@ -84,43 +84,72 @@ CASTOFF_INLINE float castoff_fmin_f32(float a, float b) {
     return a != a ? b : smaller;
 }
 
+/* ---- products and sums ---- */
+
+/* a b + c, rounded once where the CPU level has the instruction; -ffp-contract=off leaves it to us. */
+CASTOFF_INLINE float castoff_muladd_f32(float a, float b, float c) {
+#ifdef __FMA__
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+CASTOFF_INLINE double castoff_muladd_f64(double a, double b, double c) {
+#ifdef __FMA__
+    return __builtin_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 /* ---- powers of two ---- */
 
-/* 2^n for -252 <= n <= 254 as a product of two factors, so that a subnormal result is rounded once. */
+/* x 2^n for -252 <= n <= 254 by two factors, so that a subnormal result is rounded once. */
 CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t n) {
-    uint32_t half = (uint32_t)((int32_t)n >> 1);
-    float first = castoff_from_bits_f32((half + 127u) << 23), second = castoff_from_bits_f32((n - half + 127u) << 23);
-    return x * first * second;
+    uint32_t both = n + 254u, half = both >> 1;
+    return x * castoff_from_bits_f32(half << 23) * castoff_from_bits_f32((both - half) << 23);
+}
+
+/* exp(x) / 2^n for -104 <= x <= 89 (NaN stays), where n is what `shifted` - 1.5 * 2^23 is. */
+CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
+    *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f); /* the low bits hold rint(x / ln 2) */
+    float n = *shifted - 0x1.8p23f;
+    float r = castoff_muladd_f32(n, -0x1.62e4p-1f, x);
+    r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r);
+    float p = 1.3952021e-03f;
+    p = castoff_muladd_f32(p, r, 8.369599e-03f);
+    p = castoff_muladd_f32(p, r, 4.1666184e-02f);
+    p = castoff_muladd_f32(p, r, 1.6666512e-01f);
+    p = castoff_muladd_f32(p, r, 5.e-01f);
+    return castoff_muladd_f32(p, r * r, r) + 1.0f;
 }
 
 CASTOFF_INLINE float castoff_exp_f32(float x) {
-    float bounded = x > 89.0f ? 89.0f : x;
-    bounded = bounded < -104.0f ? -104.0f : bounded;
-    float shifted = bounded * 0x1.715476p0f + 0x1.8p23f; /* the low bits hold rint(x / ln 2) */
-    float n = shifted - 0x1.8p23f;
-    float r = bounded - n * 0x1.62e4p-1f;
-    r = r - n * 0x1.7f7d1cp-20f;
-    float p = 1.3952021e-03f;
-    p = p * r + 8.369599e-03f;
-    p = p * r + 4.1666184e-02f;
-    p = p * r + 1.6666512e-01f;
-    p = p * r + 5.e-01f;
-    p = p * (r * r) + r + 1.0f;
+    float bounded = 89.0f < x ? 89.0f : x, shifted;
+    bounded = -104.0f > bounded ? -104.0f : bounded;
+    float p = castoff_exp_reduced_f32(bounded, &shifted);
     return castoff_scale_f32(p, castoff_bits_f32(shifted) - 0x4b400000u);
 }
 
+/* exp(x) for x <= 0, at less cost: a power of two that is 2^64 too large, then 2^-64. */
+CASTOFF_INLINE float castoff_exp_decay_f32(float x) {
+    float bounded = -104.0f > x ? -104.0f : x, shifted;
+    float p = castoff_exp_reduced_f32(bounded, &shifted);
+    return p * castoff_from_bits_f32((castoff_bits_f32(shifted) << 23) + ((127u + 64u) << 23)) * 0x1p-64f;
+}
+
 CASTOFF_INLINE float castoff_exp2_f32(float x) {
-    float bounded = x > 129.0f ? 129.0f : x;
-    bounded = bounded < -151.0f ? -151.0f : bounded;
+    float bounded = 129.0f < x ? 129.0f : x;
+    bounded = -151.0f > bounded ? -151.0f : bounded;
     float shifted = bounded + 0x1.8p23f;
     float r = bounded - (shifted - 0x1.8p23f);
     float p = 1.5477846e-04f;
-    p = p * r + 1.3401612e-03f;
-    p = p * r + 9.617998e-03f;
-    p = p * r + 5.5503245e-02f;
-    p = p * r + 2.402265e-01f;
-    p = p * r + 6.931472e-01f;
-    p = p * r + 1.0f;
+    p = castoff_muladd_f32(p, r, 1.3401612e-03f);
+    p = castoff_muladd_f32(p, r, 9.617998e-03f);
+    p = castoff_muladd_f32(p, r, 5.5503245e-02f);
+    p = castoff_muladd_f32(p, r, 2.402265e-01f);
+    p = castoff_muladd_f32(p, r, 6.931472e-01f);
+    p = castoff_muladd_f32(p, r, 1.0f);
     return castoff_scale_f32(p, castoff_bits_f32(shifted) - 0x4b400000u);
 }
 
@@ -131,12 +160,12 @@ CASTOFF_INLINE double castoff_pow2_shifted_f64(double shifted) {
 /* exp(r) - 1 for |r| <= ln(2)/2, relative error 2^-37. */
 CASTOFF_INLINE double castoff_expm1_reduced(double r) {
     double p = 2.4884412997442747e-05;
-    p = p * r + 0.00019906226891233195;
-    p = p * r + 0.00138888053786661;
-    p = p * r + 0.008333287175784894;
-    p = p * r + 0.041666666977675515;
-    p = p * r + 0.166666667598723;
-    p = p * r + 0.49999999999707756;
+    p = castoff_muladd_f64(p, r, 0.00019906226891233195);
+    p = castoff_muladd_f64(p, r, 0.00138888053786661);
+    p = castoff_muladd_f64(p, r, 0.008333287175784894);
+    p = castoff_muladd_f64(p, r, 0.041666666977675515);
+    p = castoff_muladd_f64(p, r, 0.166666667598723);
+    p = castoff_muladd_f64(p, r, 0.49999999999707756);
     return p * (r * r) + r;
 }
 /* exp(x) for -700 <= x <= 700 (NaN stays), relative error 2^-37. */
@@ -168,16 +197,17 @@ CASTOFF_INLINE float castoff_log_f32(float x) {
     float e = (float)((int32_t)(shifted >> 23) - 127) - (is_tiny ? 23.0f : 0.0f);
     float f = castoff_from_bits_f32((shifted & 0x7fffffu) + 0x3f3504f3u) - 1.0f;
     float p = -7.859441e-02f;
-    p = p * f + 1.2881854e-01f;
-    p = p * f + -1.3128923e-01f;
-    p = p * f + 1.4181168e-01f;
-    p = p * f + -1.6624531e-01f;
-    p = p * f + 2.0002288e-01f;
-    p = p * f + -2.500081e-01f;
-    p = p * f + 3.3333316e-01f;
+    p = castoff_muladd_f32(p, f, 1.2881854e-01f);
+    p = castoff_muladd_f32(p, f, -1.3128923e-01f);
+    p = castoff_muladd_f32(p, f, 1.4181168e-01f);
+    p = castoff_muladd_f32(p, f, -1.6624531e-01f);
+    p = castoff_muladd_f32(p, f, 2.0002288e-01f);
+    p = castoff_muladd_f32(p, f, -2.500081e-01f);
+    p = castoff_muladd_f32(p, f, 3.3333316e-01f);
     float square = f * f;
-    float low = p * (f * square) + e * 0x1.7f7d1cp-20f - 0.5f * square;
-    float result = (f + low) + e * 0x1.62e4p-1f;
+    float low = castoff_muladd_f32(p, f * square, e * 0x1.7f7d1cp-20f);
+    low = castoff_muladd_f32(-0.5f, square, low);
+    float result = castoff_muladd_f32(e, 0x1.62e4p-1f, f + low);
     result = x == 0.0f ? -__builtin_inff() : result;
     result = x < 0.0f ? __builtin_nanf("") : result;
     return (x == __builtin_inff()) | (x != x) ? x : result;
@@ -190,11 +220,11 @@ CASTOFF_INLINE double castoff_log_parts(double x, double *log_m) {
     double m = castoff_from_bits_f64((shifted & 0xfffffffffffffu) + 0x3fe6a09e667f3bcdu);
     double s = (m - 1.0) / (m + 1.0), z = s * s;
     double p = 0.09804849941505701;
-    p = p * z + 0.11087065963301192;
-    p = p * z + 0.14286084591136725;
-    p = p * z + 0.19999997429972902;
-    p = p * z + 0.333333333398482;
-    p = p * z + 0.9999999999999732;
+    p = castoff_muladd_f64(p, z, 0.11087065963301192);
+    p = castoff_muladd_f64(p, z, 0.14286084591136725);
+    p = castoff_muladd_f64(p, z, 0.19999997429972902);
+    p = castoff_muladd_f64(p, z, 0.333333333398482);
+    p = castoff_muladd_f64(p, z, 0.9999999999999732);
     *log_m = 2.0 * s * p;
     return e;
 }
@@ -304,16 +334,16 @@ CASTOFF_INLINE uint32_t castoff_reduce_quadrant(float x, double *fraction) {
 CASTOFF_INLINE float castoff_sin_reduced_f32(float r) {
     float z = r * r;
     float p = -1.9516682e-04f;
-    p = p * z + 8.332173e-03f;
-    p = p * z + -1.6666655e-01f;
-    return p * (z * r) + r;
+    p = castoff_muladd_f32(p, z, 8.332173e-03f);
+    p = castoff_muladd_f32(p, z, -1.6666655e-01f);
+    return castoff_muladd_f32(p, z * r, r);
 }
 CASTOFF_INLINE float castoff_cos_reduced_f32(float r) {
     float z = r * r;
     float p = 2.4437792e-05f;
-    p = p * z + -1.3887362e-03f;
-    p = p * z + 4.1666646e-02f;
-    return p * (z * z) - 0.5f * z + 1.0f;
+    p = castoff_muladd_f32(p, z, -1.3887362e-03f);
+    p = castoff_muladd_f32(p, z, 4.1666646e-02f);
+    return castoff_muladd_f32(p, z * z, castoff_muladd_f32(-0.5f, z, 1.0f));
 }
 CASTOFF_INLINE float castoff_sin_f32(float x) {
     double fraction;
@@ -337,10 +367,10 @@ CASTOFF_INLINE float castoff_tan_f32(float x) {
     uint32_t quadrant = castoff_reduce_quadrant(x, &fraction);
     double r = fraction * 0x1.921fb54442d18p0, z = r * r;
     double s = 2.717276817186845e-06;
-    s = s * z + -0.0001983919491873332;
-    s = s * z + 0.00833332875904297;
-    s = s * z + -0.1666666663136162;
-    s = s * z + 0.9999999999956405;
+    s = castoff_muladd_f64(s, z, -0.0001983919491873332);
+    s = castoff_muladd_f64(s, z, 0.00833332875904297);
+    s = castoff_muladd_f64(s, z, -0.1666666663136162);
+    s = castoff_muladd_f64(s, z, 0.9999999999956405);
     s = s * r;
     double c = -2.7167193740923876e-07;
     c = c * z + 2.4798833142390508e-05;
@@ -370,12 +400,12 @@ CASTOFF_INLINE float castoff_sinc_f32(float x) {
 /* asin(sqrt(z)) / sqrt(z) for 0 <= z <= 1/4 */
 CASTOFF_INLINE double castoff_asin_reduced(double z) {
     double p = 0.035013698880352974;
-    p = p * z + 0.007170175924705203;
-    p = p * z + 0.024729743684573587;
-    p = p * z + 0.03008914669808129;
-    p = p * z + 0.044662300166346855;
-    p = p * z + 0.07499937110001219;
-    p = p * z + 0.16666667438456378;
+    p = castoff_muladd_f64(p, z, 0.007170175924705203);
+    p = castoff_muladd_f64(p, z, 0.024729743684573587);
+    p = castoff_muladd_f64(p, z, 0.03008914669808129);
+    p = castoff_muladd_f64(p, z, 0.044662300166346855);
+    p = castoff_muladd_f64(p, z, 0.07499937110001219);
+    p = castoff_muladd_f64(p, z, 0.16666667438456378);
     return p * z + 0.9999999999844879;
 }
 CASTOFF_INLINE float castoff_asin_f32(float x) {
@@ -401,12 +431,12 @@ CASTOFF_INLINE float castoff_acos_f32(float x) {
 CASTOFF_INLINE double castoff_atan_reduced(double t) {
     double z = t * t;
     double p = 0.04696981130637;
-    p = p * z + -0.08451776798652241;
-    p = p * z + 0.11039816883278851;
-    p = p * z + -0.14281545239629753;
-    p = p * z + 0.19999882775033098;
-    p = p * z + -0.33333332091878737;
-    p = p * z + 0.9999999999785086;
+    p = castoff_muladd_f64(p, z, -0.08451776798652241);
+    p = castoff_muladd_f64(p, z, 0.11039816883278851);
+    p = castoff_muladd_f64(p, z, -0.14281545239629753);
+    p = castoff_muladd_f64(p, z, 0.19999882775033098);
+    p = castoff_muladd_f64(p, z, -0.33333332091878737);
+    p = castoff_muladd_f64(p, z, 0.9999999999785086);
     return p * t;
 }
 CASTOFF_INLINE float castoff_atan_f32(float x) {
@@ -440,21 +470,22 @@ CASTOFF_INLINE float castoff_atan2_f32(float y, float x) {
 CASTOFF_INLINE float castoff_tanh_f32(float x) {
     float a = castoff_abs_f32(x), z = x * x;
     float p = -5.717063e-03f;
-    p = p * z + 2.06506e-02f;
-    p = p * z + -5.37435e-02f;
-    p = p * z + 1.3331491e-01f;
-    p = p * z + -3.3333284e-01f;
-    float near_zero = p * (z * a) + a;
-    float far = 1.0f - 2.0f / (castoff_exp_f32(a + a) + 1.0f);
+    p = castoff_muladd_f32(p, z, 2.06506e-02f);
+    p = castoff_muladd_f32(p, z, -5.37435e-02f);
+    p = castoff_muladd_f32(p, z, 1.3331491e-01f);
+    p = castoff_muladd_f32(p, z, -3.3333284e-01f);
+    float near_zero = castoff_muladd_f32(p, z * a, a);
+    float e = castoff_exp_decay_f32(-(a + a));
+    float far = 1.0f - (e + e) / (1.0f + e);
     return castoff_copysign_f32(a < 0.625f ? near_zero : far, x);
 }
 CASTOFF_INLINE float castoff_sinh_f32(float x) {
     double a = (double)castoff_abs_f32(x), z = a * a;
     double p = 2.8196787768042662e-06;
-    p = p * z + 0.00019835597384737592;
-    p = p * z + 0.008333353835488394;
-    p = p * z + 0.16666666407485323;
-    p = p * z + 1.0000000000524085;
+    p = castoff_muladd_f64(p, z, 0.00019835597384737592);
+    p = castoff_muladd_f64(p, z, 0.008333353835488394);
+    p = castoff_muladd_f64(p, z, 0.16666666407485323);
+    p = castoff_muladd_f64(p, z, 1.0000000000524085);
     double e = castoff_exp_internal(a > 100.0 ? 100.0 : a);
     double r = a < 1.0 ? a * p : 0.5 * e - 0.5 / e;
     return castoff_copysign_f32((float)r, x);
@@ -482,46 +513,52 @@ CASTOFF_INLINE float castoff_atanh_f32(float x) {
 
 /* ---- error function ---- */
 
+/* 1 - exp(-q) where q is a polynomial for -log(erfc(|x|)); through exp(r) - 1 of what is left of q after its multiples of
+ * ln 2, so that small results keep their digits. */
 CASTOFF_INLINE float castoff_erf_f32(float x) {
-    float a = castoff_abs_f32(x), z = x * x;
-    float p = -5.943176e-04f;
-    p = p * z + 4.98439e-03f;
-    p = p * z + -2.6761118e-02f;
-    p = p * z + 1.12816826e-01f;
-    p = p * z + -3.7612483e-01f;
-    p = p * z + 1.2837917e-01f; /* 2/sqrt(pi) - 1 */
-    float near_zero = p * a + a;
-    float b = a > 4.0f ? 4.0f : a;
-    float q = 2.1097165e-05f;
-    q = q * b + -4.344861e-04f;
-    q = q * b + 4.1711726e-03f;
-    q = q * b + -2.5119705e-02f;
-    q = q * b + 1.082805e-01f;
-    q = q * b + 6.3334656e-01f;
-    q = q * b + 1.129515e+00f;
-    q = q * b + -1.7471923e-04f;
-    float far = 1.0f - castoff_exp_f32(-q);
-    return castoff_copysign_f32(a < 0.9375f ? near_zero : far, x);
+    float a = castoff_abs_f32(x);
+    float b = 3.93f < a ? 3.93f : a;
+    float q = -9.256237e-06f;
+    q = castoff_muladd_f32(q, b, 1.17641015e-04f);
+    q = castoff_muladd_f32(q, b, -6.328359e-04f);
+    q = castoff_muladd_f32(q, b, 1.6670255e-03f);
+    q = castoff_muladd_f32(q, b, -1.6039357e-04f);
+    q = castoff_muladd_f32(q, b, -1.9153066e-02f);
+    q = castoff_muladd_f32(q, b, 1.0277783e-01f);
+    q = castoff_muladd_f32(q, b, 6.366194e-01f);
+    q = castoff_muladd_f32(q, b, 1.2837917e-01f); /* 2/sqrt(pi) - 1 */
+    q = castoff_muladd_f32(q, b, b);
+    float shifted = castoff_muladd_f32(q, -0x1.715476p0f, 0x1.8p23f);
+    float r = castoff_muladd_f32(shifted - 0x1.8p23f, 0x1.62e43p-1f, q);
+    float p = -1.3882518e-03f;
+    p = castoff_muladd_f32(p, r, 8.366538e-03f);
+    p = castoff_muladd_f32(p, r, -4.16672e-02f);
+    p = castoff_muladd_f32(p, r, 1.6666543e-01f);
+    p = castoff_muladd_f32(p, r, -4.9999997e-01f);
+    float rest = castoff_muladd_f32(p, r * r, r); /* 1 - exp(-r) */
+    float power = castoff_from_bits_f32((castoff_bits_f32(shifted) << 23) + (127u << 23));
+    return castoff_copysign_f32(castoff_muladd_f32(power, rest, 1.0f - power), x);
 }
+
 /* erfc(x) = exp(-x^2) * P((x - 2)/(x + 2)) / (1 + 2x) for x >= 0: Shepherd & Laframboise, Math. Comp. 36 (1981). */
 CASTOFF_INLINE float castoff_erfc_f32(float x) {
     double a = (double)castoff_abs_f32(x);
     a = a > 10.2 ? 10.2 : a;
     double t = (a - 2.0) / (a + 2.0);
     double p = -1.0261580461577066e-05;
-    p = p * t + -3.3371934811846603e-06;
-    p = p * t + 0.00011965876921290302;
-    p = p * t + 0.0001961515716490247;
-    p = p * t + -0.00043838037162570643;
-    p = p * t + -0.0014493809588852376;
-    p = p * t + 0.001267287916450188;
-    p = p * t + 0.008720579059888534;
-    p = p * t + -0.008033493539716437;
-    p = p * t + -0.05421975135720097;
-    p = p * t + 0.16405124912048785;
-    p = p * t + -0.1660304083700047;
-    p = p * t + -0.09276382599992607;
-    p = p * t + 1.2769783816260112;
+    p = castoff_muladd_f64(p, t, -3.3371934811846603e-06);
+    p = castoff_muladd_f64(p, t, 0.00011965876921290302);
+    p = castoff_muladd_f64(p, t, 0.0001961515716490247);
+    p = castoff_muladd_f64(p, t, -0.00043838037162570643);
+    p = castoff_muladd_f64(p, t, -0.0014493809588852376);
+    p = castoff_muladd_f64(p, t, 0.001267287916450188);
+    p = castoff_muladd_f64(p, t, 0.008720579059888534);
+    p = castoff_muladd_f64(p, t, -0.008033493539716437);
+    p = castoff_muladd_f64(p, t, -0.05421975135720097);
+    p = castoff_muladd_f64(p, t, 0.16405124912048785);
+    p = castoff_muladd_f64(p, t, -0.1660304083700047);
+    p = castoff_muladd_f64(p, t, -0.09276382599992607);
+    p = castoff_muladd_f64(p, t, 1.2769783816260112);
     double r = castoff_exp_internal(-(a * a)) * p / (1.0 + 2.0 * a);
     return (float)(x < 0.0f ? 2.0 - r : r);
 }
@@ -531,26 +568,26 @@ CASTOFF_INLINE float castoff_erfinv_f32(float x) {
     double w = -castoff_log_internal(1.0 - wide * wide);
     double v = w - 3.0;
     double p = 6.255141390283001e-10;
-    p = p * v + -5.473571710796833e-09;
-    p = p * v + -1.8335681135678168e-08;
-    p = p * v + 4.484218532125949e-07;
-    p = p * v + -1.7758278838345073e-06;
-    p = p * v + -1.2708824572648215e-05;
-    p = p * v + 0.00019512761498982354;
-    p = p * v + -0.0008361927215137518;
-    p = p * v + -0.005738193572871341;
-    p = p * v + 0.24163040736744862;
-    p = p * v + 1.6235420148507629;
+    p = castoff_muladd_f64(p, v, -5.473571710796833e-09);
+    p = castoff_muladd_f64(p, v, -1.8335681135678168e-08);
+    p = castoff_muladd_f64(p, v, 4.484218532125949e-07);
+    p = castoff_muladd_f64(p, v, -1.7758278838345073e-06);
+    p = castoff_muladd_f64(p, v, -1.2708824572648215e-05);
+    p = castoff_muladd_f64(p, v, 0.00019512761498982354);
+    p = castoff_muladd_f64(p, v, -0.0008361927215137518);
+    p = castoff_muladd_f64(p, v, -0.005738193572871341);
+    p = castoff_muladd_f64(p, v, 0.24163040736744862);
+    p = castoff_muladd_f64(p, v, 1.6235420148507629);
     double u = __builtin_sqrt(w) - 3.2;
     double q = -5.026233566958625e-05;
-    q = q * u + -0.00021582345634871353;
-    q = q * u + 0.0010785561946418582;
-    q = q * u + -0.0020629521699750543;
-    q = q * u + 0.0029547731519593964;
-    q = q * u + -0.004281248494729169;
-    q = q * u + 0.005972649485022232;
-    q = q * u + 1.0046917884121747;
-    q = q * u + 3.033636580540994;
+    q = castoff_muladd_f64(q, u, -0.00021582345634871353);
+    q = castoff_muladd_f64(q, u, 0.0010785561946418582);
+    q = castoff_muladd_f64(q, u, -0.0020629521699750543);
+    q = castoff_muladd_f64(q, u, 0.0029547731519593964);
+    q = castoff_muladd_f64(q, u, -0.004281248494729169);
+    q = castoff_muladd_f64(q, u, 0.005972649485022232);
+    q = castoff_muladd_f64(q, u, 1.0046917884121747);
+    q = castoff_muladd_f64(q, u, 3.033636580540994);
     float result = (float)(wide * (w <= 6.0 ? p : q));
     return castoff_abs_f32(x) == 1.0f ? castoff_copysign_f32(__builtin_inff(), x) : result;
 }
@@ -558,9 +595,9 @@ CASTOFF_INLINE float castoff_erfinv_f32(float x) {
 /* ---- activations ---- */
 
 CASTOFF_INLINE float castoff_sigmoid_f32(float x) {
-    float e = castoff_exp_f32(-castoff_abs_f32(x));
-    float top = x < 0.0f ? e : 1.0f;
-    return top / (1.0f + e);
+    float e = castoff_exp_decay_f32(-castoff_abs_f32(x));
+    float part = 1.0f / (1.0f + e); /* one division: gcc would make two of a choice of numerators */
+    return x < 0.0f ? e * part : part;
 }
 CASTOFF_INLINE float castoff_silu_f32(float x) { return x * castoff_sigmoid_f32(x); }
 CASTOFF_INLINE float castoff_log_sigmoid_f32(float x) {

@@ -40,6 +40,7 @@ typedef struct {
 /* A block of pixels of one image as tiles of `height` rows: for each tile and kernel point, where each row reads. */
 typedef struct {
     int64_t image, pixel, pixels, tiles;
+    int32_t is_first; /* of this thread: it meets the weight for the first time */
     const E **rows;
 } C(block);
 
@@ -48,7 +49,7 @@ typedef struct {
 typedef struct {
     const E *const *rows;
     int64_t points, inner, shift, count; /* shift: elements from a row's pointer to the group's first channel */
-    const E *weight, *ahead; /* ahead: what is read later, fetched a line for each product */
+    const E *weight, *ahead; /* ahead: what is read later, fetched, 32 bytes a product */
     int64_t weight_step;
     const E *start;
     E *out;
@@ -185,16 +186,16 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
     CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, table += CASTOFF_CONV_ROWS) {
         const E *x[CASTOFF_CONV_ROWS];
         CASTOFF_UNROLL for (int i = 0; i < rows; i++) x[i] = table[i] + end;
+        ahead += inner * (32 / (int64_t)sizeof(E));
         CASTOFF_NO_UNROLL for (int64_t k = -inner; k < 0; k++) {
             V column[2];
-            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch((const char *)ahead + 32 * k, 0, 2);
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) column[j] = LOAD_E(weight + j * LANES);
             CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
                 const V element = SPLAT(x[i][k]);
                 CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(element, column[j], acc[i][j]);
             }
             weight += step;
-            ahead += 64 / sizeof(E);
         }
     }
     const int64_t count = t->count;
@@ -236,16 +237,15 @@ static CASTOFF_UNUSED void C(emit)(const C(args) *a, const E *tile, int64_t stri
     }
 }
 
-/* Tile number `tile` into t->out, for `count` columns of the group's packed weight from `column` on. The first two tiles
- * fetch the panel that comes next, half of it each. */
-CASTOFF_INLINE void C(columns)(const C(plan) *p, C(tile) *t, const E *weight, int64_t tile, int64_t column, int64_t count) {
+/* One tile into t->out, for `count` columns of the group's packed weight from `column` on. `ahead` is where what is fetched
+ * begins; NULL for nothing. */
+CASTOFF_INLINE void C(columns)(const C(plan) *p, C(tile) *t, const E *weight, const E *ahead, int64_t column, int64_t count) {
     E *const out = t->out;
-    const int64_t next = (column + castoff_round_up(count, CASTOFF_CONV_COLUMNS)) * p->depth + tile * p->depth * (64 / (int64_t)sizeof(E));
     for (int64_t done = 0; done < count; done += 2 * LANES, column += 2 * LANES) {
         const int64_t panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
         t->weight = weight + panel * p->depth + column % CASTOFF_CONV_COLUMNS;
         t->weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL));
-        t->ahead = tile < 2 ? weight + next + done * p->depth : t->weight;
+        t->ahead = ahead ? ahead + done * p->depth : t->weight;
         t->out = out + done;
         if (count - done > LANES)
             C(tile2)(t);
@@ -253,6 +253,15 @@ CASTOFF_INLINE void C(columns)(const C(plan) *p, C(tile) *t, const E *weight, in
             C(tile1)(t);
     }
     t->out = out;
+}
+
+/* What comes from memory later: the pixel after the tile's last, for the last kernel point, while the first channels are
+ * computed; but while the weight is new, a quarter of the next channels' in each of four tiles. */
+CASTOFF_INLINE const E *C(coming)(const C(plan) *p, const C(block) *b, const C(tile) *t, const E *weight, int64_t tile,
+                                  int64_t column, int is_first) {
+    if (tile < 4 && (b->is_first || p->outer * p->depth * (int64_t)sizeof(E) > CASTOFF_L2_BYTES / 2))
+        return weight + castoff_round_up(column, CASTOFF_CONV_COLUMNS) * p->depth + tile * p->depth * (32 / (int64_t)sizeof(E));
+    return is_first ? t->rows[(p->points - 1) * p->height + t->count - 1] + p->inner : 0;
 }
 
 /* Output channels [first, first + channels) of one group for a block of pixels: as wide as a tile where that is stored, wider
@@ -279,7 +288,7 @@ static CASTOFF_UNUSED void C(group)(const C(job) *job, const C(block) *b, int64_
             t.count = C(tile_rows)(b, tile);
             t.out = in_place ? a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel : buffer;
             t.out_row = in_place ? a->y_pixel : widest;
-            C(columns)(p, &t, weight, tile, column, count);
+            C(columns)(p, &t, weight, C(coming)(p, b, &t, weight, tile, column + count, column == first), column, count);
             if (!in_place) C(emit)(a, buffer, widest, b, row, channel, t.count, count);
         }
     }
@@ -368,6 +377,7 @@ static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish
             b.pixels = castoff_min_i64(p->pixel_block, p->pixels - b.pixel);
             b.tiles = castoff_ceil_div(b.pixels, p->height);
             if (b.pixels > 0) C(locate)(job, &b);
+            b.is_first = located < 0;
             located = block;
         }
         if (b.pixels <= 0) continue;
