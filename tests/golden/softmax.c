@@ -22,8 +22,8 @@ CASTOFF_KERNEL void max_exp_sum_div_0(void *context, int64_t begin, int64_t end,
 #pragma omp simd reduction(max:acc0) reduction(|:acc0_nan)
         for (int64_t i1 = 0; i1 < 64; ++i1) {
             const float t0 = p0[i0 * 64 + i1];
-            acc0 = t0 > acc0 ? t0 : acc0;
             acc0_nan |= t0 != t0;
+            acc0 = t0 > acc0 ? t0 : acc0;
         }
         acc0 = acc0_nan ? __builtin_nanf("") : acc0;
         float acc1 = 0.0f;
