@@ -3,6 +3,7 @@
  *
  *     castoff_conv_tiled_bf16_args   as castoff_conv_f32_args (conv.h), y, bias and epilogue float too, but
  *         x, weight                  bfloat16 bits, or float that is rounded as it is packed, as x_from and weight_from say
+ *         is_bounded                 only with low = 0 and high = infinity
  *         weight_packed              for each group the pair panels of [kernel points * in_channels / groups, out_channels /
  *                                    groups]: compiler/lowering/packing.py::pack_conv_pairs
  *     void castoff_conv_tiled_bf16_run(const castoff_conv_tiled_bf16_args *, castoff_pool *, void *scratch)
@@ -23,7 +24,8 @@ typedef struct {
     float *y;
     int64_t y_batch, y_pixel;
     const float *bias;
-    int32_t relu;
+    int32_t is_bounded;
+    float low, high;
     castoff_gemm_f32_epilogue epilogue;
     const void *epilogue_context;
     castoff_bf16_source x_from, weight_from;
@@ -154,7 +156,7 @@ static CASTOFF_UNUSED void castoff_conv_tiled_bf16_blocks(void *context, int64_t
                                       row);
         packed = place;
         const castoff_gemm_f32_sink sink = {.c = a->y ? a->y + image * a->y_batch : 0, .c_row = a->y_pixel, .bias_col = a->bias,
-                                            .relu = a->relu, .epilogue = a->epilogue, .epilogue_context = a->epilogue_context,
+                                            .relu = a->is_bounded, .epilogue = a->epilogue, .epilogue_context = a->epilogue_context,
                                             .batch = image};
         const castoff_bf16_block block = {
             .rows = pixels, .cols = channels, .steps = castoff_bf16_steps(p->k), .a = patches,

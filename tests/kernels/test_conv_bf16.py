@@ -12,9 +12,9 @@ import pytest
 from castoff.compiler.lowering.packing import conv_pairs_size, pack_conv_pairs
 
 from .test_conv import (
+    ARGS,
     CASES,
     GUARD,
-    Args,
     Array,
     Case,
     Output,
@@ -30,7 +30,7 @@ DENSE = {name: case for name, case in CASES.items() if case.in_channels != case.
 
 
 class TiledArgs(ctypes.Structure):
-    _fields_ = [*Args._fields_, ("x_from", c_int32), ("weight_from", c_int32)]
+    _fields_ = [*ARGS["f32"]._fields_, ("x_from", c_int32), ("weight_from", c_int32)]
 
 
 def convolve(
@@ -53,8 +53,10 @@ def convolve(
     y[:] = 77
     where = Output(y.ctypes.data, pixels, case.out_channels)
     args = TiledArgs(x_from=x.dtype == np.float32, weight_from=weight.dtype == np.float32)
-    ctypes.memmove(ctypes.byref(args), ctypes.byref(args_of(case, x)), ctypes.sizeof(Args))
-    args.relu = int(relu)
+    shared = args_of(case, x, ARGS["f32"])
+    ctypes.memmove(ctypes.byref(args), ctypes.byref(shared), ctypes.sizeof(shared))
+    if relu:
+        args.is_bounded, args.low, args.high = 1, 0, np.inf
     if packed:
         pairs = pack_conv_pairs(weight.astype(BF16), case.groups)
         assert pairs.size == conv_pairs_size(weight.shape, case.groups)
