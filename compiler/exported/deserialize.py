@@ -21,7 +21,7 @@ def load_program(
     expected_opset_version: Mapping[str, int] | None = None,
     extra_files: MutableMapping[str, str] | None = None,
     program_name: str | None = None,
-    verify: bool = True,
+    verify: bool | str = True,
 ) -> ExportedProgram:
     """The program in a `.pt2` given as a path, bytes or a binary file object.
 
@@ -30,7 +30,8 @@ def load_program(
     is read (`TensorData.array`), all of them at once; everything else is verified here.
     `extra_files`, if given, is filled with the user's own files as text. `program_name` picks one of
     several programs; the default is "model" or the only one.
-    `verify` checks that the records fit together (see `verifier`).
+    `verify` checks that the records fit together (see `verifier`), by the rules of the program's own
+    dialect, or of the one that it names.
 
     Raises `SchemaVersionError` for another major schema version or an opset other than expected,
     `UnsafePickleError` for a pickle that asks for more than data, `InvalidProgramError` for records
@@ -69,7 +70,7 @@ def load_program(
         inputs_record=inputs_record,
     )
     if verify:
-        verify_program(program, label)
+        verify_program(program, label, dialect=verify if isinstance(verify, str) else None)
     return program
 
 

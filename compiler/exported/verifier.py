@@ -3,8 +3,8 @@
     aten.add.Tensor(x, y) before y       ->  "node 'add' (aten.add.Tensor, model.py:3 in forward):
                                               takes 'y', which is defined after it"
 
-Arguments are not held against the schemas of their operators here: those are known to the importer,
-which reads every argument and says what it cannot take.
+Arguments of ATen's operators are held against what they take (see `operators`); those of other
+operators are for whoever registered them to judge.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .arguments import (
 from .effects import is_aten_write
 from .errors import InvalidProgramError
 from .listing import source_line
+from .operators import find_operator, operator_faults
 from .program import ExportedProgram
 from .schema import (
     Argument,
@@ -48,20 +49,29 @@ from .schema import (
 from .tensors import TensorData
 
 _DIALECTS_WITH_WRITES = frozenset(("TRAINING", ""))
+CORE = "CORE"
+"""The dialect of programs that use ATen's core set alone; PyTorch's files have no name for it."""
+_OF_NUMBERS = ("_operator.", "math.", "torch.sym_", "torch._sym_", "torch.ops.higher_order.")
 _SHOWN = 20
 
 
-def verify_program(program: ExportedProgram, source: str = "program") -> None:
+def verify_program(
+    program: ExportedProgram, source: str = "program", *, dialect: str | None = None
+) -> None:
     """Raise `InvalidProgramError` with all that is wrong with a program; `source` names it.
+
+    It is held against the rules of its own dialect, or of the one that is given: "TRAINING" allows
+    writes, "ATEN" does not, "CORE" allows ATen's core set alone.
 
     Checked are: every name is defined once, before its uses, and has a type; types are consistent
     in themselves; the signature says what the graph says; parameters, buffers and constants exist
-    with the type that the graph gives them; what is written by the signature exists. In dialects
-    other than TRAINING no operator of aten writes into its arguments.
+    with the type that the graph gives them; what is written by the signature exists; arguments
+    are of the kinds that their operators take. In dialects other than TRAINING no operator of aten
+    writes into its arguments.
     """
-    allows_writes = program.dialect in _DIALECTS_WITH_WRITES
+    rules = program.dialect if dialect is None else dialect
     faults = [
-        *_graph_faults(program.graph, allows_writes, _constant_names(program)),
+        *_graph_faults(program.graph, rules, _constant_names(program)),
         *_signature_faults(program),
         *_range_faults(program),
     ]
@@ -83,7 +93,7 @@ def _constant_names(program: ExportedProgram) -> Iterator[str]:
 
 
 def _graph_faults(
-    graph: Graph, allows_writes: bool, constants: Iterable[str] = (), place: str = ""
+    graph: Graph, dialect: str, constants: Iterable[str] = (), place: str = ""
 ) -> Iterator[str]:
     defined = set(constants)
     for argument in graph.inputs:
@@ -99,10 +109,10 @@ def _graph_faults(
             if name not in defined:
                 when = "after it" if name in later else "nowhere"
                 yield f"{where}: takes '{name}', which is defined {when}"
-        if not allows_writes and is_aten_write(node):
-            yield f"{where}: writes into its arguments, which this dialect does not allow"
+        yield from (f"{where}: {fault}" for fault in operator_faults(node))
+        yield from (f"{where}: {fault}" for fault in _dialect_faults(node, dialect))
         for subgraph in subgraphs(node):
-            yield from _graph_faults(subgraph, allows_writes, (), f"{where}: in its graph: ")
+            yield from _graph_faults(subgraph, dialect, (), f"{where}: in its graph: ")
         for name in output_names(node):
             if name in defined:
                 yield f"{where}: gives '{name}', a name that is taken"
@@ -121,6 +131,17 @@ def _graph_faults(
             )
         if any(isinstance(size, int) and size < 0 for size in meta.sizes):
             yield f"{place}the value '{name}' has a negative size"
+
+
+def _dialect_faults(node: Node, dialect: str) -> Iterator[str]:
+    if dialect not in _DIALECTS_WITH_WRITES:
+        operator = find_operator(node.target)
+        if is_aten_write(node) if operator is None else operator.writes:
+            yield "writes into its arguments, which this dialect does not allow"
+    if dialect == CORE and not node.target.startswith(_OF_NUMBERS):
+        operator = find_operator(node.target)
+        if operator is None or not operator.is_core:
+            yield "is not one of ATen's core operators, which alone this dialect allows"
 
 
 def _described(node: Node) -> str:

@@ -12,6 +12,7 @@ import castoff
 from castoff.compiler.exported import InvalidProgramError, load_program, verify_program
 
 from . import pt2_files as pt2
+from .operator_table import TABLE, table_text
 
 
 def tensor(name: str) -> pt2.Json:
@@ -98,6 +99,31 @@ def in_place(graph: Any, signature: Any) -> None:
     add_node(graph, "relu_.default", "x", "a")
 
 
+def _argument(name: str, argument: pt2.Json) -> Change:
+    """The sum with an argument added, or another one under a name it has."""
+
+    def change(graph: Any, signature: Any) -> None:
+        (node,) = graph["nodes"]
+        node["metadata"] = {"stack_trace": 'File "model.py", line 3, in forward'}
+        kept = [given for given in node["inputs"] if given["name"] != name]
+        node["inputs"] = [*kept, {"name": name, "arg": argument, "kind": 2}]
+
+    return change
+
+
+def without_argument(graph: Any, signature: Any) -> None:
+    del graph["nodes"][0]["inputs"][1]
+
+
+def too_many_results(graph: Any, signature: Any) -> None:
+    graph["nodes"][0]["outputs"].append(tensor("further"))
+    graph["tensor_values"]["further"] = pt2.tensor_meta([2])
+
+
+def another_result(graph: Any, signature: Any) -> None:
+    graph["nodes"][0]["outputs"] = [{"as_tensors": [{"name": "add"}]}]
+
+
 def unknown_target(graph: Any, signature: Any) -> None:
     signature["output_specs"] = [{"buffer_mutation": {"arg": {"name": "add"}, "buffer_name": "b"}}]
 
@@ -137,6 +163,22 @@ def in_a_subgraph(graph: Any, signature: Any) -> None:
         (strides, r"the value 'x' has 1 sizes and 2 strides"),
         (negative, r"the value 'x' has a negative size"),
         (in_place, r"node 'a' \(aten\.relu_.*writes into its arguments"),
+        (
+            _argument("other", {"as_string": "x"}),
+            r"node 'add' \(aten\.add\.Tensor, model\.py:3 in forward\): 'other' takes a tensor, got the "
+            r"text 'x'",
+        ),
+        (
+            _argument("alpha", {"as_tensors": []}),
+            r"'alpha' takes a number, got an argument of the kin",
+        ),
+        (_argument("beta", {"as_int": 1}), r"node 'add' .*has no argument 'beta'"),
+        (without_argument, r"node 'add' .*lacks its argument 'other'"),
+        (too_many_results, r"node 'add' .*gives 1 results, but 2 are named"),
+        (
+            another_result,
+            r"node 'add' .*gives a tensor, but an argument of the kind tensors is named",
+        ),
         (unknown_target, r"output 0 is for the buffer 'b', which is no input"),
         (in_a_subgraph, r"node 'h' .*in its graph: node 'r' .*takes 'x', .*nowhere"),
     ],
@@ -183,6 +225,43 @@ def test_training_programs_may_write() -> None:
     record = copy.deepcopy(pt2.program(verifiers=["TRAINING"]))
     add_node(pt2.graph_of(record), "relu_.default", "x", "a")
     assert castoff.load(pt2.zipped(pt2.entries(record))).dialect == "TRAINING"
+
+
+def test_each_dialect_has_rules_of_its_own() -> None:
+    def functional(graph: Any, signature: Any) -> None:
+        add_node(graph, "celu.default", "x", "a")
+
+    def writing(graph: Any, signature: Any) -> None:
+        add_node(graph, "relu_.default", "x", "a")
+
+    for change, refusing in ((functional, {"CORE"}), (writing, {"ATEN", "CORE"})):
+        content = changed(change)
+        for dialect in ("TRAINING", "ATEN", "CORE"):
+            if dialect not in refusing:
+                castoff.load(content, verify=dialect)
+                continue
+            with pytest.raises(InvalidProgramError, match=r"node 'a'.*this dialect"):
+                castoff.load(content, verify=dialect)
+    assert castoff.load(pt2.zipped(pt2.entries()), verify="CORE").graph.nodes
+
+
+def test_numbers_stand_for_tensors_and_operators_of_others_are_left_alone() -> None:
+    def loose(graph: Any, signature: Any) -> None:
+        _argument("other", {"as_int": 1})(graph, signature)
+        node = pt2.node("torch.ops.mylib.scale.default", {"x": {"as_string": "anything"}}, "a")
+        graph["nodes"].append(node)
+        graph["tensor_values"]["a"] = pt2.tensor_meta([2])
+
+    castoff.load(changed(loose))
+
+
+@pytest.mark.torch
+def test_the_table_of_operators_is_what_pytorch_says() -> None:
+    torch = pytest.importorskip("torch")
+    text = TABLE.read_text()
+    if f"PyTorch {torch.__version__.partition('+')[0]}:" not in text:
+        pytest.skip("the table is of another release of PyTorch")
+    assert table_text() == text
 
 
 def test_empty_ranges_are_refused() -> None:
