@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -198,6 +198,21 @@ def looks_like_dataclass(context: object, n_children: int) -> bool:
         return len(field_names(context)[0]) == n_children
     except CallSpecError:
         return False
+
+
+def containers(node: TreeNode) -> Iterator[TreeNode]:
+    """The node and all in it that are no leaves."""
+    if node.kind != "leaf":
+        yield node
+        for child in node.children:
+            yield from containers(child)
+
+
+def is_unknown(node: TreeNode) -> bool:
+    """Whether a container can be neither taken apart nor made: its type is not registered, and is
+    no dataclass, for which a look-alike serves."""
+    is_custom = node.kind == "custom" and node.type_name not in registered
+    return is_custom and not looks_like_dataclass(node.context, len(node.children))
 
 
 def unknown_container(node: TreeNode) -> CallSpecError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from ...runtime.unpickle import ForeignClassError
 from .archive import Archive, PayloadKind, ProgramEntries, Source
 from .errors import ProgramFormatError, SchemaVersionError, UnsafePickleError
+from .handlers import read_graph
 from .json_records import decode_payload_config, decode_program
 from .program import Constant, ExampleInputs, ExportedProgram, InputsRecord, OpaqueConstant
 from .schema import PayloadMeta, SerializedProgram, SymInt
@@ -52,7 +53,7 @@ def load_program(
     module = serialized.graph_module
     example_inputs, inputs_record = _load_example_inputs(archive, entries)
     program = ExportedProgram(
-        graph=module.graph,
+        graph=read_graph(module.graph, label),
         graph_signature=module.signature,
         state_dict=state_dict,
         constants=constants,

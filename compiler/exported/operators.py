@@ -6,6 +6,7 @@ that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,6 +69,79 @@ def _parsed(line: str) -> Operator:
     return Operator(parameters, tuple(given.split()), is_core)
 
 
+_KINDS = {
+    "Tensor": "t",
+    "int": "i",
+    "SymInt": "i",
+    "float": "f",
+    "bool": "b",
+    "Scalar": "n",
+    "str": "s",
+    "ScalarType": "d",
+    "Layout": "l",
+    "Device": "v",
+    "MemoryFormat": "m",
+    "Generator": "g",
+}
+_PARAMETER = re.compile(
+    r"(?P<base>\w+)(?P<alias>\([^)]*\))?(?P<marks>(?:\[\d*\]|\?)*)(?:\s+(?P<name>\w+))?(?P<default>\s*=.*)?"
+)
+
+
+def parse_operator(text: str) -> Operator:
+    """An operator from its signature in PyTorch's language: `scale(Tensor x, float f=2.0) -> Tensor`.
+
+    Raises `ValueError` where it cannot be read.
+    """
+    called, arrow, returned = text.rpartition("->")
+    inside = called.partition("(")[2].strip()
+    if not arrow or not inside.endswith(")"):
+        raise ValueError(f"expected `name(Type x, …) -> Type`, got {text!r}")
+    parameters = {}
+    for piece in _pieces(inside[:-1]):
+        if piece == "*":
+            continue
+        match = _matched(piece)
+        name = match["name"] or ""
+        written = "!" in (match["alias"] or "")
+        parameters[name] = Parameter(name, _kind(match), written, match["default"] is not None)
+    returned = returned.strip().removeprefix("(").removesuffix(")")
+    results = tuple(_kind(_matched(piece)) for piece in _pieces(returned))
+    return Operator(parameters, results, is_core=False)
+
+
+def _matched(piece: str) -> re.Match[str]:
+    match = _PARAMETER.fullmatch(piece)
+    if match is None:
+        raise ValueError(f"expected `Type x`, got {piece!r}")
+    return match
+
+
+def _kind(match: re.Match[str]) -> str:
+    return _KINDS.get(match["base"], "x") + re.sub(r"\d", "", match["marks"])
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """What stands between the commas outside of brackets and quotes."""
+    depth, quote, piece = 0, "", ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "([":
+            depth += 1
+        elif letter in ")]":
+            depth -= 1
+        elif letter == "," and not depth:
+            yield piece.strip()
+            piece = ""
+            continue
+        piece += letter
+    if piece.strip():
+        yield piece.strip()
+
+
 # --- Arguments against their kinds -------------------------------------------------------------
 
 _SYMBOLIC = (s.AsSymInt, s.AsSymFloat, s.AsSymBool)
@@ -125,14 +199,8 @@ _GIVEN: Mapping[str, tuple[type, ...]] = {
 _EMPTY_LISTS = (s.AsInts(()), s.AsTensors(()), s.AsSymInts(()), s.AsFloats(()), s.AsBools(()))
 
 
-def operator_faults(node: s.Node) -> Iterator[str]:
-    """How the arguments and results of a node differ from what its operator takes and gives.
-
-    Nothing is said of operators that the table does not have.
-    """
-    operator = find_operator(node.target)
-    if operator is None:
-        return
+def operator_faults(node: s.Node, operator: Operator) -> Iterator[str]:
+    """How the arguments and results of a node differ from what its operator takes and gives."""
     given = {named.name: named.arg for named in node.inputs}
     for name, argument in given.items():
         parameter = operator.parameters.get(name)

@@ -17,6 +17,7 @@ from ...runtime.package import ROOT
 from .atomic import written_aside
 from .canonicalize import canonicalize
 from .errors import ProgramFormatError, SchemaVersionError
+from .handlers import write_graph
 from .json_writer import encode_payload_config, encode_program
 from .program import Constant, ExportedProgram, OpaqueConstant
 from .schema import (
@@ -182,7 +183,7 @@ def _check_version(version: SchemaVersion) -> None:
 def _serialized(program: ExportedProgram, opset_version: Mapping[str, int]) -> SerializedProgram:
     return SerializedProgram(
         graph_module=GraphModule(
-            graph=program.graph,
+            graph=write_graph(program.graph),
             signature=program.graph_signature,
             module_call_graph=program.module_call_graph,
             metadata=program.metadata,

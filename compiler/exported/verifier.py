@@ -3,8 +3,8 @@
     aten.add.Tensor(x, y) before y       ->  "node 'add' (aten.add.Tensor, model.py:3 in forward):
                                               takes 'y', which is defined after it"
 
-Arguments of ATen's operators are held against what they take (see `operators`); those of other
-operators are for whoever registered them to judge.
+Arguments of ATen's operators are held against what they take (see `operators`), those of others
+against the signatures that their handlers have for them (see `handlers`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .arguments import (
 )
 from .effects import is_aten_write
 from .errors import InvalidProgramError
+from .handlers import registered_schema
 from .listing import source_line
 from .operators import find_operator, operator_faults
 from .program import ExportedProgram
@@ -109,7 +110,9 @@ def _graph_faults(
             if name not in defined:
                 when = "after it" if name in later else "nowhere"
                 yield f"{where}: takes '{name}', which is defined {when}"
-        yield from (f"{where}: {fault}" for fault in operator_faults(node))
+        operator = find_operator(node.target) or registered_schema(node.target)
+        if operator is not None:
+            yield from (f"{where}: {fault}" for fault in operator_faults(node, operator))
         yield from (f"{where}: {fault}" for fault in _dialect_faults(node, dialect))
         for subgraph in subgraphs(node):
             yield from _graph_faults(subgraph, dialect, (), f"{where}: in its graph: ")

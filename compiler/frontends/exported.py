@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.treespec import parse_treespec
+from ...runtime.treespec import containers, is_unknown, parse_treespec, unknown_container
 from ..errors import CompileError, UnsupportedOperatorError
 from ..exported.program import ExportedProgram
 from ..exported.symbols import parse_guards
@@ -27,6 +27,7 @@ def import_program(
     `CompileError` for programs whose signature has no meaning here.
     """
     load_all()
+    _check_containers(program)
     context = ImportContext(
         SymbolTable(program.range_constraints), remove_runtime_assertions=remove_runtime_assertions
     )
@@ -41,6 +42,24 @@ def import_program(
         return _finish(program, scope, inputs)
     except OperatorError as error:
         raise CompileError(f"outputs of the program: {error}") from error
+
+
+def _check_containers(program: ExportedProgram) -> None:
+    """Raise `CompileError` where a call takes or gives a container that nobody has made known, or takes
+    no arguments and keyword arguments."""
+    entry = program.call_entry
+    if entry is None or entry.signature is None:
+        return
+    fields = program.treespec_namedtuple_fields
+    taken = parse_treespec(entry.signature.in_spec, fields)
+    if [child.kind for child in taken.children] != ["tuple", "dict"]:
+        raise CompileError(
+            "the program's in_spec is no pair of a tuple of arguments and a dict of keyword arguments"
+        )
+    for tree in (taken, parse_treespec(entry.signature.out_spec, fields)):
+        for node in containers(tree):
+            if is_unknown(node):
+                raise CompileError(str(unknown_container(node)))
 
 
 def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedProgram:

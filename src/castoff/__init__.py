@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .compiler.errors import CompileError as CompileError
     from .compiler.exported.canonicalize import canonicalize as canonicalize
     from .compiler.exported.deserialize import load_program
+    from .compiler.exported.handlers import register_operator_handler as register_operator_handler
     from .compiler.exported.program import ExportedProgram as ExportedProgram
     from .compiler.exported.serialize import save_program
     from .compiler.ir.dtypes import DType as DType
@@ -69,6 +70,7 @@ _HOMES: dict[str, str] = {
     "register_custom_op": ".compiler.ops.custom",
     "register_dataclass": ".runtime.treespec",
     "register_namedtuple": ".runtime.treespec",
+    "register_operator_handler": ".compiler.exported.handlers",
     "register_pytree_node": ".runtime.treespec",
 }
 

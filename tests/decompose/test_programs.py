@@ -84,11 +84,8 @@ def _counting() -> ExportedProgram:
         ],
         "output_specs": [{"user_output": {"arg": _tensor("sum")}}],
     }
-    leaf = '{"type": null, "context": null, "children_spec": []}'
-    inside = f'{{"type": "builtins.tuple", "context": "null", "children_spec": [{leaf}]}}'
-    empty = '{"type": "builtins.dict", "context": "[]", "children_spec": []}'
-    whole = f'{{"type": "builtins.tuple", "context": "null", "children_spec": [{inside}, {empty}]}}'
-    call = {"inputs": [], "outputs": [], "in_spec": f"[1, {whole}]", "out_spec": f"[1, {leaf}]"}
+    specs = {"in_spec": pt2.in_spec(pt2.LEAF), "out_spec": f"[1, {pt2.LEAF}]"}
+    call = {"inputs": [], "outputs": [], **specs}
     record["graph_module"]["module_call_graph"] = [{"fqn": "", "signature": call}]  # type: ignore[index]
     record["verifiers"] = ["TRAINING"]
     weights = {

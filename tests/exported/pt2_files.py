@@ -107,6 +107,21 @@ def program(**changes: object) -> Json:
     }
 
 
+LEAF = '{"type": null, "context": null, "children_spec": []}'
+
+
+def container(kind: str, context: str, *children: str) -> str:
+    """A container of a treespec, as its JSON text; `context` is JSON text too."""
+    inside = ", ".join(children)
+    return f'{{"type": "{kind}", "context": {json.dumps(context)}, "children_spec": [{inside}]}}'
+
+
+def in_spec(*arguments: str) -> str:
+    """The treespec of a call with these positional arguments."""
+    given = container("builtins.tuple", "null", *arguments)
+    return f"[1, {container('builtins.tuple', 'null', given, container('builtins.dict', '[]'))}]"
+
+
 def graph_of(record: Json) -> Json:
     """The graph inside a program record, to change it in place."""
     module = record["graph_module"]

@@ -24,7 +24,7 @@ _UNARY = """
 """
 _UNARY_SPECIAL = """
     airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx i0e i1 i1e log_ndtr modified_bessel_k0
-    modified_bessel_k1 ndtri scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0
+    modified_bessel_k1 ndtr ndtri scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0
 """
 _BINARY = """
     atan2 copysign.Tensor fmax fmin gcd hypot igamma igammac lcm logaddexp logaddexp2 logical_and
@@ -37,6 +37,8 @@ _BINARY_OF_TENSORS = """
 _BINARY_SPECIAL = """
     chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w
     hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p
+    shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v
+    shifted_chebyshev_polynomial_w
 """
 _NAMED_X = (
     "airy_ai",
