@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -177,6 +177,65 @@ def test_extra_files_and_new_example_inputs_are_read_by_torch(tmp_path: Path) ->
     torch.testing.assert_close(column, opened.state_dict["column"], rtol=0, atol=0)
     assert isinstance(named["narrow"], nn.Parameter)
     assert named["d"]["k"][0].shape == (3, 4)
+
+
+class Pair:
+    """A container of the test's own."""
+
+    def __init__(self, left: Any, right: Any) -> None:
+        self.left, self.right = left, right
+
+
+class Span(NamedTuple):
+    """A named tuple of the test's own."""
+
+    low: Any
+    high: Any
+
+
+@dataclass
+class Bounds:
+    """A dataclass of the test's own."""
+
+    inner: Any
+    outer: Any = None
+
+
+def test_registered_containers_keep_their_names_and_come_back(tmp_path: Path) -> None:
+    pytree = torch.utils._pytree
+    pytree.register_pytree_node(
+        Pair,
+        lambda pair: ([pair.left, pair.right], "both"),
+        lambda items, context: Pair(*items),
+        serialized_type_name="test.Pair",
+        to_dumpable_context=lambda context: {"which": context},
+        from_dumpable_context=lambda stored: stored["which"],
+    )
+    pytree._register_namedtuple(Span, serialized_type_name="test.Span")
+    torch.export.register_dataclass(Bounds, serialized_type_name="test.Bounds")
+
+    class Packing(nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, span: Any) -> Any:
+            return Pair(span.low + 1, Bounds(span.high * 2))
+
+    source, path = tmp_path / "source.pt2", tmp_path / "saved.pt2"
+    inputs = (Span(torch.ones(2), torch.full((2,), 3.0)),)
+    torch.export.save(torch.export.export(Packing(), inputs), source)
+    # PyTorch does not unpickle example inputs of classes that it has not been told to trust.
+    program = replace(castoff.load(source), example_inputs=None, inputs_record=None)
+    for canonical in (False, True):
+        castoff.save(program, path, canonical=canonical)
+        entry = castoff.load(path).call_entry
+        assert entry is not None and entry.signature is not None
+        for name in ("test.Pair", "test.Bounds"):
+            assert f'"{name}"' in entry.signature.out_spec
+        assert "test.Span" in entry.signature.in_spec
+        result = torch.export.load(path).module()(*inputs)
+        assert isinstance(result, Pair)
+        assert isinstance(result.right, Bounds)
+        assert_same(
+            [result.left, result.right.inner], [torch.full((2,), 2.0), torch.full((2,), 6.0)]
+        )
 
 
 @pytest.mark.parametrize("way", REWRITES)
