@@ -126,8 +126,13 @@ def _existing(path: str) -> str:
 def _run(chosen: argparse.Namespace) -> int:
     from .commandline import run
 
-    choice = run.Choice(chosen.artefact, chosen.device, chosen.method, chosen.packaged)
-    results = run.run_artefact(choice, chosen.values, chosen.output)
+    if chosen.reference:
+        from .commandline.reference import run_reference
+
+        results = run_reference(_existing(chosen.artefact), chosen.values, chosen.output)
+    else:
+        choice = run.Choice(chosen.artefact, chosen.device, chosen.method, chosen.packaged)
+        results = run.run_artefact(choice, chosen.values, chosen.output)
     _show(chosen, {"results": run.as_json(results)}, run.as_text(results))
     return 0
 
@@ -235,10 +240,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(compile_)
 
     run = add("run", _run, "call an artefact once")
-    run.add_argument("artefact")
+    run.add_argument("artefact", help="a shared library or an archive; with --reference a .pt2")
     run.add_argument("values", nargs="*", help="x=@x.npy, n=3, or x:1x3x224 (arbitrary numbers)")
     run.add_argument("-o", "--output", help=".npz file to write the results to")
-
+    run.add_argument(
+        "--reference", action="store_true", help="call a .pt2 by the NumPy interpreter, uncompiled"
+    )
     _add_choice(run)
 
     inspect = add("inspect", _inspect, "describe an artefact, archive or .pt2 without loading it")

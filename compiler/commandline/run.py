@@ -5,7 +5,7 @@ take.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,7 +56,11 @@ def run_artefact(choice: Choice, arguments: Sequence[str], output: str | None) -
     """Calls the artefact once and writes its results to `output` (.npz) if that is given."""
     runner = choice.load()
     args, kwargs = call_arguments(parse_values(arguments, runner.manifest), runner.manifest)
-    results = result_arrays(runner(*args, **kwargs), runner.manifest)
+    return shown_results(result_arrays(runner(*args, **kwargs), runner.manifest), output)
+
+
+def shown_results(results: Mapping[str, object], output: str | None) -> list[ShownResult]:
+    """Results by path as they are printed; written to `output` (.npz) if that is given."""
     if output is not None:
         arrays = {name: np.asarray(value) for name, value in results.items() if value is not None}
         try:

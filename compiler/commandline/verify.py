@@ -84,7 +84,7 @@ def verify(program: str, arguments: Sequence[str], options: CompileOptions) -> R
         compiled = aot_load(
             aot_compile(program, options=options, output=str(Path(folder) / "verified.so"))
         )
-        args, kwargs = _inputs(exported, arguments, compiled.manifest)
+        args, kwargs = program_inputs(exported, arguments, compiled.manifest)
         results = _compare_call(compiled, reference, args, kwargs)
         report = Report(results)
         if report.is_equal:
@@ -159,9 +159,10 @@ def probe_program(exported: ExportedProgram) -> ImportedProgram:
     )
 
 
-def _inputs(
+def program_inputs(
     exported: ExportedProgram, arguments: Sequence[str], manifest: Manifest
 ) -> tuple[tuple[object, ...], Mapping[str, object]]:
+    """The inputs that arguments give; without any, those stored in the program, else arbitrary ones."""
     stored = exported.example_inputs
     if not arguments and stored is not None:
         args = tuple(_as_arrays(item) for item in stored.args)

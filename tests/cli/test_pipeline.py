@@ -36,6 +36,22 @@ def test_run_writes_the_results(
         np.testing.assert_allclose(results[shown[0]["path"]], logits, rtol=1e-4, atol=1e-4)
 
 
+def test_run_by_the_reference_needs_no_compiler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    with np.load(DIGITS / "test_images.npz") as stored:
+        images, logits = stored["images"][:5], stored["logits"][:5]
+    np.save(tmp_path / "x.npy", images)
+    arguments = [f"images=@{tmp_path / 'x.npy'}", "-o", str(tmp_path / "y.npz"), "--json"]
+    assert cli.main(["run", "--reference", PROGRAM, *arguments]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["results"]
+    with np.load(tmp_path / "y.npz") as results:
+        np.testing.assert_allclose(results[shown["path"]], logits, rtol=1e-4, atol=1e-4)
+    assert cli.main(["run", "--reference", PROGRAM, "images:2x1x9x8"]) == cli.BAD_CALL
+    assert "images: expected float32[" in capsys.readouterr().err
+
+
 def test_run_refuses_a_wrong_shape_by_name(
     artefact: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
