@@ -182,7 +182,7 @@ def float_power(b: Builder, self: Operand, exponent: Operand) -> Value:
     return apply_promoted(b, "pow", self, exponent, dtype=dtype)
 
 
-@target("aten.ldexp.Tensor", "aten.ldexp.default")
+@target("aten.ldexp.Tensor")
 def ldexp(b: Builder, self: Operand, other: Operand) -> Value:
     two = power(b, 2.0, other)
     return mul(b, self, two)
