@@ -58,7 +58,12 @@ def compile_stages(
 ) -> Stages:
     """Everything before the C compiler: read, import, optimise, lower, render."""
     exported = read_stage(source, observer)
-    imported = graph_stage(exported, observer, remove_runtime_assertions=remove_runtime_assertions)
+    imported = graph_stage(
+        exported,
+        observer,
+        remove_runtime_assertions=remove_runtime_assertions,
+        random_seed=options.random_seed,
+    )
     program = kernel_stage(imported, observer, packs_constants=options.device == "cpu")
     with observer.stage("render"):
         generated = generate(imported, program, options, name, VERSION)
@@ -78,11 +83,17 @@ def read_stage(source: object, observer: Observer) -> ExportedProgram:
 
 
 def graph_stage(
-    exported: ExportedProgram, observer: Observer, *, remove_runtime_assertions: bool = False
+    exported: ExportedProgram,
+    observer: Observer,
+    *,
+    remove_runtime_assertions: bool = False,
+    random_seed: int = 0,
 ) -> ImportedProgram:
     """The program as a graph: imported, then through every pass, verified after each."""
     with observer.stage("import"):
-        imported = import_program(exported, remove_runtime_assertions=remove_runtime_assertions)
+        imported = import_program(
+            exported, remove_runtime_assertions=remove_runtime_assertions, random_seed=random_seed
+        )
         verify_graph(imported.graph, after="importing")
     if observer.wants(SHOW_GRAPH):
         observer.record("imported.ir", graph_text(imported.graph), DUMP_ONLY)
@@ -125,7 +136,8 @@ def aot_compile(
     options: CompileOptions, or a mapping of its fields.
     device: "cpu" or "cuda"; None takes that of the options, which is "cpu" where they say nothing.
     output: where the library goes, its C header beside it; by default the program's own path with `.so`.
-    remove_runtime_assertions: leave out the assertions the exporter recorded.
+    remove_runtime_assertions: leave out the assertions the exporter recorded; the ranges of symbols, which the code
+        relies on, are still checked.
     disable_constraint_solver, same_signature: taken for the sake of callers of PyTorch's function
         of this name; torch.export has no such choices any more, and neither do they change
         anything here.

@@ -110,8 +110,8 @@ def _options(chosen: argparse.Namespace) -> CompileOptions:
 
 
 _OPTION_FLAGS = (
-    "target_cpu", "opt_level", "debug", "sanitize", "cc", "jobs", "cache", "name", "progress",
-    "dump", "debug_level",
+    "target_cpu", "opt_level", "random_seed", "debug", "sanitize", "cc", "jobs", "cache", "name",
+    "progress", "dump", "debug_level",
 )  # fmt: skip
 
 
@@ -321,6 +321,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of the compiler")
     group.add_argument("--target-cpu", help=f"portable, or some of {', '.join(LEVELS)}")
     group.add_argument("-O", "--opt-level", type=int, help="0 to 3")
+    group.add_argument("--random-seed", type=int, help="of random operators; 0 if not given")
     group.add_argument("-g", "--debug", action="store_const", const=True)
     group.add_argument("--sanitize", help="address, undefined, thread")
     group.add_argument("--cc", help="the C compiler as a command")

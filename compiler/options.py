@@ -35,6 +35,7 @@ class CompileOptions:
     target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8, x86-64-amx in one file;
         the best one is chosen at load), or CPU levels between commas, or "native" for the processor at hand.
     opt_level: the C compiler's -O level.
+    random_seed: what the numbers of random operators depend on, beside their places in the program.
     debug: keep symbols and line numbers.
     sanitize: sanitizers to build with, between commas: address, undefined, thread.
     cc: the C compiler as a command; None takes $CC, else the first of gcc, clang, cc and zig that
@@ -56,6 +57,7 @@ class CompileOptions:
     cuda_architectures: tuple[int, ...] = ()
     target_cpu: str = "portable"
     opt_level: int = 2
+    random_seed: int = 0
     debug: bool = False
     sanitize: str = ""
     cc: str | None = None
@@ -234,6 +236,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
         f"expected one or more, between commas, of portable, {', '.join(LEVELS)}",
     ),
     "opt_level": (_is_int(0, 3), "expected 0, 1, 2 or 3"),
+    "random_seed": (_is_int(0, 2**64 - 1), "expected a number of 64 bits, 0 or more"),
     "debug": (_is_bool, "expected True or False"),
     "sanitize": (
         _is_sanitizers,

@@ -79,7 +79,7 @@ def verify(program: str, arguments: Sequence[str], options: CompileOptions) -> R
     Inputs are `arguments`; without any, those stored in the program, else arbitrary ones.
     """
     exported = load_program(program)
-    reference = ReferenceProgram.of(exported)
+    reference = ReferenceProgram(import_program(exported, random_seed=options.random_seed))
     with tempfile.TemporaryDirectory(prefix="castoff-verify-") as folder:
         compiled = aot_load(
             aot_compile(program, options=options, output=str(Path(folder) / "verified.so"))
@@ -118,7 +118,7 @@ def first_difference(
 
     What was fused may then be computed apart; where no node parts, the sentence says so.
     """
-    probe = probe_program(exported)
+    probe = probe_program(exported, options.random_seed)
     observer = Observer(options)
     lowered = lower(probe.graph)
     generated = generate(probe, lowered, options, "probe", __version__)
@@ -140,9 +140,9 @@ def first_difference(
     return "no value parts when every one of them is an output: the difference comes with fusion"
 
 
-def probe_program(exported: ExportedProgram) -> ImportedProgram:
+def probe_program(exported: ExportedProgram, random_seed: int = 0) -> ImportedProgram:
     """The program with the outputs of all its nodes, in order, as its results."""
-    imported = import_program(exported)
+    imported = import_program(exported, random_seed=random_seed)
     graph = optimize(imported.graph, Observer(CompileOptions()))
     values = tuple(value for node in graph.nodes for value in node.outputs)
     leaf: dict[str, object] = {"type": None, "context": None, "children_spec": []}

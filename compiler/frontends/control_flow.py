@@ -46,7 +46,7 @@ def import_subgraph(
     surrounding graph's.
     """
     assert isinstance(graph, schema.Graph), "control flow holds graphs"
-    builder = ImportBuilder(outer.context.names)
+    builder = ImportBuilder(outer.context.names, outer.context.random)
     scope = Scope(outer.context, builder, graph, outer.autocast)
     subgraph = Subgraph(scope, [])
     refs: list[TensorRef] = []

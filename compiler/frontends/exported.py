@@ -9,6 +9,7 @@ from ..exported.symbols import parse_guards
 from ..ir.graph import Graph, Guard, Value
 from ..ops import load_all
 from ..ops.base import OperatorError
+from ..ops.random_streams import RandomStreams
 from .functionalize import ImportBuilder
 from .guards import guard_of, guard_text, leaf_paths
 from .nodes import import_nodes
@@ -19,7 +20,7 @@ from .symbols import SymbolTable
 
 
 def import_program(
-    program: ExportedProgram, *, remove_runtime_assertions: bool = False
+    program: ExportedProgram, *, remove_runtime_assertions: bool = False, random_seed: int = 0
 ) -> ImportedProgram:
     """The program as a graph of primitives; in-place operators, views and wrappers are gone.
 
@@ -29,10 +30,14 @@ def import_program(
     load_all()
     _check_containers(program)
     context = ImportContext(
-        SymbolTable(program.range_constraints), remove_runtime_assertions=remove_runtime_assertions
+        SymbolTable(program.range_constraints),
+        random=RandomStreams(random_seed),
+        remove_runtime_assertions=remove_runtime_assertions,
     )
     context.names.taken.update(program.range_constraints)
-    scope = Scope(context, ImportBuilder(context.names), program.graph, is_root=True)
+    scope = Scope(
+        context, ImportBuilder(context.names, context.random), program.graph, is_root=True
+    )
     inputs = bind_inputs(program, scope)
     context.guards.extend(_recorded_guards(program, scope, inputs))
     import_nodes(scope)

@@ -16,6 +16,7 @@ from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim, Symbol
 from ..ops.base import Builder, Op, OperatorError
+from ..ops.random_streams import RandomStreams
 
 
 @dataclass(slots=True, eq=False)
@@ -100,8 +101,9 @@ class ImportBuilder(Builder):
     """A builder that knows which tensor of the source program each argument of the current operator
     is."""
 
-    def __init__(self, names: SymbolNames) -> None:
+    def __init__(self, names: SymbolNames, random: RandomStreams) -> None:
         super().__init__()
+        self.random = random
         self._symbol_names = names
         self._arguments: dict[Value, TensorRef] = {}
 

@@ -11,6 +11,7 @@ from ..ir import shapes
 from ..ir.graph import Guard, Origin, TensorType, Value
 from ..ir.shapes import Dim, Symbol
 from ..ops.base import OperatorError
+from ..ops.random_streams import RandomStreams
 from ..ops.symbols import Refine
 from .arguments import DTYPES, ScalarBinding, tensor_names
 from .autocast import Autocast
@@ -24,6 +25,7 @@ class ImportContext:
 
     symbols: SymbolTable
     names: SymbolNames = field(default_factory=SymbolNames)
+    random: RandomStreams = field(default_factory=RandomStreams)
     remove_runtime_assertions: bool = False
     unsupported: list[UnsupportedOperator] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)

@@ -34,9 +34,8 @@ def import_vmap(scope: Scope, region: Sequence[schema.Node], import_nodes: Impor
         scope.graph.sym_bool_values, False, scope.graph.custom_obj_values,
         scope.graph.sym_float_values,
     )  # fmt: skip
-    inner = Scope(
-        scope.context, ImportBuilder(scope.context.names), graph, scope.autocast, outer=scope
-    )
+    builder = ImportBuilder(scope.context.names, scope.context.random)
+    inner = Scope(scope.context, builder, graph, scope.autocast, outer=scope)
     batched: list[Value] = []
     body = Subgraph(inner, [])
     for node in entering:

@@ -23,6 +23,7 @@ from ..ir.dtypes import DType, Kind, promote
 from ..ir.graph import Constant, Graph, Node, Origin, TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Number
+from .random_streams import RandomStreams
 
 
 class OperatorError(CastoffError):
@@ -158,6 +159,7 @@ class Builder:
     """
 
     def __init__(self) -> None:
+        self.random = RandomStreams()
         self.nodes: list[Node] = []
         self.constants: dict[Value, Constant] = {}
         self.origin = Origin()

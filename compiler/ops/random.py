@@ -1,8 +1,8 @@
 """Random numbers from a counter-based generator: Philox 4x32-10 (Salmon et al., SC 2011).
 
 Element `i` of the n-th random operator of a program is a function of (seed, n, i) alone: equal on
-every run, on any number of threads and on every target. The seed is `SEED`. The numbers are not
-PyTorch's, whose generator has a state.
+every run, in every round of a loop, on any number of threads and on every target. The seed is an
+option of the compilation. The numbers are not PyTorch's, whose generator has a state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from ..kernels import Definition
 from .activation import number
 from .base import Builder, Environment, Op, Operand, target
 
-SEED = 0
 Ignored = object
 
 
@@ -32,7 +31,7 @@ class RandomBits(Op):
 
     shape: Shape
     stream: int
-    seed: int = SEED
+    seed: int = 0
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(DType.UINT64, self.shape),)
@@ -72,8 +71,7 @@ def _philox(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
 
 def random_bits(b: Builder, shape: Sequence[Dim]) -> Value:
     """Bits of a stream that no other operator of this program uses."""
-    stream = sum(isinstance(node.op, RandomBits) for node in b.nodes)
-    return b.emit1(RandomBits(tuple(shape), stream))
+    return b.emit1(RandomBits(tuple(shape), b.random.next(), b.random.seed))
 
 
 def uniform(b: Builder, shape: Sequence[Dim], dtype: DType) -> Value:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+import castoff  # noqa: E402
+from castoff.compiler.errors import UnsupportedOperatorError  # noqa: E402
+from castoff.compiler.exported import load_program  # noqa: E402
+from castoff.compiler.frontends.exported import import_program  # noqa: E402
+from castoff.compiler.verify import ReferenceProgram  # noqa: E402
 from castoff.runtime.errors import CastoffError  # noqa: E402
 
-from .programs import Dim, check, imported, nn  # noqa: E402
+from .programs import Dim, Function, check, exported_bytes, imported, nn  # noqa: E402
 
 
 def floats(*shape: int) -> Any:
@@ -332,6 +339,82 @@ def test_cond_takes_the_right_branch() -> None:
         )
 
     check(function, (floats(3) + 5,), (floats(3) - 5,))
+
+
+def test_only_the_branch_taken_runs(tmp_path: Path) -> None:
+    def careful(x: Any) -> Any:
+        torch.ops.aten._assert_async.msg(x.sum() < 100, "the sum is too large")
+        return x * 2
+
+    def function(x: Any) -> Any:
+        return torch.cond(x[0] > 0, careful, lambda x: x - 1, (x,))
+
+    program = exported_bytes(Function(function), (floats(3),), core=False)
+    compiled = castoff.aot_load(castoff.aot_compile(program, output=tmp_path / "m.so"))
+    large = np.array([0, 1000, 1], np.float32)
+    for run in (compiled, imported(function, (floats(3),))):
+        np.testing.assert_array_equal(run(large), large - 1)
+        np.testing.assert_array_equal(run(large / 1000 + 1), large / 500 + 2)
+        with pytest.raises(CastoffError, match="the sum is too large"):
+            run(large + 1)
+
+
+def test_runtime_assertions_can_be_left_out(tmp_path: Path) -> None:
+    def function(x: Any, n: Any) -> Any:
+        torch._check(n.item() != 7)
+        torch.ops.aten._assert_async.msg(x.sum() < 100, "the sum is too large")
+        return x + n
+
+    arguments = floats(3), torch.tensor(3)
+    program = exported_bytes(Function(function), arguments, core=False)
+    large = np.full(3, 1000, np.float32), np.array(7)
+    strict = castoff.aot_load(castoff.aot_compile(program, output=tmp_path / "strict.so"))
+    with pytest.raises(CastoffError):
+        strict(*large)
+    path = castoff.aot_compile(program, output=tmp_path / "free.so", remove_runtime_assertions=True)
+    np.testing.assert_array_equal(castoff.aot_load(path)(*large), large[0] + 7)
+
+
+def test_every_unknown_operator_is_named_at_once_with_its_lines(tmp_path: Path) -> None:
+    library = torch.library.Library("sweeptest", "FRAGMENT")
+    for name in ("one", "two"):
+        library.define(f"{name}(Tensor x) -> Tensor")
+        library.impl(name, lambda x: x.clone(), "CompositeExplicitAutograd")
+        library.impl(name, torch.empty_like, "Meta")
+
+    def function(x: Any) -> Any:
+        x = torch.ops.sweeptest.one(x)
+        return torch.ops.sweeptest.two(torch.ops.sweeptest.one(x))
+
+    program = exported_bytes(Function(function), (floats(3),), core=False)
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        castoff.aot_compile(program, output=tmp_path / "m.so")
+    said = str(caught.value)
+    for name, uses in (("one", "2 uses"), ("two", "1 use")):
+        how = f'not registered (castoff.register_custom_op("sweeptest::{name}", …) adds it)'
+        assert f"sweeptest.{name}.default: {how}; {uses}\n" in said
+    assert said.count("programs.py:") == 2, "the line that all of them stand on, for each operator"
+
+
+def test_random_numbers_follow_from_the_seed_and_are_different_for_each_operator(
+    tmp_path: Path,
+) -> None:
+    def function(x: Any) -> Any:
+        inside = torch.cond(
+            x.sum() > 0, lambda x: torch.rand_like(x), lambda x: torch.rand_like(x) + 1, (x,)
+        )
+        return torch.rand_like(x), torch.rand_like(x), inside
+
+    program = exported_bytes(Function(function), (floats(64),), core=False)
+    numbers = floats(64).numpy()
+    drawn = []
+    for seed in (0, 0, 7):
+        path = castoff.aot_compile(program, output=tmp_path / "m.so", options={"random_seed": seed})
+        drawn.append(np.stack(castoff.aot_load(path)(numbers)))
+        by_reference = ReferenceProgram(import_program(load_program(program), random_seed=seed))
+        np.testing.assert_array_equal(drawn[-1], np.stack(by_reference(numbers)))
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert len(np.unique(np.stack([drawn[0], drawn[2]]))) > 6 * 64 - 3
 
 
 def test_cond_on_a_size() -> None:
