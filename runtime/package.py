@@ -12,10 +12,11 @@ it, as they would any `.pt2`:
     archive/extra/<name>                      the user's own files
 
 Entries are stored, not compressed, at multiples of 64. Constants are mapped from the archive and
-never copied; one whose bytes are a weight of a source program is that program's entry. The system
-loads machine code from files only, so the small rest of an artefact is copied out once, under its
-digest, into the cache folder, or into memory where there is none (package_image). An archive that
-was packed again by another tool still loads: what is no longer aligned is copied.
+never copied, nor read, and so not verified, when an artefact is loaded: `Package.verify` reads all.
+One whose bytes are a weight of a source program is that program's entry. The system loads machine
+code from files only, so the small rest of an artefact is copied out once, under its digest, into
+the cache folder, or into memory where there is none (package_image). An archive that was packed
+again by another tool still loads: what is no longer aligned is copied.
 
 Reading an archive runs nothing of it. Loading an artefact runs its machine code, as loading any
 library does: take archives from those you would take programs from. Digests find damage, they prove
