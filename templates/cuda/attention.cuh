@@ -1,45 +1,20 @@
 /* attention.cuh - softmax(scale * Q K^T + mask) V without the matrix of scores.
  *
  * The running maximum and sum are those of Milakov and Gimelshein, "Online normalizer calculation for softmax"
- * (arXiv 1805.02867). A warp has one query, a block QUERIES of them, which read the same keys and values, tile by tile,
+ * (arXiv 1805.02867). Elements of 16 bits go through tensor cores (flash_attention.cuh), where copies of 16 bytes reach
+ * every row. Else a warp has one query, a block QUERIES of them, which read the same keys and values, tile by tile,
  * through shared memory. A query whose keys are all masked out gets zeros.
  */
 #ifndef CASTOFF_CUDA_ATTENTION_CUH
 #define CASTOFF_CUDA_ATTENTION_CUH
 
+#include "cuda/attention_problem.cuh"
+#include "cuda/flash_attention.cuh"
 #include "cuda/lanes.cuh"
-#include "cuda/product.cuh"
-
-enum castoff_mask_kind { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP };
-
-template <class Element>
-struct castoff_attention {
-    typedef typename Element::Stored Stored;
-
-    int64_t batch, heads, kv_heads, queries, keys, size, value_size;
-    const Stored *q, *k, *v; /* strides in elements; columns lie side by side */
-    int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
-    int mask_kind; /* ADD: float, added to the scores; KEEP: bytes, 0 takes the key out */
-    const void *mask;
-    int64_t mask_batch, mask_head, mask_row, mask_column;
-    int is_causal; /* query i sees keys j <= i */
-    float scale;
-};
 
 #define CASTOFF_ATTENTION_QUERIES 8
 #define CASTOFF_ATTENTION_DEPTH 64
 #define CASTOFF_ATTENTION_COLUMNS 128
-
-/* The score of one query with the key of this lane: what the mask adds; -inf takes the key out. */
-template <class Element>
-static __device__ __forceinline__ float castoff_masked_score(const castoff_attention<Element> &p, float score, int64_t image,
-                                                             int64_t head, int64_t query, int64_t key) {
-    if (key >= p.keys || (p.is_causal && key > query)) return -__builtin_inff();
-    const int64_t at = image * p.mask_batch + head * p.mask_head + query * p.mask_row + key * p.mask_column;
-    if (p.mask_kind == CASTOFF_MASK_KEEP) return ((const uint8_t *)p.mask)[at] ? score : -__builtin_inff();
-    if (p.mask_kind == CASTOFF_MASK_ADD) return score + ((const float *)p.mask)[at];
-    return score;
-}
 
 template <class Element, class Epilogue>
 static __global__ void __launch_bounds__(32 * CASTOFF_ATTENTION_QUERIES)
@@ -87,7 +62,7 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
             }
             __syncthreads();
             if (query < p.queries) {
-                score = castoff_masked_score(p, score * p.scale, image, head, query, key0 + lane);
+                score = castoff_masked_score(p, score * p.scale, 1.0f, image, head, query, key0 + lane);
                 const float peak = fmaxf(top, castoff_over_lanes<32>(score, [](float a, float b) { return fmaxf(a, b); }));
                 const float base = peak == -__builtin_inff() ? 0.0f : peak;
                 const float weight = expf(score - base), shrink = expf(top - base);
@@ -105,7 +80,7 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
         if (query < p.queries)
             for (int i = 0; i < COLUMNS / 32; ++i) {
                 const int64_t column = column0 + lane + 32 * i;
-                if (column < p.value_size) epilogue(total > 0.0f ? sums[i] / total : total == 0.0f ? 0.0f : total, entry, query, column);
+                if (column < p.value_size) epilogue(castoff_attention_result(sums[i], total), entry, query, column);
             }
     }
 }
@@ -113,6 +88,10 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
 template <class Element, class Epilogue>
 static int castoff_run_attention(castoff_frame *frame, const castoff_attention<Element> &problem, const Epilogue &epilogue) {
     if (problem.batch * problem.heads <= 0 || problem.queries <= 0 || problem.value_size <= 0) return CASTOFF_OK;
+    if constexpr (castoff_on_tensor_cores<Element>::value)
+        if (castoff_flash_takes(problem))
+            return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)
+                                                                  : castoff_run_flash<128>(frame, problem, epilogue);
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),
                           (unsigned)((problem.value_size + CASTOFF_ATTENTION_COLUMNS - 1) / CASTOFF_ATTENTION_COLUMNS),

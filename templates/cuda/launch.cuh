@@ -34,6 +34,15 @@ static inline int castoff_cuda_status(castoff_frame *frame, cudaError_t error, c
     return castoff_fail(frame, status, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
+/* Lets a kernel have more dynamic shared memory than the 48 KiB that every kernel may have. */
+template <class Kernel>
+static int castoff_allow_shared(castoff_frame *frame, Kernel *kernel, size_t shared_bytes) {
+    if (shared_bytes <= 48 * 1024) return CASTOFF_OK;
+    return castoff_cuda_status(
+        frame, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes),
+        "shared memory of a kernel");
+}
+
 /* `kernel` over `count` rows, of which a block takes `rows` at a time. */
 template <class... Parameters>
 static int castoff_launch_rows(castoff_frame *frame, void (*kernel)(Parameters...), int64_t count, int64_t rows,
@@ -45,10 +54,7 @@ static int castoff_launch_rows(castoff_frame *frame, void (*kernel)(Parameters..
     config.blockDim = dim3((unsigned)threads);
     config.dynamicSmemBytes = shared_bytes;
     config.stream = castoff_stream(frame);
-    if (shared_bytes > 48 * 1024)
-        CASTOFF_TRY(castoff_cuda_status(
-            frame, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes),
-            "shared memory of a kernel"));
+    CASTOFF_TRY(castoff_allow_shared(frame, kernel, shared_bytes));
     return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, parameters...), "launch of a kernel");
 }
 

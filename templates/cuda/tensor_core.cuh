@@ -1,0 +1,108 @@
+/* tensor_core.cuh - one warp's multiply-add of 16-bit matrices on tensor cores, and the loads that feed it.
+ *
+ * Where elements lie in registers is fixed by PTX (mma.m16n8k16, ldmatrix). With lane = 4 * g + t:
+ *
+ *     a[0..3], 16 x 16 by rows        (g, 2t..2t+1), (g + 8, 2t..), (g, 2t + 8..), (g + 8, 2t + 8..)
+ *     b[0..1], 16 x 8 by columns      (2t..2t+1, g), (2t + 8..2t + 9, g)
+ *     d[0..3], 16 x 8, float          (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
+ *
+ * A register of a and b holds two elements, that of the lower index in its lower half. Without a GPU to assemble for,
+ * the same is written with shuffles.
+ */
+#ifndef CASTOFF_CUDA_TENSOR_CORE_CUH
+#define CASTOFF_CUDA_TENSOR_CORE_CUH
+
+#include "cuda/product.cuh"
+
+/* Element types that tensor cores multiply. */
+template <class Element>
+struct castoff_on_tensor_cores {
+    static constexpr bool value = false;
+};
+template <>
+struct castoff_on_tensor_cores<castoff_half> {
+    static constexpr bool value = true;
+};
+template <>
+struct castoff_on_tensor_cores<castoff_brain> {
+    static constexpr bool value = true;
+};
+
+static __device__ __forceinline__ uint16_t castoff_narrowed(castoff_half, float x) { return castoff_f32_to_f16(x); }
+static __device__ __forceinline__ uint16_t castoff_narrowed(castoff_brain, float x) { return castoff_f32_to_bf16(x); }
+
+/* Two values as a register of a or b. */
+template <class Element>
+static __device__ __forceinline__ uint32_t castoff_pair(float low, float high) {
+    return (uint32_t)castoff_narrowed(Element{}, low) | (uint32_t)castoff_narrowed(Element{}, high) << 16;
+}
+
+#if defined(CASTOFF_EMULATION)
+
+template <class Element>
+static __device__ void castoff_multiply_tiles(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    const int lane = (int)threadIdx.x % 32, t = lane % 4;
+    const auto half = [](uint32_t pair, int which) { return Element::widen((uint16_t)(pair >> 16 * which)); };
+    for (int k = 0; k < 16; ++k) {
+        const int other = k % 8 / 2, upper = k / 8, which = k % 2;
+        const uint32_t low = __shfl_sync(0xffffffffu, a[2 * upper], (lane & ~3) | other);
+        const uint32_t high = __shfl_sync(0xffffffffu, a[2 * upper + 1], (lane & ~3) | other);
+        const uint32_t left = __shfl_sync(0xffffffffu, b[upper], 8 * t + other);
+        const uint32_t right = __shfl_sync(0xffffffffu, b[upper], 8 * t + 4 + other);
+        d[0] = fmaf(half(low, which), half(left, which), d[0]);
+        d[1] = fmaf(half(low, which), half(right, which), d[1]);
+        d[2] = fmaf(half(high, which), half(left, which), d[2]);
+        d[3] = fmaf(half(high, which), half(right, which), d[3]);
+    }
+}
+
+static __device__ void castoff_load_tiles(uint32_t (&tiles)[4], const uint16_t *row) {
+    const int lane = (int)threadIdx.x % 32;
+    for (int i = 0; i < 4; ++i) {
+        const uintptr_t from = __shfl_sync(0xffffffffu, (uintptr_t)row, 8 * i + lane / 4);
+        memcpy(&tiles[i], (const uint16_t *)from + 2 * (lane % 4), 4);
+    }
+}
+
+static __device__ void castoff_load_tiles_transposed(uint32_t (&tiles)[4], const uint16_t *row) {
+    const int lane = (int)threadIdx.x % 32;
+    for (int i = 0; i < 4; ++i) {
+        const uintptr_t first = __shfl_sync(0xffffffffu, (uintptr_t)row, 8 * i + 2 * (lane % 4));
+        const uintptr_t second = __shfl_sync(0xffffffffu, (uintptr_t)row, 8 * i + 2 * (lane % 4) + 1);
+        tiles[i] = ((const uint16_t *)first)[lane / 4] | (uint32_t)((const uint16_t *)second)[lane / 4] << 16;
+    }
+}
+
+#else
+
+/* d += a b. */
+template <class Element>
+static __device__ __forceinline__ void castoff_multiply_tiles(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    if constexpr (sizeof(Element) && __is_same(Element, castoff_half))
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    else
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Four 8 x 8 matrices from shared memory: lane 8 * i + r points to row r of matrix i, 16 bytes. In tiles[i], lane
+ * 4 * g + t gets elements (g, 2t..2t+1) of matrix i. */
+static __device__ __forceinline__ void castoff_load_tiles(uint32_t (&tiles)[4], const uint16_t *row) {
+    const uint32_t address = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3]) : "r"(address) : "memory");
+}
+
+/* The same, each matrix transposed: elements (2t, g) and (2t + 1, g). */
+static __device__ __forceinline__ void castoff_load_tiles_transposed(uint32_t (&tiles)[4], const uint16_t *row) {
+    const uint32_t address = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3]) : "r"(address) : "memory");
+}
+
+#endif
+
+#endif
