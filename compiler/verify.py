@@ -129,9 +129,10 @@ class ReferenceProgram:
             if isinstance(leaf, TensorInput)
         }
         index_of = {value: index for index, value in enumerate(graph.inputs)}
-        for (target, _), array in zip(graph.mutations, stored, strict=True):
+        saved = [np.array(array) for array in stored]  # it may be what another one overwrites
+        for (target, _), array in zip(graph.mutations, saved, strict=True):
             if target in graph.buffers:
-                self.buffers[target] = np.array(array)
+                self.buffers[target] = array
             else:
                 place = leaves[by_index[index_of[target]]]
                 if isinstance(place, np.ndarray):

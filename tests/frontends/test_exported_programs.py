@@ -656,3 +656,14 @@ def test_what_the_file_gets_wrong_about_a_result_is_not_believed(shape: tuple[in
     x = torch.randint(0, 2, shape).float()
     check(lambda x: torch.unique_consecutive(x, True, True, dim=-1), (x,))
     check(lambda x: torch.unique(x, return_inverse=True, return_counts=True, dim=-1), (x,))
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+def test_inputs_that_become_one_another(core: bool) -> None:
+    def swap(x: Any, y: Any) -> Any:
+        kept = x.clone()
+        x.copy_(y)
+        y.copy_(kept)
+        return x + y, x
+
+    check(swap, (floats(3), floats(3) + 1), core=core)
