@@ -185,6 +185,10 @@ class CastTo(Op):
         if self.dtype.is_integer and x.dtype.kind == "f":
             # Narrow targets take the low bits of the int64, as PyTorch's conversion on x86 does.
             x = x.astype(np.int64) if self.dtype is not DType.UINT64 else x
+        if self.dtype is DType.FLOAT8_E4M3FN:  # it saturates, infinities too
+            x = np.clip(x, -448, 448)
+        elif self.dtype is DType.FLOAT8_E8M0FNU:  # it has neither signs nor a zero
+            x = np.maximum(np.abs(x), 2.0**-127)
         return (x.astype(self.dtype.numpy),)
 
     def define(
