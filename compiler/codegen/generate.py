@@ -21,6 +21,7 @@ from ..ir.dtypes import from_numpy
 from ..lowering.packing import (
     pack_conv_pairs,
     pack_conv_weight,
+    pack_conv_winograd,
     pack_pair_panels,
     pack_panels,
 )
@@ -211,6 +212,8 @@ def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
         return array
     if kind == "convolution_pairs":
         return pack_conv_pairs(np.ascontiguousarray(array), int(numbers[0]))
+    if kind == "convolution_winograd":
+        return pack_conv_winograd(np.ascontiguousarray(array))
     if kind == "convolution":
         wide = np.float64 if array.dtype == np.float64 else np.float32
         return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))

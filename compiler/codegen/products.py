@@ -13,7 +13,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Origin
 from ..ir.shapes import Dim
 from ..kernels import Scalar
-from ..lowering.packing import is_depthwise
+from ..lowering.packing import is_depthwise, suits_winograd
 from ..lowering.program import (
     AttentionStep,
     Buffer,
@@ -385,6 +385,9 @@ def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
     if step.output.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
         return "tiled_bf16", "cpu/conv_bf16.h"
+    is_float = step.output.dtype is DType.FLOAT32 and step.packed_weight
+    if is_float and suits_winograd(sizes, step.attributes, step.output.shape):
+        return "winograd_f32", "cpu/conv_winograd.h"
     return GEMM_SUFFIX[step.output.dtype], "cpu/conv.h"
 
 

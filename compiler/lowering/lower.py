@@ -19,7 +19,14 @@ from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
 from .loop_nest import nest
 from .memory import plan_memory
-from .packing import bf16_size, conv_pairs_size, conv_weight_size, is_depthwise, panels_size
+from .packing import (
+    bf16_size,
+    conv_pairs_size,
+    conv_weight_size,
+    is_depthwise,
+    panels_size,
+    suits_winograd,
+)
 from .program import (
     AttentionStep,
     Buffer,
@@ -331,14 +338,16 @@ class GraphLowering:
         epilogue = EpilogueEmitter(
             self.grouping, group, self.buffer_of, self._is_needed(group)
         ).emit(value.shape[:1], value.shape[1:cut], value.shape[cut:])
-        packed = self._packed_weight(weight, definition.groups)
+        packed = self._packed_weight(weight, definition, value.shape)
         image = self.rows(x) if definition.channels_last else self.strided(x)
         return ConvolutionStep(
             "convolution", image, packed or self.contiguous(weight), definition, value.type,
             weight.type, epilogue, self._origins(group), packed is not None,
         )  # fmt: skip
 
-    def _packed_weight(self, weight: Value, groups: int) -> StridedView | None:
+    def _packed_weight(
+        self, weight: Value, attributes: kernels.Convolution, output: Shape
+    ) -> StridedView | None:
         """A constant weight, packed when the program is built; what has no kernel of its own type is
         widened there too.
         """
@@ -348,7 +357,11 @@ class GraphLowering:
         if source.shape != weight.shape:
             return None
         sizes = tuple(size for size in weight.shape if isinstance(size, int))
-        if weight.dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
+        groups = attributes.groups
+        if weight.dtype is DType.FLOAT32 and suits_winograd(sizes, attributes, output):
+            layout = "convolution_winograd"
+            packed = TensorType(weight.dtype, (36 * sizes[0] * sizes[1],))
+        elif weight.dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
             layout = "convolution_pairs"
             packed = TensorType(weight.dtype, (conv_pairs_size(sizes, groups),))
         else:

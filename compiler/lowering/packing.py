@@ -11,6 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.shapes import Shape
+from ..kernels import Convolution
+
 PANEL = 16
 CONVOLUTION_COLUMNS = 32
 ALIGNMENT_BYTES = 64
@@ -108,3 +111,46 @@ def conv_weight_size(shape: tuple[int, ...], groups: int) -> int:
     if is_depthwise(shape, groups):
         return out_channels * depth
     return -(-(out_channels // groups) // PANEL) * PANEL * depth * groups
+
+
+WINOGRAD_PIXELS = 784
+"""From how many output pixels on a 3 x 3 convolution is computed by transforms: with fewer, reading the
+larger weight takes what the multiplications save."""
+
+
+def suits_winograd(weight: tuple[int, ...], attributes: Convolution, output: Shape) -> bool:
+    """Whether `templates/cpu/conv_winograd.h` is for a float convolution that gives this shape,
+    [N, *spatial, O]."""
+    pixels = output[1:-1]
+    return (
+        weight[2:] == (3, 3)
+        and attributes.stride == attributes.dilation == (1, 1)
+        and attributes.groups == 1
+        and weight[0] % PANEL == weight[1] % PANEL == 0
+        and all(isinstance(size, int) for size in pixels)
+        and math.prod(size for size in pixels if isinstance(size, int)) >= WINOGRAD_PIXELS
+    )
+
+
+def pack_conv_winograd(weight: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The weight `[out_channels, in_channels, 3, 3]` that `templates/cpu/conv_winograd.h` reads.
+
+    Each of the 36 points of G w G^T is packed as the weight of a 1 x 1 convolution. Computed in
+    float64 and rounded once.
+    """
+    outer = np.einsum("pi,ocij,qj->pqoc", _WINOGRAD, weight.astype(np.float64), _WINOGRAD)
+    points = outer.reshape(36, *weight.shape[:2], 1, 1).astype(weight.dtype)
+    return np.concatenate([pack_conv_weight(point, 1) for point in points])
+
+
+_WINOGRAD = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
+"""G of Lavin and Gray (2015) for F(4x4, 3x3)."""

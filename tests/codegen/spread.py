@@ -61,6 +61,14 @@ def linear_bfloat16() -> tuple[Graph, list[np.ndarray]]:
     return b.graph(b.cast(y, DType.FLOAT32)), [_whole(33, 40)]
 
 
+def convolution_by_transforms() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", size("batch"), 16, 29, 28)
+    weight, bias = b.array(_random(16, 16, 3, 3), "weight"), b.array(_random(16), "bias")
+    y = b.call("aten.conv2d.default", x, weight, bias, 1, 1)
+    return b.graph(b.apply("add", b.call("aten.silu.default", y), x)), [_random(2, 16, 29, 28) / 64]
+
+
 def convolution_bfloat16() -> tuple[Graph, list[np.ndarray]]:
     b = GraphBuilder()
     x = b.cast(b.input("x", 2, 3, 9, 8), DType.BFLOAT16)
@@ -161,7 +169,7 @@ def empty_tensors() -> tuple[Graph, list[np.ndarray]]:
 SPREAD: Mapping[str, Case] = {
     make.__name__: make
     for make in (
-        pointwise_chain, softmax, layer_norm, linear_gelu, convolution, attention,
+        pointwise_chain, softmax, layer_norm, linear_gelu, convolution, convolution_by_transforms, attention,
         linear_bfloat16, convolution_bfloat16,
         strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
         integers_and_masks, narrow_floats, counter, batched_product, empty_tensors,

@@ -1,6 +1,7 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
 #include "attention.h"
 #include "conv.h"
+#include "conv_winograd.h"
 #include "conv_bf16.h"
 #include "gemm_bf16.h"
 #include "gemm_exact.h"
@@ -53,6 +54,7 @@ void test_epilogue_f64(const void *context, const double *tile, int64_t stride, 
     }
 CONV(f32)
 CONV(f64)
+CONV(winograd_f32)
 CONV(bf16)
 CONV(f16)
 

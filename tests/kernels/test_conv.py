@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from castoff.compiler.lowering.packing import pack_conv_weight
+from castoff.compiler.lowering.packing import pack_conv_weight, pack_conv_winograd
 
 Array = NDArray[np.generic]
 Triple = c_int64 * 3
@@ -203,7 +203,11 @@ def run(
     if bounds is not None:
         args.is_bounded, args.low, args.high = 1, *bounds
     if packed:
-        panels = pack_conv_weight(weight.astype(dtype), case.groups)
+        panels = (
+            pack_conv_winograd(weight)
+            if name == "winograd_f32"
+            else pack_conv_weight(weight.astype(dtype), case.groups)
+        )
         storage = aligned(panels.size, dtype)
         storage[:] = panels
         args.weight_packed = storage.ctypes.data
@@ -312,3 +316,30 @@ def test_images_that_are_parts_of_larger_ones(kernels: ctypes.CDLL, name: str) -
     part = part[..., 2 : 2 + case.in_channels]
     part[...] = channels_last(x)
     assert close(run(kernels, case, part, weight), convolve_reference(case, x, weight))
+
+
+WINOGRAD = {
+    "padded": Case(2, 32, 48, (13, 30), (3, 3), padding=1),
+    "unpadded": Case(1, 16, 80, (8, 9), (3, 3)),
+    "far-padded": Case(1, 48, 16, (5, 6), (3, 3), padding=2),
+    "wide-output": Case(1, 16, 160, (9, 9), (3, 3), padding=1),
+    "large": Case(1, 64, 64, (56, 56), (3, 3), padding=1),
+}
+
+
+@pytest.mark.parametrize("name", WINOGRAD)
+def test_convolution_by_transforms(kernels: ctypes.CDLL, name: str) -> None:
+    case = WINOGRAD[name]
+    x, weight, bias = operands(case)
+    want = convolve_reference(case, x, weight)
+    last, size = channels_last(x), np.abs(want).max()
+    scheme = {"name": "winograd_f32"}
+    alone = run(kernels, case, last, weight, **scheme)
+    assert close(alone, want)
+    biased = want + bias.reshape(-1, 1, 1)
+    got = run(kernels, case, last, weight, bias=bias, bounds=(-1, 6), **scheme)
+    assert close(got, np.clip(biased, -1, 6), size)
+    assert close(run(kernels, case, last, weight, epilogue=True, **scheme), 2 * want + 1)
+    for threads in (2, 5):
+        again = run(kernels, case, last, weight, threads=threads, **scheme)
+        assert again.tobytes() == alone.tobytes()

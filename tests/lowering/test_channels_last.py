@@ -9,6 +9,7 @@ import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Value
+from castoff.compiler.ir.shapes import Dim
 from castoff.compiler.ir.verify import verify_graph
 from castoff.compiler.lowering.channels_last import carry_channels_last
 from castoff.compiler.lowering.program import ConvolutionStep, LoopKernel, Program, Space
@@ -171,3 +172,22 @@ def test_an_image_with_channels_last_is_not_copied() -> None:
     (step,) = lowered(b.graph(y)).steps
     assert isinstance(step, ConvolutionStep)
     assert step.x.buffer.space is Space.INPUT
+
+
+def layouts(program: Program) -> list[str]:
+    return [constant.layout.split(":")[0] for _, constant in program.constants]
+
+
+def test_a_large_3x3_convolution_is_computed_by_transforms() -> None:
+    def layout_of(*shape: Dim, channels: int = 16, **options: int) -> list[str]:
+        b = GraphBuilder()
+        return layouts(lowered(b.graph(conv(b, b.input("x", *shape), channels, **options))))
+
+    assert layout_of(1, 16, 28, 28) == ["convolution_winograd"]
+    assert layout_of(size("batch", 1), 32, 30, 40) == ["convolution_winograd"]
+    assert layout_of(1, 16, 27, 28) == ["convolution"]
+    assert layout_of(1, 16, size("height", 28), 28) == ["convolution"]
+    assert layout_of(1, 16, 56, 56, stride=2) == ["convolution"]
+    assert layout_of(1, 32, 28, 28, groups=2) == ["convolution"]
+    assert layout_of(1, 16, 28, 28, channels=20) == ["convolution"]
+    assert layout_of(1, 16, 28, 28, kernel=5) == ["convolution"]

@@ -161,7 +161,7 @@ OPERATORS: Mapping[str, Row] = {
     "atanh": _of(0.51, 2.0, -1, 1, np.arctanh, mpmath.atanh),
     "sinc": _of(2.5, 3.0, -20, 20, _sinc, mpmath.sincpi),
     # the error function and the normal distribution
-    "erf": _of(1.6, 1.0, -6, 6, sp.erf, mpmath.erf),
+    "erf": _of(1.9, 1.0, -6, 6, sp.erf, mpmath.erf),
     "erfc": _of(0.51, 4.0, -6, 9, sp.erfc, mpmath.erfc),
     "erfinv": _of(0.9, 3.0, -1, 1, sp.erfinv, mpmath.erfinv),
     "special_erfcx": _of(
