@@ -27,8 +27,7 @@ from ..lowering.packing import (
 )
 from ..lowering.program import PackedConstant, Program
 from ..options import CompileOptions
-from ..targets import cpu, cuda
-from .cuda_program import BLAS_UNIT, CudaProgramWriter
+from ..targets import cpu
 from .definition import make_manifest, write_definition
 from .program import ProgramWriter
 from .render import template_text
@@ -123,6 +122,9 @@ def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
 
 def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
     """A unit for the device, and one of what the host computes, where there is such."""
+    from ..targets import cuda  # what compiles for CPUs need not wait for it
+    from .cuda_program import BLAS_UNIT, CudaProgramWriter
+
     architectures = options.cuda_architectures or cuda.ARCHITECTURES
     writer = CudaProgramWriter(program)
     flags = ("-Iabi", *cuda.FLAGS, *cuda.architecture_flags(architectures))
