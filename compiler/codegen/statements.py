@@ -85,7 +85,7 @@ def names_in(lines: Iterable[Line]) -> Counter[str]:
 
 
 def drop_unused(statements: list[Statement]) -> None:
-    """Takes out integers that are defined and not mentioned again; calls stay for what they report.
+    """Takes out numbers that are defined and not mentioned again; calls stay for what they report.
 
     Before: const int64_t i0 = row; p1[0] = acc0;      After: p1[0] = acc0;
     """
@@ -110,7 +110,12 @@ def _drop(statements: list[Statement], unused: set[str]) -> bool:
     return has_changed
 
 
+_SILENT = {"castoff_minimum_i64", "castoff_maximum_i64"}
+"""What sizes are computed with: all other functions may report an index out of range."""
+
+
 def _defined_name(statement: str) -> str | None:
-    """The integer that a statement without calls defines."""
-    found = re.match(r"const int64_t (\w+) = ", statement)
-    return found[1] if found and not re.search(r"\w\(", statement) else None
+    """The number that a statement defines, without calls but for those that report nothing."""
+    found = re.match(r"(?:const )?\w+ (\w+) = ", statement)
+    calls = set(re.findall(r"(\w+)\(", statement)) - _SILENT
+    return found[1] if found and not calls else None

@@ -208,6 +208,8 @@ def angle(b: Builder, self: Value) -> Value:
     if self.dtype.is_complex:
         return b.apply("atan2", b.apply("imag", self), b.apply("real", self))
     dtype = self.dtype if self.dtype.is_float else DType.FLOAT32
+    if not (self.dtype.is_float or self.dtype.is_signed):
+        return b.full(self.shape, 0, dtype)
     negative = b.apply("lt", self, b.full((), 0, self.dtype))
     half_turn = b.where(negative, b.full((), math.pi, dtype), b.full((), 0, dtype))
     if not self.dtype.is_float:

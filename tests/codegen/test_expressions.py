@@ -122,10 +122,12 @@ def test_any_text_is_a_c_string(text: str, tmp_path: Path) -> None:
     assert held is not None and held.decode() == text
 
 
-def test_integers_nobody_mentions_are_dropped_but_not_calls() -> None:
+def test_numbers_nobody_mentions_are_dropped_but_not_calls() -> None:
     body: list[Statement] = [
         "const int64_t i0 = row;",
         "const int64_t i1 = i0 * 4;",
+        "const int64_t i2 = castoff_minimum_i64(i1, 5);",
+        "float acc1 = 0.0f;",
         "const int64_t t0 = castoff_wrap_index(t1, 5, fault);",
         "p1[0] = acc0;",
     ]
