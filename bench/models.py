@@ -261,6 +261,12 @@ def _llama_decode_bf16() -> Subject:
     return replace(_llama_decode(), terms=BFLOAT16)
 
 
+@subject("llama-decode-512-int8")
+def _llama_decode_int8() -> Subject:
+    terms = Terms(options='{"weights": "int8"}', tolerance=2e-2)
+    return replace(_llama_decode(), terms=terms)
+
+
 class WhisperEncoder(nn.Module):
     """The encoder of Whisper tiny: 30 seconds of sound as 3000 mel frames."""
 

@@ -20,4 +20,5 @@ MODELS = (
     "bert-base-128-bf16",
     "resnet50-bf16",
     "llama-decode-512-bf16",
+    "llama-decode-512-int8",
 )

@@ -17,10 +17,11 @@ from .frontends.program import ImportedProgram
 from .ir.graph import Graph
 from .ir.text import graph_text
 from .ir.verify import verify_graph
+from .lowering.choices import DEFAULT, Choices
 from .lowering.lower import lower
 from .lowering.program import Program
 from .lowering.text import program_text
-from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, Observer
+from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, SHOW_TIMES, Observer
 from .options import CompileOptions, resolve_options
 from .passes.pipeline import optimize
 from .toolchain.build import build_shared_library
@@ -64,9 +65,11 @@ def compile_stages(
         remove_runtime_assertions=remove_runtime_assertions,
         random_seed=options.random_seed,
     )
-    program = kernel_stage(imported, observer, packs_constants=options.device == "cpu")
+    program = kernel_stage(imported, observer, choices_of(options))
     with observer.stage("render"):
         generated = generate(imported, program, options, name, VERSION)
+    if (report := generated.manifest.weights_report) and observer.wants(SHOW_TIMES):
+        observer.record("weights.txt", report, SHOW_TIMES)
     return Stages(exported, imported, program, generated)
 
 
@@ -104,12 +107,17 @@ def graph_stage(
     return replace(imported, graph=graph)
 
 
+def choices_of(options: CompileOptions) -> Choices:
+    """What the options leave to lowering."""
+    return Choices(options.device == "cpu", options.compute, options.weights)
+
+
 def kernel_stage(
-    imported: ImportedProgram, observer: Observer, *, packs_constants: bool = True
+    imported: ImportedProgram, observer: Observer, choices: Choices = DEFAULT
 ) -> Program:
     """The optimised graph as steps over buffers."""
     with observer.stage("lower"):
-        program = lower(imported.graph, packs_constants=packs_constants)
+        program = lower(imported.graph, choices)
     if observer.wants(SHOW_KERNELS):
         observer.record("kernels.txt", program_text(program), SHOW_KERNELS)
     return program

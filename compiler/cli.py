@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..runtime.errors import ArtefactError, CastoffError, InputMismatchError, ProgramError
+from ..runtime.manifest import read_manifest
 from .errors import OptionError, OutputError, ToolchainError, UnsupportedOperatorError
 from .options import LEVELS, CompileOptions, resolve_options
 
@@ -93,8 +94,9 @@ def _compile(chosen: argparse.Namespace) -> int:
     from .api import aot_compile  # after the cheap refusals: it brings in the whole compiler
 
     path = aot_compile(program, options=options, device=chosen.device, output=output)
-    size = Path(path).stat().st_size
-    _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
+    size, report = Path(path).stat().st_size, read_manifest(path).weights_report
+    text = f"{path} ({size / 1024:.0f} KiB)" + (f"\n{report}" if report else "")
+    _show(chosen, {"output": path, "size_bytes": size, "weights_report": report}, text)
     return 0
 
 
@@ -110,7 +112,7 @@ def _options(chosen: argparse.Namespace) -> CompileOptions:
 
 
 _OPTION_FLAGS = (
-    "target_cpu", "opt_level", "random_seed", "debug", "sanitize", "cc", "jobs", "cache", "name",
+    "target_cpu", "compute", "weights", "opt_level", "random_seed", "debug", "sanitize", "cc", "jobs", "cache", "name",
     "progress", "dump", "debug_level",
 )  # fmt: skip
 
@@ -177,8 +179,9 @@ def _package_create(chosen: argparse.Namespace) -> int:
         modules=chosen.module,
         requires=chosen.requires,
     )
-    size = Path(path).stat().st_size
-    _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
+    size, report = Path(path).stat().st_size, read_manifest(path).weights_report
+    text = f"{path} ({size / 1024:.0f} KiB)" + (f"\n{report}" if report else "")
+    _show(chosen, {"output": path, "size_bytes": size, "weights_report": report}, text)
     return 0
 
 
@@ -320,6 +323,8 @@ def _add_package(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of the compiler")
     group.add_argument("--target-cpu", help=f"portable, or some of {', '.join(LEVELS)}")
+    group.add_argument("--compute", help="what float32 products are multiplied as: f32, bf16")
+    group.add_argument("--weights", help="how weights of products are kept: full, int8, int4")
     group.add_argument("-O", "--opt-level", type=int, help="0 to 3")
     group.add_argument("--random-seed", type=int, help="of random operators; 0 if not given")
     group.add_argument("-g", "--debug", action="store_const", const=True)

@@ -34,6 +34,11 @@ class CompileOptions:
     sm_90; PTX of the highest serves those to come. Empty: the common ones.
     target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8, x86-64-amx in one file;
         the best one is chosen at load), or CPU levels between commas, or "native" for the processor at hand.
+    compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU: "f32", or "bf16",
+    rounded to bfloat16 and summed in float32.
+    weights: how constant matrices that products multiply with are kept, on a CPU: "full", "int8" (a code of 8 bits, a
+    scale for each output channel) or "int4" (4 bits, a scale for every 64 weights of an output channel). Activations
+    are not rounded; what the weights lose is in the manifest.
     opt_level: the C compiler's -O level.
     random_seed: what the numbers of random operators depend on, beside their places in the program.
     debug: keep symbols and line numbers.
@@ -56,6 +61,8 @@ class CompileOptions:
     cuda_home: str | None = None
     cuda_architectures: tuple[int, ...] = ()
     target_cpu: str = "portable"
+    compute: str = "f32"
+    weights: str = "full"
     opt_level: int = 2
     random_seed: int = 0
     debug: bool = False
@@ -77,6 +84,8 @@ class CompileOptions:
             for name, (is_valid, wanted) in _RULES.items()
             if not is_valid(getattr(self, name))
         ]
+        if self.device != "cpu" and (self.compute, self.weights) != ("f32", "full"):
+            problems.append(f'device = {self.device!r}: compute and weights are choices of "cpu"')
         if problems:
             raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
 
@@ -189,6 +198,10 @@ def _is_text_or_none(value: object) -> bool:
     return value is None or (isinstance(value, str) and bool(value.strip()))
 
 
+def _is_one_of(*values: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value in values
+
+
 def _is_int(low: int, high: int | None = None) -> Callable[[object], bool]:
     def is_in_range(value: object) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -235,6 +248,8 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
         _is_target_cpu,
         f"expected one or more, between commas, of portable, {', '.join(LEVELS)}",
     ),
+    "compute": (_is_one_of("f32", "bf16"), 'expected "f32" or "bf16"'),
+    "weights": (_is_one_of("full", "int8", "int4"), 'expected "full", "int8" or "int4"'),
     "opt_level": (_is_int(0, 3), "expected 0, 1, 2 or 3"),
     "random_seed": (_is_int(0, 2**64 - 1), "expected a number of 64 bits, 0 or more"),
     "debug": (_is_bool, "expected True or False"),

@@ -126,6 +126,7 @@ class Manifest(NamedTuple):
     `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields`
     holds the fields of the named tuples they mention. `forward_arg_names` are the names of the
     positional arguments, where known. `libraries` are opened when the program is loaded.
+    `weights_report` says how far compressed weights are from what they were.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Manifest(NamedTuple):
     source_schema: str = ""
     steps: tuple[StepSpec, ...] = ()
     libraries: tuple[str, ...] = ()
+    weights_report: str = ""
     format: int = MANIFEST_FORMAT
 
     def as_dict(self) -> dict[str, object]:

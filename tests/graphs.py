@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from castoff.compiler import ops
+from castoff.compiler.api import choices_of
 from castoff.compiler.codegen.generate import Generated, generate
 from castoff.compiler.frontends.program import ImportedProgram, TensorInput, TensorOutput
 from castoff.compiler.ir import shapes
@@ -141,8 +142,7 @@ def generated(graph: Graph, **options: Any) -> Generated:
     """The optimised graph as C."""
     graph = optimized(graph)
     chosen = CompileOptions(**{**QUICK, **options})
-    program = lower(graph, packs_constants=chosen.device == "cpu")
-    return generate(as_program(graph), program, chosen, "test", "0")
+    return generate(as_program(graph), lower(graph, choices_of(chosen)), chosen, "test", "0")
 
 
 def build(graph: Graph, folder: Path, **options: Any) -> Path:

@@ -18,14 +18,8 @@ from ...runtime.manifest import (
 )
 from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
-from ..lowering.packing import (
-    pack_conv_pairs,
-    pack_conv_weight,
-    pack_conv_winograd,
-    pack_pair_panels,
-    pack_panels,
-)
-from ..lowering.program import PackedConstant, Program
+from ..lowering.layouts import Coder
+from ..lowering.program import Program
 from ..options import CompileOptions
 from ..targets import cpu
 from .definition import make_manifest, write_definition
@@ -65,12 +59,15 @@ def generate(
     imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str
 ) -> Generated:
     """Everything that is built into one artefact."""
-    arrays, specs, buffers, size = _constants(program)
+    coder = Coder()
+    arrays, specs, buffers, size = _constants(program, coder)
     code = _cuda_code(program, options) if options.device == "cuda" else _cpu_code(program, options)
     manifest = make_manifest(
         imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version,
         options.device,
-    )._replace(steps=code.steps, libraries=code.libraries)  # fmt: skip
+    )._replace(
+        steps=code.steps, libraries=code.libraries, weights_report=coder.report()
+    )  # fmt: skip
     definition = write_definition(
         program.graph,
         manifest,
@@ -172,7 +169,7 @@ def _headers(units: list[SourceUnit], carried: Mapping[str, str]) -> Iterator[tu
 
 
 def _constants(
-    program: Program,
+    program: Program, coder: Coder
 ) -> tuple[list[np.ndarray], tuple[ConstantSpec, ...], tuple[BufferSpec, ...], int]:
     """Arrays in the layouts the kernels read, with their specs; initial values of buffers come last."""
     graph = program.graph
@@ -181,7 +178,9 @@ def _constants(
     replaceable: list[bool] = []
     packed_sources = {c.source for _, c in program.constants if c.layout != "plain"}
     for buffer, constant in program.constants:
-        arrays.append(_packed(graph.constants[constant.source].array, constant))
+        arrays.append(
+            coder.lay_out(constant.source, graph.constants[constant.source], constant.layout)
+        )
         names.append(buffer.name)
         replaceable.append(constant.layout == "plain" and constant.source not in packed_sources)
     buffers: list[BufferSpec] = []
@@ -206,29 +205,6 @@ def _constants(
         )
     )
     return arrays, specs, tuple(buffers), size
-
-
-def _packed(array: np.ndarray, constant: PackedConstant) -> np.ndarray:
-    kind, *numbers = constant.layout.split(":")
-    if kind == "plain":
-        return array
-    if kind == "convolution_pairs":
-        return pack_conv_pairs(np.ascontiguousarray(array), int(numbers[0]))
-    if kind == "convolution_winograd":
-        return pack_conv_winograd(np.ascontiguousarray(array))
-    if kind == "convolution":
-        wide = np.float64 if array.dtype == np.float64 else np.float32
-        return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
-    assert kind in ("panels", "pairs"), f"an unknown layout {constant.layout}"
-    offset, row, column, depth, columns = map(int, numbers)
-    flat = np.ascontiguousarray(array).reshape(-1)
-    start, bytes_each = flat[offset:], flat.itemsize
-    assert (depth - 1) * row + (columns - 1) * column < start.size, (
-        "the view lies inside the constant"
-    )
-    strides = (row * bytes_each, column * bytes_each)
-    matrix = np.ndarray((depth, columns), flat.dtype, start, 0, strides)
-    return pack_pair_panels(matrix) if kind == "pairs" else pack_panels(matrix)
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -79,13 +79,20 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the arguments of a kernel, and its value, as C."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProductText:
     """What `product.c.j2` needs."""
 
     kernel: KernelText
     suffix: str
-    left: Operand
-    right: Operand
+    operands: tuple[Field, ...]
     is_packed: bool
     sizes: tuple[str, str, str]
     axes: tuple[Axis, ...]
@@ -115,6 +122,7 @@ class ConvolutionText:
     plain: PlainStore | None
     bounds: tuple[str, str] | None
     """Of the plain store, in C."""
+    sources: tuple[Field, ...] = ()
 
 
 class Sizes:
@@ -297,6 +305,48 @@ _GEMM_HEADER = {
 }  # fmt: skip
 
 
+def _product_kernels(step: ProductStep) -> tuple[str, str]:
+    """The suffix and the header of the kernels that compute a product."""
+    if step.coded_right is not None:
+        return "coded", "cpu/gemm_coded.h"
+    return GEMM_SUFFIX[step.dtype], _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
+
+
+def _operands(step: ProductStep, left: Operand, right: Operand, sizes: Sizes) -> tuple[Field, ...]:
+    """The fields that say where the operands lie."""
+    opaque = "(const void *)" if step.dtype.is_complex else ""
+    fields = [
+        Field("a", f"{opaque}({left.pointer})"),
+        Field("a_row", left.strides[-2]),
+        Field("a_col", left.strides[-1]),
+    ]
+    if step.coded_right is not None:
+        coding = step.coded_right.coding
+        fields += [
+            Field("codes", right.pointer),
+            Field("scales", sizes.pointer(step.coded_right.scales, 0)),
+            Field("bits", str(coding.bits)),
+            Field("group", str(coding.group)),
+            Field("narrow", str(int(step.dtype is DType.BFLOAT16))),
+        ]
+    elif step.packed_right:
+        fields.append(Field("b_packed", right.pointer))
+    else:
+        fields += [
+            Field("b", f"{opaque}({right.pointer})"),
+            Field("b_row", right.strides[-2]),
+            Field("b_col", right.strides[-1]),
+        ]
+    if step.dtype is DType.BFLOAT16 or step.coded_right is not None:
+        fields.append(Field("a_from", _SOURCE[step.left.buffer.dtype]))
+        if not step.packed_right:
+            fields.append(Field("b_from", _SOURCE[step.right.buffer.dtype]))
+    return tuple(fields)
+
+
+_SOURCE = {DType.BFLOAT16: "CASTOFF_FROM_BF16", DType.FLOAT32: "CASTOFF_FROM_F32"}
+
+
 def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
     writer = ProductWriter(step.epilogue)
@@ -325,14 +375,14 @@ def write_product(step: ProductStep) -> KernelCode:
         writer.sizes.dim(step.depth),
     )
     count = writer.sizes.dim(shapes.element_count(step.batch))
+    operands = _operands(step, left, right, writer.sizes)
     kernel = writer.text(step.origins, plain)
-    suffix = GEMM_SUFFIX[step.dtype]
+    suffix, header = _product_kernels(step)
     tile_type = cpu.C_TYPE[step.dtype.compute]
     text = ProductText(
-        replace(kernel, tile_type=tile_type), suffix, left, right, step.packed_right, sizes,
+        replace(kernel, tile_type=tile_type), suffix, operands, step.packed_right, sizes,
         tuple(reversed(axes)), count, plain,
     )  # fmt: skip
-    header = _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
     if header == "cpu/gemm_exact.h" and plain is not None:
         raise AssertionError("exact products have no plain stores")
     return writer.code(step.name, render("cpu/product.c.j2", p=text), kernel, (header,))
@@ -350,6 +400,9 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     plain = writer.plain()
     if plain is not None and (plain.bias_row or step.output.dtype.compute is not step.output.dtype):
         plain = None  # the kernel's bias is per channel, and narrow results are rounded by stores
+    suffix, header = _convolution_kernels(step)
+    if suffix == "tiled_bf16" and plain is not None and plain.has_more_than_relu:
+        plain = None
     x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
     attributes = step.attributes
     spatial = len(attributes.stride)
@@ -363,18 +416,22 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     kernel_sizes = sizes(step.weight_type.shape[2:])
     batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     kernel = writer.text(step.origins, plain)
-    suffix, header = _convolution_kernels(step)
     bounds: tuple[str, str] | None = None
     if plain is not None and plain.is_bounded:
         dtype = step.output.dtype
         bounds = cpu.literal_text(plain.low, dtype), cpu.literal_text(plain.high, dtype)
+    sources: tuple[Field, ...] = ()
+    if suffix == "tiled_bf16":
+        sources = (Field("x_from", _SOURCE[step.x.buffer.dtype]),)
+        if not step.packed_weight:
+            sources += (Field("weight_from", _SOURCE[step.weight.buffer.dtype]),)
     text = ConvolutionText(
         replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), suffix, batch, attributes.groups,
         channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
         three(tuple(before for before, _ in attributes.padding), 0),
         Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight.pointer,
-        step.packed_weight, plain, bounds,
+        step.packed_weight, plain, bounds, sources,
     )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)
     return writer.code(step.name, rendered, kernel, (header,))
@@ -383,7 +440,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
 def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     """The suffix and the header of the kernels that compute a convolution."""
     sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
-    if step.output.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
+    if step.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
         return "tiled_bf16", "cpu/conv_bf16.h"
     is_float = step.output.dtype is DType.FLOAT32 and step.packed_weight
     if is_float and suits_winograd(sizes, step.attributes, step.output.shape):

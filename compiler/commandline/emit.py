@@ -31,7 +31,7 @@ def emit(program: str, stage: str, output: str | None, options: CompileOptions) 
 
 
 def _stage_text(program: str, stage: str, options: CompileOptions) -> str:
-    from ..api import graph_stage, kernel_stage, read_stage
+    from ..api import choices_of, graph_stage, kernel_stage, read_stage
 
     observer = Observer(options)
     exported = read_stage(program, observer)
@@ -41,7 +41,7 @@ def _stage_text(program: str, stage: str, options: CompileOptions) -> str:
     if stage == "ir":
         return graph_text(imported.graph)
     if stage == "kernel":
-        return program_text(kernel_stage(imported, observer))
+        return program_text(kernel_stage(imported, observer, choices_of(options)))
     raise OptionError(f"--emit {stage}: expected program, ir, kernel, c or so")
 
 

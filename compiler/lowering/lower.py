@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Origin, TensorType, Value
-from ..ir.shapes import Dim, Shape
+from ..ir.shapes import Shape
 from ..ops.base import OperatorError
 from .channels_last import carry_channels_last
+from .choices import DEFAULT, Choices, Context
 from .control_flow import lower_branch, lower_scan, lower_while
 from .emit_loops import LoopEmitter
 from .emit_products import EpilogueEmitter
 from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
+from .layouts import ConstantOperands
 from .loop_nest import nest
 from .memory import plan_memory
-from .packing import (
-    bf16_size,
-    conv_pairs_size,
-    conv_weight_size,
-    is_depthwise,
-    panels_size,
-    suits_winograd,
-)
 from .program import (
     AttentionStep,
     Buffer,
@@ -35,7 +29,6 @@ from .program import (
     ConvolutionStep,
     CopyStep,
     Element,
-    PackedConstant,
     ProductStep,
     Program,
     Space,
@@ -50,38 +43,9 @@ from .strided import broadcast_batch, four_dimensional, merged_rows, stretched, 
 _NOWHERE = Buffer("nowhere", TensorType(DType.UINT8, ()), Space.ARENA)
 
 
-@dataclass(slots=True)
-class Context:
-    """What all graphs of one program share: constants that were packed, names that were given."""
-
-    constants: dict[tuple[object, ...], tuple[Buffer, PackedConstant]] = field(default_factory=dict)
-    names: dict[str, int] = field(default_factory=dict)
-    packs_constants: bool = True
-
-    def constant(
-        self, value: Value, name: str, array_type: TensorType, layout: str = "plain"
-    ) -> Buffer:
-        """The buffer of a constant in a layout; the same one every time it is asked for."""
-        key = (value, layout, array_type)
-        if key not in self.constants:
-            buffer = Buffer(name, array_type, Space.CONSTANT, len(self.constants))
-            self.constants[key] = (buffer, PackedConstant(value, layout))
-        return self.constants[key][0]
-
-    def unique(self, name: str) -> str:
-        """`name`, numbered where it was given before."""
-        count = self.names.get(name, 0)
-        self.names[name] = count + 1
-        return f"{name}_{count}" if count else name
-
-
-def lower(graph: Graph, *, packs_constants: bool = True) -> Program:
-    """The program that computes a graph.
-
-    packs_constants: whether operands take the layouts of the CPU's kernels: constant ones of products go into
-    the artefact as `packing.py` lays them out, and images have their channels last (`channels_last.py`).
-    """
-    context = Context(packs_constants=packs_constants)
+def lower(graph: Graph, choices: Choices = DEFAULT) -> Program:
+    """The program that computes a graph."""
+    context = Context(choices=choices)
     lowering = GraphLowering(graph, context, None)
     steps = lowering.run()
     return plan_memory(lowering.graph, steps, tuple(context.constants.values()))
@@ -91,13 +55,14 @@ class GraphLowering:
     """Lowers one graph: the program's, or one that a control-flow operator runs."""
 
     def __init__(self, graph: Graph, context: Context, inputs: tuple[Buffer, ...] | None) -> None:
-        if context.packs_constants:
+        if context.choices.packs_constants:
             graph = carry_channels_last(graph)
         self.graph = graph
         self.context = context
         self.is_program = inputs is None
         self.definitions = Definitions(graph)
         self.plan = StoragePlan(self.definitions)
+        self.constants = ConstantOperands(context, graph, self.plan)
         self.grouping = Grouping(self.definitions, self.plan)
         self.buffers: dict[Value, Buffer] = {}
         self._readers: dict[Value, set[Item]] = {}
@@ -280,53 +245,33 @@ class GraphLowering:
         left, right = broadcast_batch(left, batch), broadcast_batch(right, batch)
         rows, columns = value.shape[-2:]
         depth = left.shape[-1]
-        packed = self._packed_right(node.inputs[1], right, depth, columns)
+        dtype = self.context.choices.multiplied(value.dtype)
+        merged = merged_rows(left, right)
+        constant = self.constants.right(
+            node.inputs[1], right, dtype, may_code=merged is not None or not batch
+        )
         left = replace(left, buffer=self.buffer_of(self.plan.strided_base(node.inputs[0])))
-        if packed is None:
+        if constant is None:
             right = replace(right, buffer=self.buffer_of(self.plan.strided_base(node.inputs[1])))
+        else:
+            right = StridedView(constant.buffer, 0, right.shape, tuple(0 for _ in right.strides))
         row_shape: Shape = (rows,)
-        if (merged := merged_rows(left, right)) is not None:
+        if merged is not None:
+            merged = replace(merged, buffer=left.buffer)
             # One tall product rather than a batch of short ones that read the same right operand.
             left, batch, row_shape = merged, (), (*batch, rows)
             right = StridedView(right.buffer, right.offset, right.shape[-2:], right.strides[-2:])
             rows = merged.shape[0]
-            packed = packed and StridedView(packed.buffer, 0, right.shape, (0, 0))
         epilogue = EpilogueEmitter(
             self.grouping, group, self.buffer_of, self._is_needed(group)
         ).emit(batch, row_shape, (columns,))
         return ProductStep(
-            "matmul", left, packed or right, batch, rows, columns, depth, value.dtype, epilogue,
-            self._origins(group), packed is not None,
+            "matmul", left, right, batch, rows, columns, depth, dtype, epilogue, self._origins(group),
+            constant is not None, constant.coded if constant is not None else None,
         )  # fmt: skip
 
     def _origins(self, group: Group) -> tuple[Origin, ...]:
         return tuple(self.definitions.node_of[m.value].origin for m in group.members)
-
-    def _packed_right(
-        self, value: Value, view: StridedView, depth: Dim, columns: Dim
-    ) -> StridedView | None:
-        """A constant right operand, packed into panels when the program is built."""
-        source = self.plan.strided_base(value)
-        if (
-            not self.context.packs_constants
-            or source not in self.graph.constants
-            or not (isinstance(depth, int) and isinstance(columns, int))
-        ):
-            return None
-        if value.dtype not in (DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16):
-            return None
-        if any(stride != 0 for stride in view.strides[:-2]) or not isinstance(view.offset, int):
-            return None
-        row, column = view.strides[-2:]
-        is_pairs = value.dtype is DType.BFLOAT16
-        size = bf16_size(columns, depth) if is_pairs else panels_size(depth, columns)
-        kind = "pairs" if is_pairs else "panels"
-        layout = f"{kind}:{view.offset}:{row}:{column}:{depth}:{columns}"
-        panels = TensorType(value.dtype, (size,))
-        buffer = self.context.constant(
-            source, f"{self.graph.constants[source].name}.panels", panels, layout
-        )
-        return StridedView(buffer, 0, view.shape, (*(0 for _ in view.strides[:-2]), 0, 0))
 
     def _convolution(self, group: Group) -> ConvolutionStep:
         value = group.members[0].value
@@ -338,38 +283,13 @@ class GraphLowering:
         epilogue = EpilogueEmitter(
             self.grouping, group, self.buffer_of, self._is_needed(group)
         ).emit(value.shape[:1], value.shape[1:cut], value.shape[cut:])
-        packed = self._packed_weight(weight, definition, value.shape)
+        dtype = self.context.choices.multiplied(value.dtype)
+        packed = self.constants.weight(weight, definition, value.shape, dtype)
         image = self.rows(x) if definition.channels_last else self.strided(x)
         return ConvolutionStep(
-            "convolution", image, packed or self.contiguous(weight), definition, value.type,
+            "convolution", image, packed or self.contiguous(weight), definition, dtype, value.type,
             weight.type, epilogue, self._origins(group), packed is not None,
         )  # fmt: skip
-
-    def _packed_weight(
-        self, weight: Value, attributes: kernels.Convolution, output: Shape
-    ) -> StridedView | None:
-        """A constant weight, packed when the program is built; what has no kernel of its own type is
-        widened there too.
-        """
-        source = self.plan.contiguous_base(weight)
-        if not self.context.packs_constants or source not in self.graph.constants:
-            return None
-        if source.shape != weight.shape:
-            return None
-        sizes = tuple(size for size in weight.shape if isinstance(size, int))
-        groups = attributes.groups
-        if weight.dtype is DType.FLOAT32 and suits_winograd(sizes, attributes, output):
-            layout = "convolution_winograd"
-            packed = TensorType(weight.dtype, (36 * sizes[0] * sizes[1],))
-        elif weight.dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
-            layout = "convolution_pairs"
-            packed = TensorType(weight.dtype, (conv_pairs_size(sizes, groups),))
-        else:
-            layout = "convolution"
-            packed = TensorType(weight.dtype.compute, (conv_weight_size(sizes, groups),))
-        name = f"{self.graph.constants[source].name}.packed"
-        buffer = self.context.constant(source, name, packed, f"{layout}:{groups}")
-        return StridedView(buffer, 0, weight.shape, shapes.contiguous_strides(weight.shape))
 
     def _attention(self, group: Group) -> AttentionStep:
         value = group.members[0].value

@@ -14,6 +14,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Argument, Attention, Convolution, HeaderText, Scalar
+from .coding import Coding
 
 
 class Space(enum.Enum):
@@ -150,6 +151,14 @@ class Epilogue:
 
 
 @dataclass(frozen=True, slots=True)
+class CodedRight:
+    """What a product needs beside the codes of its right operand."""
+
+    scales: Buffer
+    coding: Coding
+
+
+@dataclass(frozen=True, slots=True)
 class ProductStep:
     """A (batched) matrix product: left [batch…, M, K], right [batch…, K, N], finished by the epilogue."""
 
@@ -161,10 +170,13 @@ class ProductStep:
     columns: Dim
     depth: Dim
     dtype: DType
+    """What elements are multiplied as; an operand that is wider is rounded to it."""
     epilogue: Epilogue
     origins: tuple[Origin, ...]
     packed_right: bool = False
     """The right operand is a constant that was packed into panels when the program was built."""
+    coded_right: CodedRight | None = None
+    """The right operand is a constant whose numbers were rounded to codes when the program was built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +189,8 @@ class ConvolutionStep:
     x: StridedView
     weight: StridedView
     attributes: Convolution
+    dtype: DType
+    """What elements are multiplied as; an operand that is wider is rounded to it."""
     output: TensorType
     weight_type: TensorType
     epilogue: Epilogue

@@ -91,7 +91,7 @@ LEVELS: Mapping[str, Level] = {
     )
 }
 
-TILE_HEADERS = frozenset({"cpu/gemm_bf16.h", "cpu/conv_bf16.h"})
+TILE_HEADERS = frozenset({"cpu/gemm_bf16.h", "cpu/conv_bf16.h", "cpu/gemm_coded.h"})
 """Headers whose kernels have a form for x86-64-amx; only a program that includes one is built for that level."""
 
 FLAGS = (

@@ -213,12 +213,43 @@ CASTOFF_INLINE float castoff_widen_f16(uint16_t bits) {
     return castoff_float_of_bits(result | (uint32_t)(bits & 0x8000) << 16);
 }
 
+/* LANES narrow integers, widened. gcc 12 makes of __builtin_convertvector what takes apart and puts together again. */
+typedef int8_t castoff_vi8_u __attribute__((vector_size(CASTOFF_VF32_LANES), aligned(1), may_alias));
+typedef uint8_t castoff_vu8_u __attribute__((vector_size(CASTOFF_VF32_LANES), aligned(1), may_alias));
+CASTOFF_INLINE castoff_vu32 castoff_load_u16(const uint16_t *p) {
+#if CASTOFF_VECTOR_BYTES >= 32
+    castoff_vu32 wide;
+    __asm__("vpmovzxwd %1, %0" : "=v"(wide) : "m"(*(const castoff_vu16_u *)p));
+    return wide;
+#else
+    return __builtin_convertvector(*(const castoff_vu16_u *)p, castoff_vu32);
+#endif
+}
+CASTOFF_INLINE castoff_vi32 castoff_load_i8(const int8_t *p) {
+#if CASTOFF_VECTOR_BYTES >= 32
+    castoff_vi32 wide;
+    __asm__("vpmovsxbd %1, %0" : "=v"(wide) : "m"(*(const castoff_vi8_u *)p));
+    return wide;
+#else
+    return __builtin_convertvector(*(const castoff_vi8_u *)p, castoff_vi32);
+#endif
+}
+CASTOFF_INLINE castoff_vi32 castoff_load_u8(const uint8_t *p) {
+#if CASTOFF_VECTOR_BYTES >= 32
+    castoff_vi32 wide;
+    __asm__("vpmovzxbd %1, %0" : "=v"(wide) : "m"(*(const castoff_vu8_u *)p));
+    return wide;
+#else
+    return __builtin_convertvector(*(const castoff_vu8_u *)p, castoff_vi32);
+#endif
+}
+
 CASTOFF_INLINE castoff_vf32 castoff_load_bf16(const uint16_t *p) {
-    castoff_vu32 wide = __builtin_convertvector(*(const castoff_vu16_u *)p, castoff_vu32);
+    castoff_vu32 wide = castoff_load_u16(p);
     return (castoff_vf32)(wide << 16);
 }
 CASTOFF_INLINE castoff_vf32 castoff_load_f16(const uint16_t *p) {
-    castoff_vu32 wide = __builtin_convertvector(*(const castoff_vu16_u *)p, castoff_vu32);
+    castoff_vu32 wide = castoff_load_u16(p);
     castoff_vu32 magnitude = (wide & 0x7fff) << 13;
     castoff_vu32 result = (castoff_vu32)((castoff_vf32)magnitude * castoff_splat_f32(0x1p112f));
     result |= (castoff_vu32)(magnitude >= 0x0f800000u) & 0x7f800000u;

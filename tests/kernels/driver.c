@@ -4,6 +4,7 @@
 #include "conv_winograd.h"
 #include "conv_bf16.h"
 #include "gemm_bf16.h"
+#include "gemm_coded.h"
 #include "gemm_exact.h"
 
 struct castoff_pool {
@@ -95,4 +96,12 @@ int64_t test_conv_tiled_bf16_scratch(const castoff_conv_tiled_bf16_args *args, i
 void test_conv_tiled_bf16(const castoff_conv_tiled_bf16_args *args, int threads, void *scratch) {
     struct castoff_pool pool = {threads};
     castoff_conv_tiled_bf16_run(args, &pool, scratch);
+}
+
+int64_t test_gemm_coded_scratch(int64_t batch, int64_t m, int64_t n, int64_t k, int packed, int threads) {
+    return castoff_gemm_coded_scratch(batch, m, n, k, packed, threads);
+}
+void test_gemm_coded(const castoff_gemm_coded_args *args, int threads, void *scratch) {
+    struct castoff_pool pool = {threads};
+    castoff_gemm_coded_run(args, &pool, scratch);
 }

@@ -1,0 +1,57 @@
+"""What lowering may choose, and what all graphs of one program share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir.dtypes import DType
+from ..ir.graph import TensorType, Value
+from .program import Buffer, PackedConstant, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a target and the options leave to lowering.
+
+    packs_constants: whether operands take the layouts of the CPU's kernels: constant ones of products go into the
+    artefact as `layouts.py` has them, and images have their channels last (`channels_last.py`).
+    compute: what float32 is multiplied as, "f32" or "bf16". weights: how constant right operands of products are
+    kept, "full", "int8" or "int4".
+    """
+
+    packs_constants: bool = True
+    compute: str = "f32"
+    weights: str = "full"
+
+    def multiplied(self, dtype: DType) -> DType:
+        """What the operands of a product of this type are multiplied as."""
+        narrows = self.compute == "bf16" and dtype is DType.FLOAT32
+        return DType.BFLOAT16 if narrows else dtype
+
+
+DEFAULT = Choices()
+
+
+@dataclass(slots=True)
+class Context:
+    """What all graphs of one program share: constants that were packed, names that were given."""
+
+    choices: Choices = DEFAULT
+    constants: dict[tuple[object, ...], tuple[Buffer, PackedConstant]] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+
+    def constant(
+        self, value: Value, name: str, array_type: TensorType, layout: str = "plain"
+    ) -> Buffer:
+        """The buffer of a constant in a layout; the same one every time it is asked for."""
+        key = (value, layout, array_type)
+        if key not in self.constants:
+            buffer = Buffer(name, array_type, Space.CONSTANT, len(self.constants))
+            self.constants[key] = (buffer, PackedConstant(value, layout))
+        return self.constants[key][0]
+
+    def unique(self, name: str) -> str:
+        """`name`, numbered where it was given before."""
+        count = self.names.get(name, 0)
+        self.names[name] = count + 1
+        return f"{name}_{count}" if count else name
