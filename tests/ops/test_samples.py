@@ -82,6 +82,12 @@ def test_sizes_are_numbers_that_may_be_symbols() -> None:
     assert sample.sizes() == {1, 3, 4}
 
 
+def test_a_group_is_several_types() -> None:
+    samples = list(parse_samples("a.b.c", "(T[3]) | floats bool"))
+    names = [sample.dtypes[0].value for sample in samples]
+    assert names == ["float32", "float64", "float16", "bfloat16", "bool"]
+
+
 def test_elements_are_as_wished_and_the_same_each_time() -> None:
     (sample,) = parse_samples("a.b.c", "(int64[50] % 3, unit(float32[9]), definite(float64[4, 4]))")
     random, again = sample.random, sample.random

@@ -5,7 +5,8 @@ A sample reads like the call it is, with tensors by type and shape:
     aten.add.Tensor(float32[3, 4], float32[4], alpha=2)
     aten.add.Tensor(T[3, 4], T[4]) | float32 int64
 
-where the second line stands for two samples, one for each type. They stand with the registration, as
+where the second line stands for two samples, one for each type; `floats` and the other names in `GROUPS` are several
+types. Samples stand with the registration, as
 `@target("aten.add.Tensor", samples=["(T[3, 4], T[4]) | float32 int64"])`, or, one a line, in the file
 beside this one that is called like the family module: `arithmetic.txt` for `../arithmetic.py`. Neither
 is read before it is asked for.
@@ -70,6 +71,15 @@ class SampleTensor:
 def _definite(x: np.ndarray) -> np.ndarray:
     return np.asarray(x @ x.conj().swapaxes(-1, -2) + x.shape[-1] * np.eye(x.shape[-1]))
 
+
+GROUPS: Mapping[str, str] = {
+    "floats": "float32 float64 float16 bfloat16",
+    "complexes": "complex64 complex128",
+    "integers": "int64 int32 int16 int8 uint8",
+    "unsigned": "uint16 uint32 uint64",
+    "float8": "float8_e4m3fn float8_e5m2",
+    "everything": "floats complexes integers bool unsigned float8",
+}
 
 WISHES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "unit": lambda x: x,
@@ -142,8 +152,17 @@ class Sample:
 def parse_samples(target: str, text: str) -> Iterator[Sample]:
     """The samples in `(T[3], 1, keepdim=True) | float32 int64`; raises `SampleError`."""
     call, _, dtypes = text.partition(" | ")
-    for dtype in dtypes.split() or [""]:
+    for dtype in _types(dtypes) or [""]:
         yield _parse(target, re.sub(r"\bT\b", dtype, call) if dtype else call)
+
+
+def _types(names: str) -> list[str]:
+    """Names of types and of groups of them, as types."""
+    return [
+        dtype
+        for name in names.split()
+        for dtype in (_types(GROUPS[name]) if name in GROUPS else [name])
+    ]
 
 
 def _parse(target: str, text: str) -> Sample:
