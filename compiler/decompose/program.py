@@ -211,10 +211,12 @@ class _Decomposition:
             for spec, given in zip(signature.output_specs, graph.outputs, strict=True)
             if isinstance(spec, (schema.UserOutput, schema.LossOutput))
         ]
+        changed = [schema.AsTensor(name) for _, name in stored]
         arguments: list[schema.Argument] = []
         for (spec, given), leaf in zip(own, self._imported.outputs, strict=True):
             argument = self._output(leaf)
-            if argument != given and argument in self._inputs:
+            is_input = argument != given and argument in self._inputs
+            if is_input or argument in changed:
                 argument = self._copied(argument)
             arguments.append(argument)
             if isinstance(spec, schema.LossOutput) and isinstance(argument, schema.AsTensor):
@@ -273,7 +275,8 @@ class _Decomposition:
                 return self._number(self._graph.outputs[index], kind)
 
     def _copied(self, argument: schema.Argument) -> schema.Argument:
-        """A result that was an input only here: the original gave memory of its own."""
+        """A result in memory of its own: it is an input here alone, or goes to the program's state, and
+        would change with that in later calls."""
         w = self._w
         if not isinstance(argument, schema.AsTensor):
             return argument

@@ -177,7 +177,7 @@ class GraphWriter:
         is_single: bool | None,
     ) -> None:
         match outputs:
-            case [schema.AsTensor(name)]:
+            case [schema.AsTensor(name)] if is_single is None:  # else one result of several
                 own = name
             case [schema.AsSymInt(str(name)) | schema.AsSymBool(str(name))]:
                 own = name

@@ -98,9 +98,9 @@ def prepare_torch() -> None:
     """Make the containers of the corpus known to PyTorch."""
     import torch
 
-    if "corpus" in sys.modules:
+    if "corpus_types" in sys.modules:
         return
-    home = sys.modules["corpus"] = ModuleType("corpus")
+    home = sys.modules["corpus_types"] = ModuleType("corpus_types")
     home.Point, home.Box = Point, Box  # type: ignore[attr-defined]
     pytree = torch.utils._pytree
     pytree._register_namedtuple(Point, serialized_type_name="corpus.Point")
