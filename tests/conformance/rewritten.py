@@ -150,9 +150,9 @@ def _to_torch(value: Any) -> Any:
             return item
         name = item.dtype.name
         if hasattr(np, name) or name == "bool":
-            return torch.from_numpy(item.copy() if not item.flags.writeable else item).clone()
+            return torch.from_numpy(np.require(item, requirements="W")).clone()
         raw = np.ascontiguousarray(item).view(f"i{item.itemsize}")
-        return torch.from_numpy(raw).view(getattr(torch, name)).reshape(item.shape)
+        return torch.from_numpy(raw).clone().view(getattr(torch, name)).reshape(item.shape)
 
     return torch.utils._pytree.tree_map(leaf, value)
 
