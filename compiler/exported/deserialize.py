@@ -11,7 +11,7 @@ from .handlers import read_graph
 from .json_records import decode_payload_config, decode_program
 from .program import Constant, ExampleInputs, ExportedProgram, InputsRecord, OpaqueConstant
 from .schema import PayloadMeta, SerializedProgram, SymInt
-from .tensors import Storage, TensorData, strided_tensor
+from .tensors import Storage, TensorData, meta_tensor, strided_tensor
 from .torch_save import read_torch_save
 from .verifier import verify_program
 
@@ -158,6 +158,11 @@ def _strided(storage: Storage, payload: PayloadMeta, where: str) -> TensorData:
     if meta is None:
         raise ProgramFormatError(f"{where}: expected a description of the tensor, got none")
     sizes = tuple(_static(size, where) for size in meta.sizes)
+    strides = tuple(_static(stride, where) for stride in meta.strides)
+    offset = _static(meta.storage_offset, where)
+    kinds = {"requires_grad": meta.requires_grad, "is_parameter": payload.is_param}
+    if meta.device.type == "meta" and not storage.size_bytes:
+        return meta_tensor(storage, meta.dtype, sizes, strides, offset, where, **kinds)
     if not storage.size_bytes and 0 not in sizes:
         # torch fills such tensors with zeros; answers made of those would look like answers.
         raise ProgramFormatError(
@@ -168,12 +173,11 @@ def _strided(storage: Storage, payload: PayloadMeta, where: str) -> TensorData:
         storage,
         meta.dtype,
         sizes,
-        tuple(_static(stride, where) for stride in meta.strides),
-        _static(meta.storage_offset, where),
+        strides,
+        offset,
         where,
-        requires_grad=meta.requires_grad,
-        is_parameter=payload.is_param,
         device=meta.device,
+        **kinds,
     )
 
 

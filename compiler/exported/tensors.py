@@ -88,13 +88,24 @@ class TensorData:
     requires_grad: bool = False
     is_parameter: bool = False
     device: Device = CPU
+    stated_strides: tuple[int, ...] | None = None
+    """The strides in elements of a tensor that has none, on the device "meta"."""
 
     @property
     def array(self) -> npt.NDArray[np.generic]:
-        """The elements. Raises `ProgramFormatError` where the file is damaged."""
+        """The elements. Raises `ProgramFormatError` where the file is damaged or holds none."""
+        if self.has_no_elements:
+            raise ProgramFormatError(
+                f"{self.storage.name}: a tensor of the device 'meta' has a type and no elements"
+            )
         if self.storage.check is not None:
             self.storage.check()
         return self.array_as_mapped
+
+    @property
+    def has_no_elements(self) -> bool:
+        """Whether it is a type alone, saved from the device "meta"."""
+        return self.stated_strides is not None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,6 +115,8 @@ class TensorData:
     @property
     def strides_elements(self) -> tuple[int, ...]:
         """The strides, counted in elements."""
+        if self.stated_strides is not None:
+            return self.stated_strides
         array = self.array_as_mapped
         return tuple(stride // array.itemsize for stride in array.strides)
 
@@ -156,3 +169,34 @@ def strided_tensor(
         raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
     array.flags.writeable = False
     return TensorData(array, dtype, storage, offset, requires_grad, is_parameter, device)
+
+
+def meta_tensor(
+    storage: Storage,
+    dtype: ScalarType,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    where: str,
+    *,
+    requires_grad: bool = False,
+    is_parameter: bool = False,
+) -> TensorData:
+    """A tensor that has a type and no elements, as PyTorch has them on its device "meta".
+
+    Raises `ProgramFormatError`, naming `where`, for what is no tensor shape.
+    """
+    if (
+        len(sizes) != len(strides)
+        or len(sizes) > 32
+        or min((*sizes, *strides, offset), default=0) < 0
+    ):
+        raise ProgramFormatError(f"{where}: {list(sizes)} is not a tensor shape")
+    try:
+        array = np.broadcast_to(np.zeros((), numpy_dtype(dtype, where)), sizes)
+    except ValueError as error:
+        raise ProgramFormatError(f"{where}: {list(sizes)} is no array: {error}") from None
+    device = Device("meta")
+    return TensorData(
+        array, dtype, storage, offset, requires_grad, is_parameter, device, stated_strides=strides
+    )

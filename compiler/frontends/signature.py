@@ -207,6 +207,10 @@ def _bind_state(
     if not isinstance(found, TensorData):
         reason = "it is missing in the file" if found is None else found.reason
         raise CompileError(f"the program needs the tensor {qualified}: {reason}")
+    if found.has_no_elements:
+        raise CompileError(
+            f"the program needs the tensor {qualified}: it was saved from the device 'meta', without elements"
+        )
     if found.dtype not in DTYPES or found.array.dtype.fields is not None:
         raise CompileError(f"tensor {qualified} has the element type {found.dtype.name.lower()}")
     key = _storage_key(found)

@@ -19,6 +19,7 @@ from castoff.compiler.exported import (
     SchemaVersionError,
     TensorData,
     load_program,
+    program_bytes,
 )
 from castoff.compiler.exported import schema as s
 
@@ -193,6 +194,21 @@ def test_empty_tensors_need_no_bytes_but_others_do() -> None:
     content = pt2.entries(weight_files={"weight_0": b""})
     with pytest.raises(ProgramFormatError, match=r"'w' in archive/data/weights/weight_0.*no bytes"):
         load_program(pt2.zipped(content), verify=False)
+
+
+def test_meta_tensors_are_kept_and_written_and_have_no_elements() -> None:
+    meta = {**pt2.tensor_meta([2, 3], strides=[1, 2]), "device": {"type": "meta", "index": None}}
+    content = pt2.entries(weights={"w": pt2.payload(meta)}, weight_files={"weight_0": b""})
+    program = load_program(pt2.zipped(content), verify=False)
+    back = load_program(program_bytes(program), verify=False)
+    for tensor in (program.state_dict["w"], back.state_dict["w"]):
+        assert (tensor.shape, tensor.strides_elements) == ((2, 3), (1, 2))
+        assert tensor.device.type == "meta"
+        with pytest.raises(
+            ProgramFormatError, match=r"weight_0: .*'meta' has a type and no elements"
+        ):
+            _ = tensor.array
+    assert program_bytes(back) == program_bytes(program)
 
 
 def test_stored_weights_are_views_of_what_was_given() -> None:
