@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -188,7 +189,9 @@ def _parse(text: str) -> ast.expr:
     if deepest > _MAX_DEPTH:
         raise _Unknown(f"parentheses nested {deepest} deep")
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():  # about what only looks like Python, and is refused later
+            warnings.simplefilter("ignore")
+            return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _Unknown(str(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from fractions import Fraction
 
 import pytest
@@ -137,6 +138,14 @@ def test_trees_have_the_value_python_gives_the_text(text: str, sizes: tuple[int,
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ProgramFormatError, match="expected a symbolic expression"):
         parse_expression(text)
+
+
+def test_python_does_not_warn_of_hostile_text() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(ProgramFormatError):
+            parse_expression("1if s0 is 2 else '\\d'")
+    assert not caught
 
 
 def test_long_sums_are_one_call() -> None:
