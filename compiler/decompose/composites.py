@@ -28,7 +28,7 @@ from ..ops.window_reduction import (
     WindowReduce,
     lowest,
 )
-from ..ops.windows import UnfoldScatter
+from ..ops.windows import Unfold, UnfoldScatter
 
 Expansion = Callable[..., Sequence[Value]]
 COMPOSITES: dict[type[Op], Expansion] = {}
@@ -246,15 +246,27 @@ def _overlap_add(b: Builder, op: OverlapAdd, x: Value) -> Sequence[Value]:
     return (b.reshape(kept, (*lead, *op.sizes)),)
 
 
+@_expands(Unfold)
+def _unfold(b: Builder, op: Unfold, x: Value) -> Sequence[Value]:
+    places = _unfolded_places(b, op, shapes.floordiv(x.shape[op.axis] - op.size, op.step) + 1)
+    picked = b.emit1(AdvancedIndex((op.axis,), op.axis, wrap=False), x, places)
+    order = [axis for axis in range(picked.rank) if axis != op.axis + 1]
+    return (b.permute(picked, (*order, op.axis + 1)),)
+
+
 @_expands(UnfoldScatter)
 def _unfold_scatter(b: Builder, op: UnfoldScatter, base: Value, windows: Value) -> Sequence[Value]:
-    count = windows.shape[op.axis]
-    starts = b.apply("mul", b.iota(count), b.full((), op.step, DType.INT64))
-    positions = b.apply("add", b.unsqueeze(starts, 1), b.unsqueeze(b.iota(op.size), 0))
+    places = _unfolded_places(b, op, windows.shape[op.axis])
     order = list(range(windows.rank - 1))
     order.insert(op.axis + 1, windows.rank - 1)
     values = b.permute(windows, order)
-    return (b.emit1(IndexPut((op.axis,), op.axis, "set", wrap=False), base, values, positions),)
+    return (b.emit1(IndexPut((op.axis,), op.axis, "set", wrap=False), base, values, places),)
+
+
+def _unfolded_places(b: Builder, op: Unfold | UnfoldScatter, count: Dim) -> Value:
+    """Where each element of each window lies: [count, size]."""
+    starts = b.apply("mul", b.iota(count), b.full((), op.step, DType.INT64))
+    return b.apply("add", b.unsqueeze(starts, 1), b.unsqueeze(b.iota(op.size), 0))
 
 
 # --- Order -------------------------------------------------------------------------------------

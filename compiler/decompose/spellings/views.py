@@ -20,7 +20,7 @@ from ...ops.view import (
     Slice,
     SliceScatter,
 )
-from ...ops.windows import Diagonal, DiagonalScatter, Unfold
+from ...ops.windows import Diagonal, DiagonalScatter
 from ..writer import GraphWriter, Tensor
 from .table import call, spells, viewed
 
@@ -109,20 +109,6 @@ def _pad(w: GraphWriter, node: Node, op: Pad, x: Tensor) -> Sequence[Tensor]:
     amounts = [amount for pair in reversed(op.padding) for amount in pair]
     value = op.value
     return call(w, node, "constant_pad_nd.default", dense=False, self=x, pad=amounts, value=value)
-
-
-@spells(Unfold)
-def _unfold(w: GraphWriter, node: Node, op: Unfold, x: Tensor) -> Sequence[Tensor]:
-    return call(
-        w,
-        node,
-        "unfold.default",
-        dense=False,
-        self=x,
-        dimension=op.axis,
-        size=op.size,
-        step=op.step,
-    )
 
 
 @spells(Diagonal)
