@@ -1,14 +1,16 @@
 /* attention.cuh - softmax(scale * Q K^T + mask) V without the matrix of scores.
  *
  * The running maximum and sum are those of Milakov and Gimelshein, "Online normalizer calculation for softmax"
- * (arXiv 1805.02867). Elements of 16 bits go through tensor cores (flash_attention.cuh), where copies of 16 bytes reach
- * every row. Else a warp has one query, a block QUERIES of them, which read the same keys and values, tile by tile,
- * through shared memory. A query whose keys are all masked out gets zeros.
+ * (arXiv 1805.02867). A few queries of many keys are for decode_attention.cuh, elements of 16 bits for the tensor cores
+ * of flash_attention.cuh, where copies of 16 bytes reach every row. Else a warp has one query, a block QUERIES of them,
+ * which read the same keys and values, tile by tile, through shared memory. A query whose keys are all masked out gets
+ * zeros.
  */
 #ifndef CASTOFF_CUDA_ATTENTION_CUH
 #define CASTOFF_CUDA_ATTENTION_CUH
 
 #include "cuda/attention_problem.cuh"
+#include "cuda/decode_attention.cuh"
 #include "cuda/flash_attention.cuh"
 #include "cuda/lanes.cuh"
 
@@ -88,6 +90,7 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
 template <class Element, class Epilogue>
 static int castoff_run_attention(castoff_frame *frame, const castoff_attention<Element> &problem, const Epilogue &epilogue) {
     if (problem.batch * problem.heads <= 0 || problem.queries <= 0 || problem.value_size <= 0) return CASTOFF_OK;
+    if (castoff_decode_takes(problem)) return castoff_run_decode(frame, problem, epilogue);
     if constexpr (castoff_on_tensor_cores<Element>::value)
         if (castoff_flash_takes(problem))
             return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)

@@ -49,6 +49,9 @@ CASES = {
     "a mask that is added": Case(20, 70, 64, mask="float"),
     "heads that share keys": Case(20, 70, 32, heads=4, kv_heads=2),
     "one query": Case(1, 200, 64),
+    "one query of many keys": Case(1, 300, 128),
+    "a few queries of shared keys": Case(2, 200, 40, heads=4, kv_heads=2, mask="float"),
+    "a few queries, most keys masked": Case(4, 150, 32, mask="bool"),
     "rows that tensor cores cannot reach": Case(20, 30, 20),
 }
 

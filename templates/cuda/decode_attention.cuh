@@ -1,0 +1,184 @@
+/* decode_attention.cuh - attention of a few queries to many keys, as in decoding: the keys are split among blocks.
+ *
+ * After Dao and others, "Flash-Decoding for long-context inference" (2023). A block has the keys of one split of one key
+ * head, and all query rows that read them, so that every key and value is read once. What the splits found is combined by a
+ * second kernel, in their order. All element types; sums are float.
+ */
+#ifndef CASTOFF_CUDA_DECODE_ATTENTION_CUH
+#define CASTOFF_CUDA_DECODE_ATTENTION_CUH
+
+#include "cuda/attention_problem.cuh"
+#include "cuda/lanes.cuh"
+
+#define CASTOFF_DECODE_ROWS 8
+#define CASTOFF_DECODE_SIZE 256
+#define CASTOFF_DECODE_WARPS 4
+#define CASTOFF_DECODE_KEYS 4    /* that a warp has under way at once */
+#define CASTOFF_DECODE_LEAST 64  /* keys of a split */
+#define CASTOFF_DECODE_SPLITS 64
+
+/* Query rows of a key head: its query heads, one after the other, with all queries of each. */
+template <class Element>
+struct castoff_decode_row {
+    int64_t head, query;
+    __device__ __forceinline__ castoff_decode_row(const castoff_attention<Element> &p, int64_t kv_head, int row)
+        : head(kv_head * (p.heads / p.kv_heads) + row / p.queries), query(row % p.queries) {}
+};
+
+/* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. */
+template <int ROWS, class Element>
+static __global__ void __launch_bounds__(32 * CASTOFF_DECODE_WARPS)
+castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_each, float *__restrict__ partial) {
+    constexpr int WARPS = CASTOFF_DECODE_WARPS, KEYS = CASTOFF_DECODE_KEYS, PIECES = CASTOFF_DECODE_SIZE / 32;
+    __shared__ float queries[ROWS][CASTOFF_DECODE_SIZE];
+    __shared__ float found[WARPS][ROWS][CASTOFF_DECODE_SIZE];
+    __shared__ float peaks[WARPS][ROWS], totals[WARPS][ROWS];
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int64_t image = blockIdx.y / p.kv_heads, kv_head = blockIdx.y % p.kv_heads;
+    const int rows = (int)(p.heads / p.kv_heads * p.queries);
+    for (int i = (int)threadIdx.x; i < ROWS * CASTOFF_DECODE_SIZE; i += 32 * WARPS) {
+        const int row = i / CASTOFF_DECODE_SIZE, column = i % CASTOFF_DECODE_SIZE;
+        const castoff_decode_row<Element> at(p, kv_head, row);
+        queries[row][column] =
+            row < rows && column < p.size
+                ? Element::widen(p.q[image * p.q_batch + at.head * p.q_head + at.query * p.q_row + column]) * p.scale
+                : 0.0f;
+    }
+    __syncthreads();
+
+    const typename Element::Stored *const k = p.k + image * p.k_batch + kv_head * p.k_head;
+    const typename Element::Stored *const v = p.v + image * p.v_batch + kv_head * p.v_head;
+    const int64_t begin = blockIdx.x * keys_each, end = begin + keys_each < p.keys ? begin + keys_each : p.keys;
+    float peak[ROWS], total[ROWS] = {}, sums[ROWS][PIECES] = {};
+    for (int row = 0; row < ROWS; ++row) peak[row] = -__builtin_inff();
+    for (int64_t key0 = begin + warp * KEYS; key0 < end; key0 += WARPS * KEYS) {
+        float keys[KEYS][PIECES], values[KEYS][PIECES];
+#pragma unroll
+        for (int key = 0; key < KEYS; ++key)
+#pragma unroll
+            for (int piece = 0; piece < PIECES; ++piece) {
+                const int64_t column = lane + 32 * piece;
+                const bool is_there = key0 + key < end;
+                keys[key][piece] = is_there && column < p.size ? Element::widen(k[(key0 + key) * p.k_row + column]) : 0.0f;
+                values[key][piece] =
+                    is_there && column < p.value_size ? Element::widen(v[(key0 + key) * p.v_row + column]) : 0.0f;
+            }
+#pragma unroll
+        for (int row = 0; row < ROWS; ++row) {
+            if (row >= rows) break;
+            const castoff_decode_row<Element> at(p, kv_head, row);
+            float scores[KEYS], top = peak[row];
+#pragma unroll
+            for (int key = 0; key < KEYS; ++key) {
+                float score = 0.0f;
+#pragma unroll
+                for (int piece = 0; piece < PIECES; ++piece) score = fmaf(queries[row][lane + 32 * piece], keys[key][piece], score);
+                score = castoff_over_lanes<32>(score, [](float a, float b) { return a + b; });
+                scores[key] = key0 + key < end
+                                  ? castoff_masked_score(p, score, 1.0f, image, at.head, at.query, key0 + key)
+                                  : -__builtin_inff();
+                top = fmaxf(top, scores[key]);
+            }
+            const float base = top == -__builtin_inff() ? 0.0f : top, shrink = expf(peak[row] - base);
+            peak[row] = top;
+            total[row] *= shrink;
+#pragma unroll
+            for (int piece = 0; piece < PIECES; ++piece) sums[row][piece] *= shrink;
+#pragma unroll
+            for (int key = 0; key < KEYS; ++key) {
+                const float weight = expf(scores[key] - base);
+                total[row] += weight;
+#pragma unroll
+                for (int piece = 0; piece < PIECES; ++piece) sums[row][piece] = fmaf(weight, values[key][piece], sums[row][piece]);
+            }
+        }
+    }
+
+#pragma unroll
+    for (int row = 0; row < ROWS; ++row) {
+        if (lane == 0) {
+            peaks[warp][row] = peak[row];
+            totals[warp][row] = total[row];
+        }
+#pragma unroll
+        for (int piece = 0; piece < PIECES; ++piece) found[warp][row][lane + 32 * piece] = sums[row][piece];
+    }
+    __syncthreads();
+    for (int row = 0; row < rows; ++row) {
+        float top = -__builtin_inff();
+        for (int other = 0; other < WARPS; ++other) top = fmaxf(top, peaks[other][row]);
+        const float base = top == -__builtin_inff() ? 0.0f : top;
+        float *const out = partial + (((int64_t)blockIdx.y * gridDim.x + blockIdx.x) * rows + row) * (2 + p.value_size);
+        float whole = 0.0f;
+        for (int other = 0; other < WARPS; ++other) whole += totals[other][row] * expf(peaks[other][row] - base);
+        if (threadIdx.x == 0) {
+            out[0] = top;
+            out[1] = whole;
+        }
+        for (int column = (int)threadIdx.x; column < p.value_size; column += 32 * WARPS) {
+            float sum = 0.0f;
+            for (int other = 0; other < WARPS; ++other) sum += found[other][row][column] * expf(peaks[other][row] - base);
+            out[2 + column] = sum;
+        }
+    }
+}
+
+/* A block to a query row. */
+template <class Element, class Epilogue>
+static __global__ void __launch_bounds__(128)
+castoff_decode_combine(const castoff_attention<Element> p, const int splits, const float *__restrict__ partial,
+                       const Epilogue epilogue) {
+    const int64_t group = p.heads / p.kv_heads, rows = group * p.queries, step = 2 + p.value_size;
+    const int64_t row = blockIdx.x % rows, kv = blockIdx.x / rows;
+    const float *const first = partial + (kv * splits * rows + row) * step;
+    float top = -__builtin_inff(), total = 0.0f;
+    for (int split = 0; split < splits; ++split) top = fmaxf(top, first[split * rows * step]);
+    const float base = top == -__builtin_inff() ? 0.0f : top;
+    for (int split = 0; split < splits; ++split)
+        total += first[split * rows * step + 1] * expf(first[split * rows * step] - base);
+    const int64_t entry = kv / p.kv_heads * p.heads + kv % p.kv_heads * group + row / p.queries;
+    for (int64_t column = threadIdx.x; column < p.value_size; column += blockDim.x) {
+        float sum = 0.0f;
+        for (int split = 0; split < splits; ++split)
+            sum += first[split * rows * step + 2 + column] * expf(first[split * rows * step] - base);
+        epilogue(castoff_attention_result(sum, total), entry, row % p.queries, column);
+    }
+}
+
+template <class Element>
+static bool castoff_decode_takes(const castoff_attention<Element> &p) {
+    return p.heads / p.kv_heads * p.queries <= CASTOFF_DECODE_ROWS && p.size <= CASTOFF_DECODE_SIZE &&
+           p.value_size <= CASTOFF_DECODE_SIZE && p.keys >= 2 * CASTOFF_DECODE_LEAST && p.batch * p.kv_heads <= 65535;
+}
+
+/* Splits enough to give every multiprocessor two blocks, none shorter than it is worth. */
+template <class Element>
+static int64_t castoff_decode_splits_of(const castoff_attention<Element> &p) {
+    const int64_t wanted = (2 * 132 + p.batch * p.kv_heads - 1) / (p.batch * p.kv_heads);
+    const int64_t most = p.keys / CASTOFF_DECODE_LEAST < CASTOFF_DECODE_SPLITS ? p.keys / CASTOFF_DECODE_LEAST : CASTOFF_DECODE_SPLITS;
+    return wanted < most ? wanted : most;
+}
+
+template <class Element, class Epilogue>
+static int castoff_run_decode(castoff_frame *frame, const castoff_attention<Element> &p, const Epilogue &epilogue) {
+    const int64_t rows = p.heads / p.kv_heads * p.queries, entries = p.batch * p.kv_heads;
+    int64_t splits = castoff_decode_splits_of(p);
+    const int64_t keys_each = (p.keys + splits - 1) / splits;
+    splits = (p.keys + keys_each - 1) / keys_each;
+    float *const partial = (float *)castoff_frame_scratch(
+        frame, (size_t)(entries * splits * rows * (2 + p.value_size)) * sizeof(float));
+    if (!partial) return CASTOFF_OUT_OF_MEMORY;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)splits, (unsigned)entries);
+    config.blockDim = dim3(32 * CASTOFF_DECODE_WARPS);
+    config.stream = castoff_stream(frame);
+    const auto kernel = rows == 1 ? castoff_decode_splits<1, Element> : castoff_decode_splits<CASTOFF_DECODE_ROWS, Element>;
+    CASTOFF_TRY(castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, p, keys_each, partial), "launch of attention"));
+    config.gridDim = dim3((unsigned)(entries * rows));
+    config.blockDim = dim3(128);
+    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, castoff_decode_combine<Element, Epilogue>, p, (int)splits,
+                                                         (const float *)partial, epilogue),
+                               "launch of attention");
+}
+
+#endif
