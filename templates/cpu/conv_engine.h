@@ -49,6 +49,7 @@ typedef struct {
 typedef struct {
     const E *const *rows;
     int64_t points, inner, shift, count; /* shift: elements from a row's pointer to the group's first channel */
+    int64_t distance;                    /* of a depthwise tile: elements to what is fetched for a later one */
     const E *weight, *ahead; /* ahead: what is read later, fetched, 32 bytes a product */
     int64_t weight_step;
     const E *start;
@@ -305,6 +306,11 @@ CASTOFF_INLINE void C(depthwise_tile)(const C(tile) *t, const int vectors) {
     CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, rows += CASTOFF_CONV_DEPTHWISE_ROWS) {
         V factor[4];
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++) factor[j] = LOAD_E(weight + j * LANES);
+        /* The last two pixels of the window are new to the cache, all others were read for the tiles above and before. */
+        if (point <= 2)
+            CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++)
+                CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+                    __builtin_prefetch(rows[i] + t->shift + t->distance + j * LANES, 0, 2);
         CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
             const E *x = rows[i] + t->shift;
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(LOAD_E(x + j * LANES), factor[j], acc[i][j]);
@@ -319,6 +325,7 @@ CASTOFF_INLINE void C(depthwise_tile)(const C(tile) *t, const int vectors) {
 }
 
 CASTOFF_NOINLINE void C(depthwise4)(const C(tile) *t) { C(depthwise_tile)(t, 4); }
+CASTOFF_NOINLINE void C(depthwise2)(const C(tile) *t) { C(depthwise_tile)(t, 2); }
 CASTOFF_NOINLINE void C(depthwise1)(const C(tile) *t) { C(depthwise_tile)(t, 1); }
 
 /* The channels after the last whole vector. */
@@ -337,13 +344,14 @@ static CASTOFF_UNUSED void C(depthwise)(const C(job) *job, const C(block) *b, in
     const C(args) *a = &job->args;
     E buffer[CASTOFF_CONV_DEPTHWISE_ROWS * 4 * LANES] __attribute__((aligned(64)));
     C(tile) t = {.points = job->plan.points, .weight_step = a->out_channels, .out = buffer, .out_row = 4 * LANES,
+                 .distance = 4 * CASTOFF_CONV_DEPTHWISE_ROWS * a->stride[2] * a->x_space[2],
                  .is_bounded = a->is_bounded, .low = a->low, .high = a->high};
     for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
         t.rows = b->rows + tile * CASTOFF_CONV_DEPTHWISE_ROWS * t.points;
         t.count = C(tile_rows)(b, tile);
         for (int64_t c = first, count; c < first + channels; c += count) {
             const int64_t left = first + channels - c;
-            count = left >= 4 * LANES ? 4 * LANES : castoff_min_i64(LANES, left);
+            count = left >= 4 * LANES ? 4 * LANES : left >= 2 * LANES ? 2 * LANES : castoff_min_i64(LANES, left);
             t.shift = c;
             t.weight = job->weight + c;
             t.start = a->bias && !a->epilogue ? a->bias + c : 0;
@@ -353,6 +361,8 @@ static CASTOFF_UNUSED void C(depthwise)(const C(job) *job, const C(block) *b, in
             }
             if (count == 4 * LANES)
                 C(depthwise4)(&t);
+            else if (count == 2 * LANES)
+                C(depthwise2)(&t);
             else if (count == LANES)
                 C(depthwise1)(&t);
             else
