@@ -155,9 +155,11 @@ def write_product(step: ProductStep) -> KernelCode:
 
 
 def _library_store(writer: DeviceProductWriter, dtype: DType) -> LibraryStore | None:
-    """The epilogue as cuBLASLt has it, or None: its relu is not PyTorch's, and it adds no bias to rows."""
+    """The epilogue as cuBLASLt has it, or None: its relu is not PyTorch's, it knows no other bounds, and it adds no
+    bias to rows.
+    """
     plain = writer.plain((dtype, dtype.compute))
-    if plain is None or plain.relu or plain.bias_row:
+    if plain is None or plain.is_bounded or plain.bias_row:
         return None
     (store,) = writer.epilogue.stores
     return LibraryStore(

@@ -51,6 +51,11 @@ def relu(b: GraphBuilder, x: Value, y: Value) -> Value:
     return result
 
 
+def clamp(b: GraphBuilder, x: Value, y: Value) -> Value:
+    result: Value = b.call("aten.clamp.default", matmul(b, x, y), -0.5, 0.5)
+    return result
+
+
 def linear(b: GraphBuilder, x: Value, y: Value) -> Value:
     bias = b.array(random(y.shape[0], dtype=y.dtype.value), "bias")
     result: Value = b.call("aten.linear.default", x, y, bias)
@@ -72,6 +77,7 @@ CASES = {
     "a linear layer": ((5, 20, 40), (30, 40), linear),
     "gelu": ((40, 48), (48, 40), gelu),
     "relu": ((40, 48), (48, 40), relu),
+    "bounds": ((40, 48), (48, 40), clamp),
     "a transposed result": ((40, 48), (48, 36), transposed),
 }
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "float16": 2e-3, "bfloat16": 2e-2}
