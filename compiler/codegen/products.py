@@ -258,7 +258,9 @@ class _Finish:
     high: float = math.inf
 
     def bounded(self, name: str, bound: float) -> _Finish | None:
-        """With another bound, or None where the two would be in the wrong order."""
+        """With another bound, or None for NaN and where the two would be in the wrong order."""
+        if math.isnan(bound):
+            return None
         low, high = self.low, self.high
         low, high = (max(low, bound), high) if name == "maximum" else (low, min(high, bound))
         return replace(self, low=low, high=high) if low <= high else None

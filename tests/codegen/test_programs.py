@@ -10,7 +10,7 @@ import pytest
 
 from castoff.compiler.ir.graph import Graph
 
-from ..graphs import load, reference
+from ..graphs import GraphBuilder, load, reference
 from .spread import SPREAD
 
 
@@ -24,3 +24,13 @@ def test_answers_are_those_of_the_reference(
     assert isinstance(got, tuple)
     for result, expected in zip(got, want, strict=True):
         np.testing.assert_allclose(result, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_a_bound_that_is_nan_is_no_bound_of_a_convolution(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1, 3, 5, 5)
+    y = b.call("aten.conv2d.default", x, b.array(np.ones((4, 3, 3, 3), np.float32)))
+    y = b.call("aten.clamp.default", y, float("nan"), 2.0)
+    graph = b.graph(b.permute(y, (0, 2, 3, 1)))  # as the kernel stores it
+    (got,) = load(graph, tmp_path, target_cpu="x86-64")(np.ones((1, 3, 5, 5), np.float32))
+    assert np.isnan(got).all()
