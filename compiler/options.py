@@ -1,6 +1,4 @@
-"""What a caller may choose about a compilation, and the only place that reads the environment for
-it.
-"""
+"""What a caller may choose about a compilation, and the only reader of the environment for it."""
 
 from __future__ import annotations
 
@@ -11,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ..runtime.cache_folder import default_cache_folder
+from ..runtime.cache_folder import OFF, default_cache_folder
 from .errors import OptionError
 
 LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
-"""CPU levels a file can hold code for, lowest first; "portable" stands for the first three, and for
-"x86-64-amx" where the program multiplies bfloat16 or int8.
+"""CPU levels a file can hold code for, lowest first.
+
+"portable" stands for the first three, and for "x86-64-amx" where the program multiplies bfloat16
+or int8.
 """
 
 SANITIZERS = ("address", "undefined", "thread")
@@ -24,27 +24,30 @@ SANITIZERS = ("address", "undefined", "thread")
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """How to compile. Every field has a default; what the environment sets fills in fields left at
-    theirs.
+    """How to compile. Every field has a default; the environment fills in fields left at theirs.
 
     device: "cpu" or "cuda".
-    cuda_home: folder of the CUDA toolkit; None takes $CUDA_HOME, else the toolkit of the nvcc on the PATH, else that of
-    the nvidia-cuda-nvcc wheel.
-    cuda_architectures: what a program for CUDA holds machine code for, as nvcc numbers them: (80, 90) for sm_80 and
-    sm_90; PTX of the highest serves those to come. Empty: the common ones.
-    target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8, x86-64-amx in one file;
-        the best one is chosen at load), or CPU levels between commas, or "native" for the processor at hand.
-    compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU: "f32", or "bf16",
-    rounded to bfloat16 and summed in float32.
-    weights: how constant matrices that products multiply with are kept, on a CPU: "full", "int8" (a code of 8 bits, a
-    scale for each output channel) or "int4" (4 bits, a scale for every 64 weights of an output channel). Activations
-    are not rounded; what the weights lose is in the manifest.
+    cuda_home: folder of the CUDA toolkit; None takes $CUDA_HOME, else the toolkit of the nvcc on
+        the PATH, else that of the nvidia-cuda-nvcc wheel.
+    cuda_architectures: what a program for CUDA holds machine code for, as nvcc numbers them:
+        (80, 90) for sm_80 and sm_90; PTX of the highest serves those to come. Empty: the common
+        ones.
+    target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8,
+        x86-64-amx in one file; the best one is chosen at load), or CPU levels between commas, or
+        "native" for the processor at hand.
+    compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU:
+        "f32", or "bf16", rounded to bfloat16 and summed in float32.
+    weights: how constant matrices that products multiply with are kept, on a CPU: "full", "int8"
+        (a code of 8 bits, a scale for each output channel) or "int4" (4 bits, a scale for every 64
+        weights of an output channel). Activations are not rounded; what the weights lose is in the
+        manifest.
     opt_level: the C compiler's -O level.
     random_seed: what the numbers of random operators depend on, beside their places in the program.
     debug: keep symbols and line numbers.
     sanitize: sanitizers to build with, between commas: address, undefined, thread.
     cc: the C compiler as a command; None takes $CC, else the first of gcc, clang, cc and zig that
-    works. jobs: compilers that run at once; 0 takes one for each processor this process may use.
+        works.
+    jobs: compilers that run at once; 0 takes one for each processor this process may use.
     cache: whether compiled objects are kept and found again.
     cache_folder: where; None takes $CASTOFF_CACHE, else ~/.cache/castoff.
     cache_limit_bytes: size that the cache is trimmed to.
@@ -53,8 +56,7 @@ class CompileOptions:
     profile: the program notes when each of its steps began and ended: `castoff bench --profile`.
     dump: folder that every stage is written to, numbered (CASTOFF_DUMP).
     debug_level: 1 times, 2 and the graph, 3 and the kernels, 4 and sources and commands, on
-    standard error
-        (CASTOFF_DEBUG).
+        standard error (CASTOFF_DEBUG).
     """
 
     device: str = "cpu"
@@ -89,13 +91,10 @@ class CompileOptions:
         if problems:
             raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
 
-    @property
-    def cpu_levels(self) -> tuple[str, ...]:
-        """The CPU levels to build, lowest first: ("x86-64", "x86-64-v3", "x86-64-v4")."""
-        return self.cpu_levels_for(has_tiles=False)
-
     def cpu_levels_for(self, *, has_tiles: bool) -> tuple[str, ...]:
-        """The CPU levels to build for a program that has, or has no, products with a form of tiles."""
+        """The CPU levels to build, lowest first, for a program that has, or has no, products with a
+        form of tiles: ("x86-64", "x86-64-v3", "x86-64-v4").
+        """
         if platform.machine() not in ("x86_64", "AMD64"):
             return ("native",) if "native" in self.target_cpu else ("generic",)
         named = _split(self.target_cpu)
@@ -167,13 +166,11 @@ def _fill_in(options: CompileOptions, environment: Mapping[str, str]) -> Compile
             given[name] = parse(text)
         except ValueError:
             raise OptionError(f"${variable} = {text!r}: {_RULES[name][1]}") from None
-    if environment.get("CASTOFF_CACHE", "").lower() in _OFF:
+    if environment.get("CASTOFF_CACHE", "").lower() in OFF:
         given.pop("cache_folder", None)
         given["cache"] = False
     return replace(options, **given) if given else options  # type: ignore[arg-type]
 
-
-_OFF = ("0", "off", "no")
 
 _VARIABLES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("CC", "cc", str),

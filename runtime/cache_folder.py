@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-_OFF = ("0", "off", "no")
+OFF = ("0", "off", "no")
+"""What $CASTOFF_CACHE says, in any case, to switch the cache off."""
 
 
 def default_cache_folder() -> str:
@@ -16,6 +17,6 @@ def default_cache_folder() -> str:
 def cache_folder() -> str | None:
     """$CASTOFF_CACHE, else the default one; None where that variable says 0, off or no."""
     chosen = os.environ.get("CASTOFF_CACHE", "")
-    if chosen.lower() in _OFF:
+    if chosen.lower() in OFF:
         return None
     return os.path.expanduser(chosen) if chosen else default_cache_folder()

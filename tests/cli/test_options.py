@@ -47,11 +47,18 @@ def test_bad_environment_is_named_by_its_variable() -> None:
         resolve_options(None, {"CASTOFF_DEBUG": "lots"})
 
 
-def test_levels_are_ordered_and_portable_means_three(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_are_ordered_and_portable_means_three_and_a_fourth_for_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert CompileOptions().cpu_levels == LEVELS[:3]
-    assert CompileOptions(target_cpu="x86-64-v3, x86-64").cpu_levels == ("x86-64", "x86-64-v3")
-    assert CompileOptions(target_cpu="native").cpu_levels == ("native",)
+
+    def levels(**options: str) -> tuple[str, ...]:
+        return CompileOptions(**options).cpu_levels_for(has_tiles=False)  # type: ignore[arg-type]
+
+    assert levels() == LEVELS[:3]
+    assert CompileOptions().cpu_levels_for(has_tiles=True) == LEVELS[:4]
+    assert levels(target_cpu="x86-64-v3, x86-64") == ("x86-64", "x86-64-v3")
+    assert levels(target_cpu="native") == ("native",)
 
 
 def test_every_level_is_one_the_cpu_target_knows() -> None:
