@@ -32,10 +32,15 @@ def _imports(statements: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportF
             yield node
         elif isinstance(node, ast.Try):
             yield from _imports((*node.handlers, *node.orelse, *node.finalbody))
-        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and _is_for_type_checkers(node.test):
             yield from _imports(node.orelse)
         else:
             yield from _imports(ast.iter_child_nodes(node))
+
+
+def _is_for_type_checkers(test: ast.expr) -> bool:
+    is_named = isinstance(test, (ast.Name, ast.Attribute))  # `not` and `or` mean something else
+    return is_named and ast.unparse(test).endswith("TYPE_CHECKING")
 
 
 def _resolved(module: str, package: str) -> str:

@@ -376,13 +376,24 @@ def test_imports_are_found_where_they_stand() -> None:
         "    import no\n"
         "else:\n"
         "    import yes\n"
+        "if not TYPE_CHECKING:\n"
+        "    import too\n"
         "try:\n"
         "    import maybe\n"
         "finally:\n"
         "    import last\n"
     )
     found = imported_modules(source, "p.q.r", is_package=False)
-    assert found == {"a.b": 1, "c": 1, "d": 3, "p.up": 5, "p.q": 6, "yes": 10, "last": 14}
+    assert found == {
+        "a.b": 1,
+        "c": 1,
+        "d": 3,
+        "p.up": 5,
+        "p.q": 6,
+        "yes": 10,
+        "too": 12,
+        "last": 16,
+    }
     assert imported_modules("from . import y", "p.q", is_package=True) == {"p.q": 1}
 
 
