@@ -15,6 +15,7 @@ from ...runtime.profile import StepRun, take_steps
 from ...runtime.runner import Runner, aot_load
 from ..errors import OutputError
 from ..exported.atomic import written_aside
+from ..options import resolve_options
 from ..toolchain.limits import Limits, measure_limits
 from .tensors import call_arguments, parse_values, with_arbitrary
 
@@ -55,7 +56,8 @@ def profile_program(
     option profile. Inputs without a value are arbitrary. `trace`: a file that the last call is written
     to, for Perfetto or chrome://tracing.
 
-    Raises ArtefactError for artefacts that keep no profile, OutputError where `trace` cannot be written.
+    Raises ArtefactError for artefacts that keep no profile, CompilerNotFoundError where there is no C
+    compiler to measure the machine with, OutputError where `trace` cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="castoff-") as folder:
         artefact = path
@@ -66,7 +68,7 @@ def profile_program(
             artefact = aot_compile(path, options={"profile": True}, output=output)
         runner = aot_load(artefact, threads=threads)
         calls, last = _run(runner, arguments)
-    limits = measure_limits()
+    limits = measure_limits(resolve_options(None).cc)
     if trace is not None:
         _write_trace(trace, runner.manifest.steps, last)
     return _summary(runner, calls, limits)

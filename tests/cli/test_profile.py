@@ -11,6 +11,8 @@ import pytest
 
 import castoff
 from castoff.compiler import cli
+from castoff.compiler.errors import ToolchainError
+from castoff.compiler.toolchain.limits import measure_limits
 from castoff.runtime.errors import ArtefactError
 from castoff.runtime.profile import take_steps
 
@@ -79,3 +81,15 @@ def test_bench_profile_compiles_a_program_that_is_not_compiled_yet(
 ) -> None:
     assert cli.main(["bench", str(SAMPLE), "--profile"]) == 0
     assert "of limit" in capsys.readouterr().out
+
+
+def test_limits_that_cannot_be_measured_are_an_error_of_the_toolchain(tmp_path: Path) -> None:
+    compiler = tmp_path / "gcc"  # its programs end at once, with status 3
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *limits.c*) ;; *) exec gcc "$@" ;; esac\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        'printf "#!/bin/sh\\nexit 3\\n" > "$2"\nchmod +x "$2"\n'
+    )
+    compiler.chmod(0o755)
+    with pytest.raises(ToolchainError, match="cannot be measured: status 3"):
+        measure_limits(str(compiler))
