@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -143,8 +144,6 @@ def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
 
 def _headers(units: list[SourceUnit], carried: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Every header of `templates/`, or `carried` by an operator, that the units include, through other headers too."""
-    import re
-
     pending = [(unit.path, unit.text) for unit in units]
     seen: set[str] = set()
     while pending:

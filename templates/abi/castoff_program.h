@@ -59,13 +59,13 @@ void *castoff_frame_allocate_output(castoff_frame *frame, int output, int rank, 
  * there is none, with the sentence set: return CASTOFF_OUT_OF_MEMORY then. Not from inside a parallel loop. */
 void *castoff_frame_scratch(castoff_frame *frame, size_t size_bytes);
 
+/* The same on the host, for copies to and from the device; valid until what the stream holds is done. */
+void *castoff_frame_host_scratch(castoff_frame *frame, size_t size_bytes);
+
 /* For programs built with the option `profile`: the time before a step, and what the step did since. Not from inside a
  * parallel loop. */
 int64_t castoff_now_ns(void);
 void castoff_note_step(int32_t number, int64_t begin_ns, int64_t size_bytes, int64_t operations);
-
-/* The same on the host, for copies to and from the device; valid until what the stream holds is done. */
-void *castoff_frame_host_scratch(castoff_frame *frame, size_t size_bytes);
 
 /* Of programs for devices: `count` words that kernels set where they find an index out of range. They stay set until
  * their sentences were shown, which is when the run, or a later one, is known to be done. NULL as above. */
