@@ -93,7 +93,7 @@ def _compile(chosen: argparse.Namespace) -> int:
         return 0
     from .api import aot_compile  # after the cheap refusals: it brings in the whole compiler
 
-    path = aot_compile(program, options=options, device=chosen.device, output=output)
+    path = aot_compile(program, options=options, output=output)
     size, report = Path(path).stat().st_size, read_manifest(path).weights_report
     text = f"{path} ({size / 1024:.0f} KiB)" + (f"\n{report}" if report else "")
     _show(chosen, {"output": path, "size_bytes": size, "weights_report": report}, text)
@@ -113,7 +113,7 @@ def _options(chosen: argparse.Namespace) -> CompileOptions:
 
 _OPTION_FLAGS = (
     "target_cpu", "compute", "weights", "opt_level", "random_seed", "debug", "sanitize", "cc", "jobs", "cache", "name",
-    "progress", "dump", "debug_level",
+    "progress", "dump", "debug_level", "device", "cuda_home", "cuda_architectures",
 )  # fmt: skip
 
 
@@ -332,10 +332,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cc", help="the C compiler as a command")
     group.add_argument("-j", "--jobs", type=int, help="compilers that run at once")
     group.add_argument("--no-cache", dest="cache", action="store_const", const=False)
+    group.add_argument("--cuda-home", help="folder of the CUDA toolkit")
+    group.add_argument(
+        "--cuda-architectures",
+        type=_architectures,
+        metavar="80,90",
+        help="GPUs to hold machine code for, as nvcc numbers them",
+    )
     group.add_argument("--name", help="what the program calls itself")
     group.add_argument("--dump", help="folder to write every stage to")
     group.add_argument("--debug-level", type=int, help="1 times, 2 graph, 3 kernels, 4 sources")
     group.add_argument("--progress", action=argparse.BooleanOptionalAction, default=None)
+
+
+def _architectures(text: str) -> tuple[int, ...]:
+    """Numbers between commas, with or without nvcc's sm_."""
+    return tuple(int(part.strip().removeprefix("sm_")) for part in text.split(","))
 
 
 if __name__ == "__main__":

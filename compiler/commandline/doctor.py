@@ -15,6 +15,7 @@ from ... import __version__
 from ..errors import CompilerNotFoundError
 from ..options import resolve_options
 from ..toolchain.compilers import available_compilers, find_compiler
+from ..toolchain.toolkit import find_toolkit
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def examine() -> list[Finding]:
         *_compilers(),
         _cache(),
         _nvcc(),
-        _device(),
+        *_devices(),
     ]
 
 
@@ -116,25 +117,33 @@ def _cache() -> Finding:
 
 
 def _nvcc() -> Finding:
-    path = shutil.which("nvcc")
-    if path is None:
-        return Finding("nvcc", "not found (only CUDA needs it)", None)
-    return Finding("nvcc", f"{path}, {_last_line((path, '--version'))}")
+    try:
+        return Finding("CUDA toolkit", str(find_toolkit(resolve_options().cuda_home)))
+    except CompilerNotFoundError as error:
+        return Finding("CUDA toolkit", f"none (only CUDA needs it): {error}", None)
 
 
-def _device() -> Finding:
+def _devices() -> list[Finding]:
+    """Every GPU with its driver, or that there is none."""
     path = shutil.which("nvidia-smi")
-    name = _last_line((path, "--query-gpu=name", "--format=csv,noheader")) if path else ""
-    return Finding("GPU", name) if name else Finding("GPU", "none (only CUDA needs one)", None)
+    question = "--query-gpu=name,compute_cap,memory.total,driver_version"
+    lines = _lines((path, question, "--format=csv,noheader")) if path else []
+    found = []
+    for number, line in enumerate(lines):
+        name, capability, memory, driver = (part.strip() for part in line.split(","))
+        architecture = f"sm_{capability.replace('.', '')}"
+        found.append(
+            Finding(f"cuda:{number}", f"{name}, {architecture}, {memory}, driver {driver}")
+        )
+    return found or [Finding("GPU", "none (only running for CUDA needs one)", None)]
 
 
-def _last_line(command: tuple[str, ...]) -> str:
+def _lines(command: tuple[str, ...]) -> list[str]:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = answer.stdout.strip().splitlines()
-    return lines[-1] if answer.returncode == 0 and lines else ""
+        return []
+    return answer.stdout.strip().splitlines() if answer.returncode == 0 else []
 
 
 def as_text(findings: list[Finding]) -> str:

@@ -1,4 +1,4 @@
-"""Generated C, one feature each, as reviewed text: `pytest tests/codegen --update-golden` rewrites it."""
+"""Generated C and CUDA, one feature each, as reviewed text: `pytest tests/codegen --update-golden` rewrites it."""
 
 from __future__ import annotations
 
@@ -70,21 +70,34 @@ PROGRAMS: Mapping[str, Callable[[], Graph]] = {
 }  # fmt: skip
 
 
-def program_text(graph: Graph) -> str:
-    (text,) = {unit.text for unit in generated(graph).tree.units if unit.path == "program.c"}
+TARGETS: Mapping[str, tuple[str, ...]] = {
+    "c": tuple(PROGRAMS),
+    "cu": ("pointwise", "softmax", "sum_of_columns", "linear_with_epilogue", "embedding", "state"),
+}
+"""The programs of each target, by the suffix of its units."""
+
+CASES = [(name, suffix) for suffix, names in TARGETS.items() for name in names]
+
+
+def program_text(graph: Graph, suffix: str) -> str:
+    device = {"c": "cpu", "cu": "cuda"}[suffix]
+    units = generated(graph, device=device).tree.units
+    (text,) = {unit.text for unit in units if unit.path == f"program.{suffix}"}
     return text
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_generated_text_is_the_reviewed_one(name: str, request: pytest.FixtureRequest) -> None:
-    text = program_text(PROGRAMS[name]())
-    file = GOLDEN / f"{name}.c"
+@pytest.mark.parametrize(("name", "suffix"), CASES)
+def test_generated_text_is_the_reviewed_one(
+    name: str, suffix: str, request: pytest.FixtureRequest
+) -> None:
+    text = program_text(PROGRAMS[name](), suffix)
+    file = GOLDEN / f"{name}.{suffix}"
     if request.config.getoption("--update-golden"):
         file.write_text(text)
     assert file.exists(), f"{file.name} is missing: run pytest with --update-golden and review it"
     assert text == file.read_text()
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_generating_twice_gives_the_same_text(name: str) -> None:
-    assert program_text(PROGRAMS[name]()) == program_text(PROGRAMS[name]())
+@pytest.mark.parametrize(("name", "suffix"), CASES)
+def test_generating_twice_gives_the_same_text(name: str, suffix: str) -> None:
+    assert program_text(PROGRAMS[name](), suffix) == program_text(PROGRAMS[name](), suffix)

@@ -1,0 +1,94 @@
+"""What a real nvcc makes of a program: no GPU is needed to build, and nothing but the driver to run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from castoff.compiler.errors import CompilerFailedError, CompilerNotFoundError
+from castoff.compiler.ir.graph import Graph
+from castoff.runtime.manifest import read_manifest
+from tests.graphs import GraphBuilder, build, generated, size
+
+from .building import DeviceBuilds
+
+
+def program() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("n"), 8)
+    return b.graph(b.apply("exp", b.apply("neg", x)))
+
+
+@pytest.fixture
+def nvcc_home() -> str:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed")
+    return str(Path(nvcc).resolve().parent)
+
+
+def needed_libraries(artefact: Path) -> set[str]:
+    text = subprocess.run(
+        ["readelf", "--dynamic", str(artefact)], capture_output=True, text=True, check=True
+    ).stdout
+    return {line.split("[")[1].rstrip("]") for line in text.splitlines() if "(NEEDED)" in line}
+
+
+def exported_names(artefact: Path) -> list[str]:
+    text = subprocess.run(
+        ["nm", "-D", "--defined-only", str(artefact)], capture_output=True, text=True, check=True
+    ).stdout
+    return [line.split()[-1] for line in text.splitlines()]
+
+
+@pytest.mark.nvcc
+@pytest.mark.usefixtures("nvcc_home")
+def test_nvcc_builds_equal_bytes_that_need_no_cuda_library(tmp_path: Path) -> None:
+    options = {"device": "cuda", "cuda_architectures": (80, 90), "cache": False}
+    artefacts = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        artefacts.append(build(program(), tmp_path / name, **options))
+    first, second = artefacts
+    assert first.read_bytes() == second.read_bytes()
+    assert needed_libraries(first) <= {
+        "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2",
+    }  # fmt: skip
+    assert exported_names(first) == ["castoff_get_api"]
+    manifest = read_manifest(first)
+    assert (manifest.device, manifest.levels) == ("cuda", ("sm_80", "sm_90"))
+    assert "nvcc V" in manifest.compiler
+    assert first.stat().st_size < 4 << 20
+
+
+def test_the_cache_knows_the_toolkit(device_builds: DeviceBuilds, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    for _ in range(2):
+        device_builds.build(program(), cache_folder=cache)
+    kept = sum(path.is_file() for path in Path(cache).rglob("*"))
+    assert kept == len(generated(program(), device="cuda").tree.units)
+
+
+def test_a_toolkit_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CompilerNotFoundError, match=r"has no bin/nvcc; install the CUDA toolkit"):
+        build(program(), tmp_path, device="cuda", cuda_home=str(tmp_path))
+
+
+def test_what_nvcc_refuses_is_shown_with_its_origin(
+    device_builds: DeviceBuilds, tmp_path: Path
+) -> None:
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    real = Path(device_builds.home) / "bin" / "nvcc"
+    nvcc.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" -c "*) echo "program.cu(4): error: no" >&2; exit 1 ;; esac\nexec {real} "$@"\n'
+    )
+    nvcc.chmod(0o755)
+    for name in ("include", "lib64"):
+        (tmp_path / name).symlink_to(Path(device_builds.home) / name)
+    with pytest.raises(CompilerFailedError, match=r"program.cu\(4\): error: no"):
+        device_builds.build(program(), cuda_home=str(tmp_path), cache=False)
