@@ -5,6 +5,8 @@ Makes `.venv`, installs castoff into it, and runs what is asked:
 
 python3 build.py run                                   compile and run the sample, examples/digits
 python3 build.py test [--device cpu|cuda] [--all] ...  the tests; further arguments go to pytest
+                                                       (--device cuda: see tests/device/suite.py)
+python3 build.py gpu-check                             what a GPU is good for: tests, models, bandwidth, peers
 python3 build.py bench [compare|cold|limits|list] ...  castoff beside its peers, see bench/README.md
 python3 build.py compile model.pt2 -o model.so ...     the command `castoff compile`
 python3 build.py setup                                 only make .venv
@@ -165,13 +167,15 @@ def command_run(arguments: "list[str]") -> "int":
 
 
 def command_test(arguments: "list[str]") -> "int":
-    """Runs pytest: without what is slow or needs a GPU, unless asked."""
+    """Runs pytest, without what is slow unless asked; or the suites of a GPU."""
     device = take(arguments, "--device", "cpu")
     if device not in ("cpu", "cuda"):
         stop("--device: expected cpu or cuda, got %s" % device)
+    if device == "cuda":
+        return run([PYTHON, "-m", "tests.device.suite"] + arguments, False)
     takes_all = "--all" in arguments
     arguments = [argument for argument in arguments if argument != "--all"]
-    left_out = ([] if takes_all else ["slow"]) + (["cuda"] if device == "cpu" else [])
+    left_out = ([] if takes_all else ["slow"]) + ["cuda"]
     markers = ["-m", " and ".join("not " + name for name in left_out)] if left_out else []
     if "-m" in arguments:
         markers = []
@@ -187,6 +191,11 @@ def has_jobs(arguments: "list[str]") -> "bool":
 def command_bench(arguments: "list[str]") -> "int":
     """Measures castoff beside its peers."""
     return run([set_up_bench(), "-m", "bench"] + arguments, False)
+
+
+def command_gpu_check(arguments: "list[str]") -> "int":
+    """Everything worth doing on a GPU, in eight minutes."""
+    return run([PYTHON, "-m", "tests.device.gpu_check"] + arguments, False)
 
 
 def command_compile(arguments: "list[str]") -> "int":
@@ -207,6 +216,7 @@ COMMANDS = {
     "run": command_run,
     "test": command_test,
     "bench": command_bench,
+    "gpu-check": command_gpu_check,
     "compile": command_compile,
     "setup": command_setup,
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from castoff.runtime.errors import CastoffError
+from tests.device.machine import architecture
 
 from .compare import differences
 from .corpus import Case
@@ -17,8 +18,11 @@ Program = Callable[..., Any]
 MODES = ("reference", "compiled")
 QUICK: Mapping[str, object] = {"target_cpu": "x86-64-v3", "opt_level": 1, "jobs": 1}
 """What programs are compiled with unless all CPU levels are asked for: cases run side by side."""
-ON_DEVICE: Mapping[str, object] = {"device": "cuda", "cuda_architectures": (90,), "jobs": 1}
-"""The same for CUDA."""
+
+
+def on_device() -> Mapping[str, object]:
+    """The same for CUDA: the architecture at hand alone."""
+    return {"device": "cuda", "cuda_architectures": (architecture(),), "jobs": 1}
 
 
 def check_case(case: Case, mode: str, options: Mapping[str, object] = QUICK) -> str | None:

@@ -24,7 +24,7 @@ from castoff.compiler.ops import load_all
 from tests.emulation.home import cuda_home_for_tests
 
 from .. import strictness
-from .check import MODES, ON_DEVICE, QUICK, check_case
+from .check import MODES, QUICK, check_case, on_device
 from .corpus import FAMILIES, Family, find_corpus, register_containers
 from .workers import run_tasks
 
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == "cuda":
         if not options.build_only:
             os.environ["CUDA_HOME"] = cuda_home_for_tests()
-        compile_options, options.mode, options.update = ON_DEVICE, "compiled", False
+        compile_options, options.mode, options.update = on_device(), "compiled", False
     regressions: list[str] = []
     for family in options.family or FAMILIES:
         listed = set(listed_as_passing(family, options.mode))

@@ -13,10 +13,12 @@ from castoff.compiler.ir.graph import Graph
 from castoff.runtime.runner import Runner, aot_load
 from tests.graphs import build
 
+from .machine import architecture
+
 
 def device_options(home: str) -> Mapping[str, Any]:
     """Options that build for the device of a toolkit, for one architecture."""
-    return {"device": "cuda", "cuda_home": home, "cuda_architectures": (90,)}
+    return {"device": "cuda", "cuda_home": home, "cuda_architectures": (architecture(),)}
 
 
 @dataclass(frozen=True)

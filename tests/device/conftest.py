@@ -1,4 +1,4 @@
-"""Programs for CUDA, built with the emulated toolkit and run on the emulated device."""
+"""Programs for CUDA, built and run: on a GPU where there is one, else emulated."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulation.home import default_home
+from tests.emulation.home import cuda_home_for_tests
 
 from .building import DeviceBuilds
 
 
 @pytest.fixture(scope="session")
-def emulated_home() -> str:
-    """$CUDA_HOME of the emulation, made once per machine and state of its sources."""
-    return str(default_home())
-
-
-@pytest.fixture(scope="session")
-def device_builds(
-    emulated_home: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[DeviceBuilds]:
-    """Builds and loads graphs for the emulated device."""
+def device_builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceBuilds]:
+    """Builds and loads graphs for the device."""
+    home = cuda_home_for_tests()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_HOME", emulated_home)  # where artefacts look for cuBLASLt
-        yield DeviceBuilds(emulated_home, tmp_path_factory)
+        patch.setenv("CUDA_HOME", home)  # where artefacts look for cuBLASLt
+        yield DeviceBuilds(home, tmp_path_factory)

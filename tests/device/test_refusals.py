@@ -12,9 +12,8 @@ import pytest
 
 from castoff.runtime.errors import DeviceError
 from castoff.runtime.runner import aot_load
+from tests.emulation.home import default_home
 from tests.graphs import GraphBuilder, build
-
-from .building import DeviceBuilds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,12 +33,14 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def artefact(device_builds: DeviceBuilds) -> Path:
-    """x * 2 + weight, with x float32[4, 8]."""
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """x * 2 + weight, with x float32[4, 8]; always emulated, where machines can be chosen."""
+    options = {"device": "cuda", "cuda_home": str(default_home()), "cuda_architectures": (90,)}
     b = GraphBuilder()
     x = b.input("x", 4, 8)
     weight = b.array(np.ones((4, 8), np.float32), "weight")
-    return device_builds.build(b.graph(b.apply("add", b.apply("add", x, x), weight)))
+    graph = b.graph(b.apply("add", b.apply("add", x, x), weight))
+    return build(graph, tmp_path_factory.mktemp("refusals"), **options)
 
 
 def outcome(artefact: Path, body: str, **settings: str) -> str:

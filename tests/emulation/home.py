@@ -71,9 +71,10 @@ def cuda_home_for_tests() -> str:
     """$CUDA_HOME for programs that are to be run: the caller's, or a toolkit's where there is a GPU, else emulated."""
     if named := os.environ.get("CUDA_HOME"):
         return named
-    nvcc = shutil.which("nvcc")
-    if os.path.exists("/dev/nvidiactl") and nvcc is not None:
-        return str(Path(nvcc).resolve().parents[1])
+    if os.path.exists("/dev/nvidiactl"):
+        from castoff.compiler.toolchain.toolkit import find_toolkit
+
+        return str(Path(find_toolkit().nvcc).parents[1])
     return str(default_home())
 
 

@@ -1,0 +1,141 @@
+"""castoff beside PyTorch and AOTInductor on a GPU, engines in turns, on the same tensors. Needs torch with CUDA."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import castoff
+
+MODELS = ("bert-base-128", "resnet50", "vit-b16", "gpt2-prefill-128", "llama-decode-512")
+ROUNDS = 10
+
+Call = Callable[[], object]
+
+
+def missing() -> str:
+    """Why nothing can be compared, "" where it can."""
+    try:
+        import torch
+    except ImportError:
+        return "PyTorch is not installed"
+    return "" if torch.cuda.is_available() else f"PyTorch {torch.__version__} has no CUDA"
+
+
+def seconds_in_turns(calls: Mapping[str, Call], budget: float) -> dict[str, float]:
+    """The median time of a call of each engine, asked in turns; `budget` seconds for all."""
+    import torch
+
+    counts: dict[str, int] = {}
+    for name, call in calls.items():
+        call()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        once = max(time.perf_counter() - start, 1e-5)
+        counts[name] = max(1, int(budget / ROUNDS / len(calls) / once))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                call()
+            torch.cuda.synchronize()
+            times[name].append((time.perf_counter() - start) / counts[name])
+    return {name: median(values) for name, values in times.items()}
+
+
+def compare_module(
+    module: Any, inputs: tuple[Any, ...], options: Mapping[str, object], budget: float
+) -> dict[str, float]:
+    """Milliseconds of castoff, castoff with CUDA graphs, eager PyTorch and AOTInductor; answers are compared."""
+    import torch
+
+    module, inputs = module.cuda(), tuple(x.cuda() for x in inputs)
+    with torch.inference_mode(), tempfile.TemporaryDirectory(prefix="castoff-peers-") as folder:
+        exported = torch.export.export(module, inputs)
+        file = io.BytesIO()
+        torch.export.save(exported, file)
+        path = castoff.aot_compile(
+            file.getvalue(), options={**options}, output=Path(folder) / "model.so"
+        )
+        program, recorded = (
+            castoff.aot_load(path, "cuda", cuda_graphs=graphs) for graphs in (False, True)
+        )
+        calls: dict[str, Call] = {
+            "castoff": lambda: program(*inputs),
+            "castoff, graphs": lambda: recorded(*inputs),
+            "eager": lambda: module(*inputs),
+        }
+        package = torch._inductor.aoti_compile_and_package(
+            exported, package_path=f"{folder}/model.pt2"
+        )
+        inductor = torch._inductor.aoti_load_package(package)
+        calls["AOTInductor"] = lambda: inductor(*inputs)
+        _assert_close(program(*inputs), module(*inputs))
+        return {name: 1e3 * seconds for name, seconds in seconds_in_turns(calls, budget).items()}
+
+
+def _assert_close(got: Any, wanted: Any) -> None:
+    import torch
+
+    for mine, right in zip(_flat(got), _flat(wanted), strict=True):
+        scale = right.abs().max().item() or 1.0
+        error = (mine - right).abs().max().item() / scale
+        assert error < 2e-2, f"an answer differs by {error:.2g} of the largest value"
+        assert not torch.isnan(mine).any(), "an answer is NaN"
+
+
+def _flat(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def compare_kernels(options: Mapping[str, object], budget: float) -> dict[str, dict[str, float]]:
+    """The matrix product and the attention whose rates are promised."""
+    import torch
+    from torch import nn
+
+    class Product(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return a @ b
+
+    class Attention(nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    def ones(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.bfloat16, device="cuda")
+
+    return {
+        "bf16 product 8192³": compare_module(
+            Product(), (ones(8192, 8192), ones(8192, 8192)), options, budget
+        ),
+        "bf16 causal attention, 8k tokens": compare_module(
+            Attention(), tuple(ones(1, 16, 8192, 128) for _ in range(3)), options, budget
+        ),
+    }
+
+
+def compare_models(
+    options: Mapping[str, object], budget: float, deadline: float
+) -> dict[str, dict[str, float] | str]:
+    """The models of the benchmarks, as far as their packages are installed and the time allows."""
+    found: dict[str, dict[str, float] | str] = {}
+    for name in MODELS:
+        if time.monotonic() > deadline:
+            found[name] = "no time was left"
+            continue
+        try:
+            from bench.models import make_subject
+
+            subject = make_subject(name)
+            found[name] = compare_module(subject.program, subject.example, options, budget)
+        except Exception as error:  # one model that a package refuses is a line of the table
+            found[name] = f"{type(error).__name__}: {str(error)[:200]}"
+    return found
