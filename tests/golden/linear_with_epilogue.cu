@@ -1,7 +1,7 @@
 /* main: kernels for the device, and the host function that launches them. */
 #include "cuda/launch.cuh"
 #include "cuda/strided.cuh"
-#include "cuda/product.cuh"
+#include "cuda/blas_product.cuh"
 #include "common/math_f32.h"
 
 struct matmul_0_arguments {
@@ -53,7 +53,9 @@ static int matmul_0_run(castoff_frame *frame, const struct matmul_0_arguments &a
         .a_batch = {},
         .b_batch = {},
     };
-    return castoff_run_product(frame, product, matmul_0_epilogue{arguments});
+    const castoff_blas_store store = {
+    };
+    return castoff_run_matrices(frame, product, matmul_0_epilogue{arguments}, store);
 }
 
 extern "C" int castoff_run_cuda(castoff_frame *frame) {
