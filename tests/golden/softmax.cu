@@ -23,8 +23,8 @@ max_exp_sum_div_0(const struct max_exp_sum_div_0_arguments arguments, const int6
         for (int64_t position = lane; position < 64; position += 32) {
             const int64_t i1 = position;
             const float t0 = p0[i0 * 64 + i1];
-            acc0 = t0 > acc0 ? t0 : acc0;
             acc0_nan |= t0 != t0;
+            acc0 = t0 > acc0 ? t0 : acc0;
         }
         acc0 = castoff_over_lanes<32>(acc0, [](float a, float b) -> float { return b > a ? b : a; });
         acc0_nan = castoff_over_lanes<32>(acc0_nan, [](int a, int b) { return a | b; });
