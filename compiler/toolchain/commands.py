@@ -92,7 +92,9 @@ def compile_command(unit: SourceUnit, tools: Tools, options: CompileOptions) -> 
     flags = compile_flags(unit, tools, options)
     if unit.is_for_device:
         assert tools.toolkit is not None, "a tree with units for a device was given a toolkit"
-        return (tools.toolkit.nvcc, *flags, "-c", unit.path, "-o", unit.output)
+        # Architectures are compiled side by side; how many at a time changes nothing in the object.
+        threads = f"--threads={options.job_count}"
+        return (tools.toolkit.nvcc, *flags, threads, "-c", unit.path, "-o", unit.output)
     return (*tools.compiler.command, *flags, "-c", unit.path, "-o", unit.output)
 
 

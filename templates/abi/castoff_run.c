@@ -19,7 +19,7 @@ int castoff_fail(castoff_frame *frame, int status, const char *format, ...) {
 /* ---- outputs ---- */
 
 /* Memory for an output the caller gave no data for, with its tensor filled in. */
-static void *allocate_output(castoff_run_context *context, int output, const int64_t *shape) {
+static castoff_status allocate_output(castoff_run_context *context, int output, const int64_t *shape) {
   const castoff_tensor_spec *spec = &context->program->outputs[output];
   const castoff_call *call = context->call;
   DLTensor *tensor = call->outputs[output];
@@ -34,8 +34,7 @@ static void *allocate_output(castoff_run_context *context, int output, const int
   if (!memory) {
     char text[256];
     castoff_format_tensor(text, sizeof(text), spec->dtype, spec->rank, shape);
-    castoff_refuse(CASTOFF_OUT_OF_MEMORY, "%s: no memory for %s", spec->path, text);
-    return NULL;
+    return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "%s: no memory for %s", spec->path, text);
   }
   for (int i = 0; i < spec->rank; i++) tensor->shape[i] = shape[i];
   tensor->data = memory;
@@ -45,25 +44,26 @@ static void *allocate_output(castoff_run_context *context, int output, const int
   tensor->strides = NULL;
   context->output_owned[output] = 1;
   context->outputs[output] = is_direct ? memory : castoff_context_block(context, size);
-  return context->outputs[output];
+  return context->outputs[output] ? CASTOFF_OK : CASTOFF_OUT_OF_MEMORY;
 }
 
 /* The caller's own memory, or a dense stand-in where that is strided or misaligned. */
-static void *borrow_output(castoff_run_context *context, int output, const int64_t *shape) {
+static castoff_status borrow_output(castoff_run_context *context, int output, const int64_t *shape) {
   const castoff_tensor_spec *spec = &context->program->outputs[output];
   const DLTensor *tensor = context->call->outputs[output];
   const castoff_device *device = context->instance->device;
-  if (castoff_check_tensor(device, "output", spec->path, tensor, spec->dtype, spec->rank, shape) != CASTOFF_OK)
-    return NULL;
+  const castoff_status status =
+      castoff_check_tensor(device, "output", spec->path, tensor, spec->dtype, spec->rank, shape);
+  if (status != CASTOFF_OK) return status;
   int overflow = 0;
   void *memory = castoff_tensor_data(tensor);
   const size_t size = castoff_dense_size(spec->rank, shape, spec->dtype, &overflow);
   if (!memory || !castoff_device_holds(device, tensor)) memory = castoff_context_block(context, size);
   context->outputs[output] = memory;
-  return memory;
+  return memory ? CASTOFF_OK : CASTOFF_OUT_OF_MEMORY;
 }
 
-static void *provide_output(castoff_run_context *context, int output, const int64_t *shape) {
+static castoff_status provide_output(castoff_run_context *context, int output, const int64_t *shape) {
   return context->call->outputs[output]->data ? borrow_output(context, output, shape)
                                               : allocate_output(context, output, shape);
 }
@@ -74,7 +74,7 @@ void *castoff_frame_allocate_output(castoff_frame *frame, int output, int rank, 
     castoff_refuse(CASTOFF_RUNTIME_ERROR, "%s: allocated twice or with another rank", spec->path);
     return NULL;
   }
-  return provide_output(frame->context, output, shape);
+  return provide_output(frame->context, output, shape) == CASTOFF_OK ? frame->outputs[output] : NULL;
 }
 
 static void shapes_of_outputs(castoff_run_context *context, int64_t *const *shapes) {
@@ -100,8 +100,8 @@ static castoff_status prepare_outputs(castoff_run_context *context) {
       return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s: expected a tensor with room for its shape",
                             program->outputs[i].path);
     if (program->outputs[i].flags & CASTOFF_DATA_DEPENDENT) continue;
-    if (!provide_output(context, i, context->output_shapes[i]))
-      return tensor->data ? CASTOFF_INPUT_MISMATCH : CASTOFF_OUT_OF_MEMORY;
+    const castoff_status status = provide_output(context, i, context->output_shapes[i]);
+    if (status != CASTOFF_OK) return status;
   }
   return CASTOFF_OK;
 }

@@ -13,7 +13,7 @@ import pytest
 from castoff.runtime.errors import DeviceError
 from castoff.runtime.runner import aot_load
 from tests.emulation.home import default_home
-from tests.graphs import GraphBuilder, build
+from tests.graphs import GraphBuilder, build, size
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,6 +108,42 @@ def test_memory_that_is_not_there_is_named(artefact: Path) -> None:
     assert said.startswith("MemoryError: ")
     assert "out of memory on cuda:0: 128 bytes for constants; the constants take 128 bytes" in said
     assert said.endswith("of 100 bytes are free")
+
+
+def test_an_arena_that_does_not_fit_is_named_with_what_is_free(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    n = size("n", 0, 1 << 20)
+    x = b.input("x", n, 64)
+    sums = b.reduce("sum", b.call("aten.t.default", b.apply("exp", x)), [1])
+    options = {"device": "cuda", "cuda_home": str(default_home()), "cuda_architectures": (90,)}
+    path = build(b.graph(b.apply("add", x, sums)), tmp_path, **options)
+    body = """
+program = load()
+try:
+    program(np.ones((40000, 64), np.float32))
+except MemoryError as error:
+    print(error)
+print(program(np.ones((2, 64), np.float32))[0].shape)"""
+    said, shape = outcome(path, body, MEMORY=str(1 << 20)).splitlines()
+    assert said.startswith("out of memory on cuda:0: ")
+    assert "of 1048576 bytes are free" in said
+    assert shape == "(2, 64)"
+
+
+def test_programs_share_the_constants_of_a_gpu(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    weight = b.array(np.ones((1 << 18,), np.float32), "weight")
+    graph = b.graph(b.reduce("sum", b.apply("add", b.input("x", 1), weight), [0]))
+    options = {"device": "cuda", "cuda_home": str(default_home()), "cuda_architectures": (90,)}
+    path = build(graph, tmp_path, **options)
+    body = """
+one = np.ones(1, np.float32)
+programs = [load() for _ in range(5)]
+print([float(program(one)[0]) for program in programs])
+del programs
+print(float(load()(one)[0]))"""
+    said = outcome(path, body, MEMORY=str(3 << 19)).splitlines()
+    assert said == ["[524288.0, 524288.0, 524288.0, 524288.0, 524288.0]", "524288.0"]
 
 
 def test_a_failed_device_is_reported_once_and_then_refused(artefact: Path) -> None:
