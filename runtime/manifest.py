@@ -239,8 +239,17 @@ def _records(cls: type[_Record], items: object) -> tuple[_Record, ...]:
                 values[name] = tuple(values[name])
         if "value" in values:
             values["value"] = _decode_constant(values["value"])
+        for name, value in values.items():
+            _check_plain(name, value)
         made.append(cls(**values))
     return tuple(made)
+
+
+def _check_plain(name: str, value: object) -> None:
+    """Raise unless a field is a number, a text, nothing, or some of these: nothing is nested deeper."""
+    items = value if isinstance(value, tuple) else (value,)
+    if not all(item is None or isinstance(item, (int, float, complex, str)) for item in items):
+        raise ValueError(f"{name} holds what no manifest holds there")
 
 
 def _decode_manifest(data: Mapping[str, object]) -> Manifest:
@@ -263,8 +272,11 @@ def _decode_manifest(data: Mapping[str, object]) -> Manifest:
             value = _records(records[name], value)
         elif name == "namedtuple_fields":
             value = {key: tuple(names) for key, names in value.items()} if value else None  # type: ignore[attr-defined]
-        elif isinstance(value, list):
-            value = tuple(value)
+            for names in (value or {}).values():
+                _check_plain(name, names)
+        else:
+            value = tuple(value) if isinstance(value, list) else value
+            _check_plain(name, value)
         values[name] = value
     return Manifest(**values)  # type: ignore[arg-type]
 
