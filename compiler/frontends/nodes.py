@@ -10,19 +10,20 @@ from typing import Any
 from ..exported import schema
 from ..ir import shapes
 from ..ir.shapes import Symbol
-from ..ops.base import OperatorError
+from ..ops.base import OperatorError, is_misdescribed
 from .arguments import (
     Argued,
     OperatorName,
     as_operand,
     decode,
+    tensor_names,
 )
 from .control_flow import CONTROL_FLOW
 from .forms import find_form, functional_name
 from .functionalize import TensorRef
 from .inline import WRAPPERS, HigherOrder
 from .origins import node_origin
-from .results import bind_outputs, bind_results, first_tensor
+from .results import bind_outputs, bind_results, first_tensor, output_names
 from .scope import Scope
 from .sizes import READERS, bind_number
 from .symbolic_operators import apply_symbolic, find_symbolic_operator
@@ -172,6 +173,9 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
 
 
 def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
+    inputs = (name for argument in node.inputs for name in tensor_names(argument.arg))
+    if is_misdescribed(target) or any(scope.doubts(name) for name in inputs):
+        scope.doubt(output_names(node.outputs))
     form = find_form(target, [argument.name for argument in node.inputs])
     base_name = target.split(".")[1]
     positional: list[Any] = []

@@ -61,7 +61,7 @@ def bind_outputs(
             return fresh(value)
         return base.viewed(chain, value) if chain else base
 
-    outputs = _output_names(node.outputs)
+    outputs = output_names(node.outputs)
     if isinstance(result, (tuple, list)):
         refs: Any = [aliased(item, output) for item, output in zip(result, outputs, strict=False)]
     else:
@@ -69,7 +69,8 @@ def bind_outputs(
     bind_results(scope, node.outputs, refs)
 
 
-def _output_names(outputs: Sequence[schema.Argument]) -> list[str]:
+def output_names(outputs: Sequence[schema.Argument]) -> list[str]:
+    """The tensors among the outputs of a node; an empty name for what is none."""
     names: list[str] = []
     for argument in outputs:
         match argument:
@@ -119,9 +120,10 @@ def bind_results(scope: Scope, outputs: Sequence[schema.Argument], result: Any) 
         results, names = [result], outputs
     if len(results) < len(names):
         raise OperatorError(f"castoff built {len(results)} results, the program has {len(names)}")
-    bind = _bind_unseen if _is_misdescribed(scope, names, results) else bind_result
+    if _is_misdescribed(scope, names, results):
+        scope.doubt(output_names(names))
     for argument, item in zip(names, results, strict=False):
-        bind(scope, argument, item)
+        bind_result(scope, argument, item)
 
 
 def _is_misdescribed(
@@ -135,12 +137,6 @@ def _is_misdescribed(
         and scope.records_wrong_rank(argument.name, value)
         for argument, value in zip(outputs, results, strict=False)
     )
-
-
-def _bind_unseen(scope: Scope, argument: schema.Argument, item: Any) -> None:
-    """Bind a result whatever the file says of its type."""
-    if isinstance(argument, schema.AsTensor) and item is not None:
-        scope.rebind_tensor(argument.name, fresh(scope.builder.tensor(item)))
 
 
 def bind_result(scope: Scope, argument: schema.Argument, item: Any) -> None:

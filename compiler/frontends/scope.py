@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...runtime.errors import CastoffError
@@ -53,6 +54,8 @@ class Scope:
     """Tensors of the outer scope, by name: there, and as an input here."""
     _tensors: dict[str, TensorRef] = field(default_factory=dict)
     _scalars: dict[str, ScalarBinding] = field(default_factory=dict)
+    _doubted: set[str] = field(default_factory=set)
+    """Tensors about which the file is not believed."""
     _read: set[str] | None = None
 
     def inlined(self, graph: FileGraph, autocast: Autocast | None) -> Scope:
@@ -106,6 +109,9 @@ class Scope:
     def bind_tensor(self, name: str, ref: TensorRef) -> None:
         """From here on, `name` is this tensor; its type is held against what the file says of
         it."""
+        if name in self._doubted:
+            self._tensors[name] = ref
+            return
         value = ref.read(self.builder)
         refined = self.refined(name, value)
         if refined is not value:
@@ -119,6 +125,14 @@ class Scope:
         self._tensors[name] = ref
 
     # ---- types
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """What the file says of the types of these tensors is wrong, or follows from what is."""
+        self._doubted.update(names)
+
+    def doubts(self, name: str) -> bool:
+        """Whether the file is not believed about a tensor."""
+        return name in self._doubted
 
     def shape_of(self, name: str) -> tuple[Dim | None, ...] | None:
         """The sizes the file gives a tensor, None for unknown ones."""

@@ -103,16 +103,21 @@ class TargetFunction(Protocol):
 
 _TARGETS: dict[str, TargetFunction] = {}
 _ALIASING: set[str] = set()
+_MISDESCRIBED: set[str] = set()
 _SAMPLES: dict[str, tuple[str, ...]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def target(*names: str, alias: bool = False, samples: Sequence[str] = ()) -> Callable[[F], F]:
+def target(
+    *names: str, alias: bool = False, misdescribed: bool = False, samples: Sequence[str] = ()
+) -> Callable[[F], F]:
     """Register a function for operator targets, as `aten.add.Tensor`.
 
     `alias`: where the result is a chain of views of the first argument, it shares memory with it in PyTorch,
     so that writing to one is seen through the other. In-place forms (`aten.add_.Tensor`) need no registration: the
     importer makes them from the functional one.
+
+    `misdescribed`: PyTorch records other types of the results than the operator gives; they are not held against ours.
 
     `samples`: calls that tests run, as `(float32[3, 4], dim=1)`; each goes for every name. `samples/` says how they
     read, and holds most.
@@ -126,6 +131,8 @@ def target(*names: str, alias: bool = False, samples: Sequence[str] = ()) -> Cal
                 _SAMPLES[name] = tuple(samples)
             if alias:
                 _ALIASING.add(name)
+            if misdescribed:
+                _MISDESCRIBED.add(name)
         return function
 
     return register
@@ -139,6 +146,11 @@ def find_target(name: str) -> TargetFunction | None:
 def is_aliasing(name: str) -> bool:
     """Whether the target's result may share memory with its first argument."""
     return name in _ALIASING
+
+
+def is_misdescribed(name: str) -> bool:
+    """Whether files have other types for the target's results than it gives."""
+    return name in _MISDESCRIBED
 
 
 def registered_targets() -> Mapping[str, TargetFunction]:

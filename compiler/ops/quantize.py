@@ -207,7 +207,7 @@ def _parameters(b: Builder, scale: Value, zero_point: Value) -> tuple[Value, Val
     return b.reshape(b.cast(scale, DType.FLOAT64), (1,)), b.reshape(zero_point, (1,))
 
 
-@target(f"{_PREFIX}choose_qparams_per_token.default")
+@target(f"{_PREFIX}choose_qparams_per_token.default", misdescribed=True)
 def choose_qparams_per_token(b: Builder, input: Value, dtype: DType) -> tuple[Value, Value]:
     """(scales, zeros), symmetric to int8, for each row of the last dimension."""
     scales = b.reduce("max", b.call("aten.abs.default", input), (input.rank - 1,), True)

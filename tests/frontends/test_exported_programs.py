@@ -656,6 +656,21 @@ def test_what_the_file_gets_wrong_about_a_result_is_not_believed(shape: tuple[in
     x = torch.randint(0, 2, shape).float()
     check(lambda x: torch.unique_consecutive(x, True, True, dim=-1), (x,))
     check(lambda x: torch.unique(x, return_inverse=True, return_counts=True, dim=-1), (x,))
+    check(lambda x: torch.unique(x, dim=-1) * 2 + 1, (x,))
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+def test_what_the_file_gets_wrong_about_a_result_is_wrong_of_what_follows(core: bool) -> None:
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401
+
+    quantized = torch.ops.quantized_decomposed
+
+    def function(x: Any) -> Any:
+        scale, zero = quantized.choose_qparams_per_token(x, torch.int8)
+        level = quantized.quantize_per_token(x, scale, zero, -128, 127, torch.int8)
+        return scale * 2, zero, level
+
+    check(function, (floats(3, 8),), core=core)
 
 
 @pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
