@@ -19,6 +19,7 @@ from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph, TensorType, Value
 from castoff.compiler.ops.base import Environment
 from castoff.compiler.ops.interpret import run_graph
+from castoff.compiler.ops.random_streams import RandomStreams
 
 Step = Callable[[ImportBuilder, Value], Value]
 NumpyStep = Callable[[np.ndarray], np.ndarray]
@@ -59,7 +60,7 @@ def view(builder: ImportBuilder, ref: TensorRef, step: Step) -> TensorRef:
 @pytest.mark.parametrize("second", VIEWS)
 @pytest.mark.parametrize("first", VIEWS)
 def test_a_write_through_views_is_seen_by_all_others(first: str, second: str) -> None:
-    builder = ImportBuilder(SymbolNames())
+    builder = ImportBuilder(SymbolNames(), RandomStreams())
     base = Value("x", TensorType(DType.FLOAT32, (8, 8)))
     array = np.arange(64, dtype=np.float32).reshape(8, 8)
     expected = array.copy()
@@ -81,7 +82,7 @@ def test_a_write_through_views_is_seen_by_all_others(first: str, second: str) ->
 
 
 def test_a_write_casts_and_broadcasts_to_what_is_written() -> None:
-    builder = ImportBuilder(SymbolNames())
+    builder = ImportBuilder(SymbolNames(), RandomStreams())
     base = Value("x", TensorType(DType.INT64, (2, 3)))
     ref = fresh(base)
     builder.write_ref(ref, builder.full((3,), 2.75, DType.FLOAT32))
@@ -90,7 +91,7 @@ def test_a_write_casts_and_broadcasts_to_what_is_written() -> None:
 
 
 def test_nothing_but_views_makes_an_alias() -> None:
-    builder = ImportBuilder(SymbolNames())
+    builder = ImportBuilder(SymbolNames(), RandomStreams())
     base = Value("x", TensorType(DType.FLOAT32, (2, 3)))
     assert builder.view_chain(builder.apply("neg", base), base) is None
     assert builder.view_chain(base, base) == ()
