@@ -260,40 +260,40 @@ def _resize_bytes(b: Builder, x: Value, scalings: Sequence[Scaling], kind: str) 
     for axis, scaling in reversed(list(enumerate(scalings, start=2))):
 
         def build(builder: Builder, scaling: Scaling = scaling) -> tuple[Value, ...]:
-            return _FILTERS[kind](builder, scaling, DType.FLOAT64)
+            positions, weights = _FILTERS[kind](builder, scaling, DType.FLOAT64)
+            return (positions, *_fixed_point(builder, positions, weights))
 
-        if not shapes.is_static((scaling.size, scaling.count)):
-            raise OperatorError(f"resizing of bytes {x} with a symbolic size")
-        positions, weights = evaluated(build)
-        fixed, precision = _fixed_point(positions, weights)
-        total = b.emit1(
-            Resample(axis),
-            b.cast(result, DType.INT32),
-            b.array(positions, "positions"),
-            b.array(fixed, "weights"),
-        )
-        rounded = Formula(b, total) + (1 << (precision - 1))
-        shifted = rounded.apply("floor_divide", 1 << precision)
+        positions, weights, scale = precomputed(b, (scaling.size, scaling.count), build)
+        total = Formula(b, b.emit1(Resample(axis), b.cast(result, DType.INT32), positions, weights))
+        unit = Formula(b, scale)
+        shifted = (total + unit.apply("floor_divide", 2)).apply("floor_divide", unit)
         result = shifted.clamp(0, 255).cast(DType.UINT8).value
     return result
 
 
-def _fixed_point(positions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, int]:
-    """Weights as 16-bit integers with as many fractional bits as the largest of them allows."""
-    largest = max(
-        (float(weights[row][positions[row] == place].sum()) for row in range(len(positions))
-         for place in set(positions[row].tolist())),
-        default=1.0,
-    )  # fmt: skip
-    precision = 0
-    while precision < 22 and int(0.5 + largest * (1 << (precision + 1))) < 1 << 15:
-        precision += 1
-    merged = np.zeros_like(weights)
-    for row, places in enumerate(positions):
-        for column, place in enumerate(places):
-            merged[row, int(np.argmax(places == place))] += weights[row, column]
-    scaled = merged * (1 << precision)
-    return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32), precision
+def _fixed_point(b: Builder, positions: Value, weights: Value) -> tuple[Value, Value]:
+    """(weights as 16-bit integers, what stands for 1): as many fractional bits as the largest weight allows.
+
+    Weights of equal places are added up first, at the first of them.
+    """
+    places = b.iota(positions.shape[-1])
+    is_equal = b.apply("eq", b.unsqueeze(positions, 2), b.unsqueeze(positions, 1))
+    is_earlier = b.apply("lt", places, b.unsqueeze(places, 1))
+    repeats = b.cast(b.apply("logical_and", is_equal, is_earlier), DType.INT64)
+    is_first = b.apply("eq", b.reduce("sum", repeats, (2,)), b.full((), 0, DType.INT64))
+    zero = b.full((), 0, DType.FLOAT64)
+    sums = b.reduce("sum", b.where(is_equal, b.unsqueeze(weights, 1), zero), (2,))
+    merged = Formula(b, b.where(is_first, sums, zero))
+    largest = Formula(b, b.reduce("max", merged.value, (0, 1)))
+    scale = Formula(b, b.full((), 1, DType.FLOAT64))
+    for bits in range(1, 23):
+        fits = (largest * (1 << bits) + 0.5).apply("lt", 1 << 15)
+        scale = Formula(b, b.full((), 1 << bits, DType.FLOAT64)).where(fits, scale)
+    scaled = merged * scale
+    rounded = (scaled + Formula(b, b.full((), 0.5, DType.FLOAT64)).apply("copysign", scaled)).apply(
+        "trunc"
+    )
+    return rounded.cast(DType.INT32).value, scale.cast(DType.INT32).value
 
 
 # ----------------------------------------------------------------------------------------- targets

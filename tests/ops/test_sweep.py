@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from castoff.compiler import ops
+from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ops.base import registered_targets
+from castoff.compiler.ops.samples import Sample, all_samples
 
 from .left_out import SIZES, TYPES, left_out, left_out_by_target, samples_of_other_types
-from .sampling import difference, is_open, reference_results, torch_results, tried_symbolic_sizes
+from .sampling import (
+    difference,
+    is_open,
+    reference_results,
+    symbolic_sizes,
+    torch_results,
+    tried_symbolic_sizes,
+)
 from .sweep import (
     Case,
-    all_samples,
     calls,
     compiled_wrong,
     static_cases,
@@ -38,6 +46,12 @@ def test_a_share_compiled_gives_what_the_reference_gives() -> None:
 
 def test_a_share_with_symbolic_sizes_gives_what_the_reference_gives() -> None:
     assert_compiled(symbolic_cases(30))
+
+
+def test_bytes_are_resized_from_and_to_symbolic_sizes() -> None:
+    samples = [sample for group in all_samples().values() for sample in group]
+    resized = [s for s in samples if "upsample_bi" in s.target and s.dtypes[0] is DType.UINT8]
+    assert_compiled([Case(sample, symbolic_sizes(sample)) for sample in resized])
 
 
 @pytest.mark.torch
@@ -88,7 +102,16 @@ def test_what_is_left_out_has_no_sample() -> None:
 
 
 def test_all_sizes_can_be_symbols_but_for_those_left_out() -> None:
-    refused = {sample.target for sample in calls() if tried_symbolic_sizes(sample)[1]}
+    assert_refused_are_left_out(calls())
+
+
+@pytest.mark.slow
+def test_all_sizes_can_be_symbols_in_every_type() -> None:
+    assert_refused_are_left_out(sample for group in all_samples().values() for sample in group)
+
+
+def assert_refused_are_left_out(samples: Iterable[Sample]) -> None:
+    refused = {sample.target for sample in samples if tried_symbolic_sizes(sample)[1]}
     assert refused == {target for target, what in left_out_by_target().items() if SIZES in what}
 
 
