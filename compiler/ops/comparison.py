@@ -113,7 +113,7 @@ def isreal(b: Builder, self: Value) -> Value:
 
 @target("aten.signbit.default", "prims.signbit.default")
 def signbit(b: Builder, self: Value) -> Value:
-    if self.dtype is DType.BOOL:
+    if not self.dtype.is_signed:
         return b.full(self.shape, False, DType.BOOL)
     if self.dtype.is_float:
         return b.apply("signbit", self)
