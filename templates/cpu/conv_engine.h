@@ -85,13 +85,14 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.zero_bytes = castoff_round_up((a->in_channels + 16) * (int64_t)sizeof(E), 64);
     p.column_block = a->out_channels;
     p.pixel_block = castoff_min_i64(p.pixels, p.depthwise ? 32 * p.height : 8 * p.height);
-    const int64_t wanted = threads > 1 ? 4 * threads : 1;
-    while (p.pixel_block > p.height && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
-        p.pixel_block = castoff_round_up(p.pixel_block / 2, p.height);
-    const int64_t grain = p.depthwise ? 64 : a->groups > 1 ? p.outer : CASTOFF_CONV_COLUMNS;
+    /* Threads share the columns first: a block of fewer pixels reads the whole weight as well. */
+    const int64_t wanted = threads > 1 ? 4 * threads : 1, grain = a->groups > 1 && !p.depthwise ? p.outer : 64;
     while (p.column_block > grain && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) *
                                              castoff_ceil_div(a->out_channels, p.column_block) < wanted)
         p.column_block = castoff_max_i64(grain, castoff_round_up(p.column_block / 2, grain));
+    const int64_t shares = a->batch * castoff_ceil_div(a->out_channels, p.column_block);
+    while (p.pixel_block > p.height && shares * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
+        p.pixel_block = castoff_round_up(p.pixel_block / 2, p.height);
     p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
     p.pixel_block = castoff_ceil_div(p.pixels, p.pixel_blocks);
     p.column_blocks = castoff_ceil_div(a->out_channels, p.column_block);
