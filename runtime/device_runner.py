@@ -91,7 +91,8 @@ class DeviceRunner(Runner):
     ) -> object:
         self._check_constants(leaves)
         values, written_back = self._stage_leaves(leaves, stream)
-        key = tuple([_key_of(value) for value in values])
+        # Plans of calls without a stream leave the outputs' places as they are.
+        key = ("on a stream", *[_key_of(value) for value in values])
         plan = self._take_plan(key, values, leaves)
         keep = self._bind_leaves(plan, values)
         targets = self._targets(receivers, plan, stream)

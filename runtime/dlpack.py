@@ -54,7 +54,7 @@ class Lent:
 
 
 def device_of(value: object) -> tuple[int, int] | None:
-    """DLPack's device of a value, None for what is no tensor or is NumPy's."""
+    """DLPack's device of a value, None for what is no tensor."""
     ask = getattr(value, "__dlpack_device__", None)
     if ask is None:
         return None

@@ -106,11 +106,6 @@ class Plan:
             return lambda: _adopt(tensor, dtype, release)
         return None
 
-    def place_output(self, index: int, device_type: int, device_id: int = 0) -> None:
-        """Has output number `index` made in the memory of a device."""
-        tensor = self.outputs[index]
-        tensor.device.device_type, tensor.device.device_id = device_type, device_id
-
     def set_output_shapes(self, manifest: Manifest, shapes: Sequence[Sequence[int]]) -> None:
         """Fixes the sizes of the outputs, as the artefact answered for these inputs."""
         self.shapes = [tuple(shape) for shape in shapes]

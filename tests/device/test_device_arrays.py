@@ -10,6 +10,7 @@ import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.runtime.device_array import DeviceArray
+from castoff.runtime.dlpack import CPU, CUDA
 from castoff.runtime.errors import DeviceError, InputMismatchError, ProgramError
 from castoff.runtime.runner import Runner, aot_load
 from tests.graphs import GraphBuilder, size
@@ -93,6 +94,21 @@ def test_results_go_where_out_lies(artefact: str, on_device: Runner) -> None:
     np.testing.assert_array_equal(target.numpy(), expected(y, x))
     with pytest.raises(InputMismatchError, match=r"out\[0\]: expected a writable float32\[3, 8\]"):
         program(*sample(3), out=(target,))
+
+
+def test_calls_into_memory_of_the_device_and_of_the_host_share_no_plan(
+    device_builds: DeviceBuilds,
+) -> None:
+    b = GraphBuilder()
+    values = np.arange(4, dtype=np.float32)
+    path = device_builds.build(b.graph(b.apply("neg", b.array(values, "values"))))
+    (target,) = aot_load(path, "cuda", results="device")()
+    program = aot_load(path, "cuda")
+    (given,) = program(out=(target,))
+    assert given is target
+    np.testing.assert_array_equal(program()[0], -values)
+    plans = [plan for kept in program._plans.values() for plan in kept]
+    assert sorted(plan.outputs[0].device.device_type for plan in plans) == [CPU, CUDA]
 
 
 def test_host_arrays_are_refused_where_that_is_asked_for(artefact: str, on_device: Runner) -> None:
