@@ -39,7 +39,8 @@ def _in_folder(folder: str, content: memoryview, digest: str) -> str:
         raise PermissionError(f"{folder} is not a place to load code from")
     path = os.path.join(folder, f"{digest}.so")
     if _holds(path, len(content), digest):
-        os.utime(path)
+        with contextlib.suppress(OSError):  # the system's own: it is not ours to touch
+            os.utime(path)
         return path
     import tempfile  # takes longer than all of loading, and once is enough
 
@@ -92,12 +93,15 @@ def _trim(folder: str) -> None:
 
 def _in_memory(content: memoryview, digest: str) -> str:
     """A file that has no name; its descriptor stays open, so the path stays its own."""
+    file = -1
     try:
         file = os.memfd_create(f"castoff-{digest[:16]}", os.MFD_CLOEXEC)
         position = 0
         while position < len(content):
             position += os.write(file, content[position:])
     except OSError as error:
+        if file >= 0:
+            os.close(file)
         raise ArtefactError(
             f"there is no place to copy machine code to: the cache folder cannot be used, and "
             f"memory for it is refused: {error}"

@@ -23,6 +23,7 @@ from castoff.runtime.errors import ArtefactError, DeviceError, PackageError, Uns
 from castoff.runtime.manifest import MACHINES, append_payload, read_manifest
 from castoff.runtime.package import Package
 from castoff.runtime.package_choice import Request, choose_artefacts
+from castoff.runtime.package_image import place_image
 from castoff.runtime.package_load import open_packaged
 
 from ..exported import pt2_files
@@ -462,3 +463,17 @@ def test_the_list_of_artefacts_is_plain_json(archive: Path) -> None:
     assert [(item["name"], item["method"]) for item in record["artefacts"]] == [
         ("one", "add"), ("few", "add"), ("many", "add"), ("fast", "mul"), ("plain", "mul"),
     ]  # fmt: skip
+
+
+def test_an_image_that_only_the_system_may_touch_is_used_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setenv("CASTOFF_CACHE", str(tmp_path))
+    content = memoryview(b"machine code")
+    digest = hashlib.sha256(content).hexdigest()
+    placed = place_image(content, digest)
+    monkeypatch.setattr("os.utime", refuse)
+    assert place_image(content, digest) == placed == str(tmp_path / "images" / f"{digest}.so")
