@@ -54,10 +54,10 @@ static int64_t **allocate_shapes(const castoff_program *program) {
 
 _Static_assert(sizeof(int64_t *) <= sizeof(int64_t), "row pointers share an allocation with sizes");
 
-static castoff_run_context *new_context(castoff_instance *instance) {
+static castoff_status new_context(castoff_instance *instance, castoff_run_context **made) {
   const castoff_program *program = instance->program;
   castoff_run_context *context = calloc(1, sizeof(*context));
-  if (!context) return NULL;
+  if (!context) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the state of a run");
   context->instance = instance;
   context->program = program;
   context->host_blocks.is_on_host = 1;
@@ -68,33 +68,40 @@ static castoff_run_context *new_context(castoff_instance *instance) {
   context->written = zeroed((int64_t)program->n_outputs + program->n_inputs, sizeof(castoff_range));
   context->views = zeroed(program->n_inputs, sizeof(castoff_input_view));
   context->symbols = zeroed(program->n_symbols, sizeof(int64_t));
+  castoff_status status;
   if (context->inputs && context->outputs && context->output_owned && context->output_shapes && context->written &&
-      context->views && context->symbols &&
-      castoff_device_new_run(instance->device, context, &context->device_run) == CASTOFF_OK)
-    return context;
-  free_context(context);
-  return NULL;
+      context->views && context->symbols)
+    status = castoff_device_new_run(instance->device, context, &context->device_run);
+  else
+    status = castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the state of a run");
+  if (status == CASTOFF_OK)
+    *made = context;
+  else
+    free_context(context);
+  return status;
 }
 
 /* The list only grows, so walking and pushing need no lock and know no ABA. */
-castoff_run_context *castoff_take_context(castoff_instance *instance, void *stream) {
+castoff_status castoff_take_context(castoff_instance *instance, void *stream, castoff_run_context **taken) {
   for (castoff_run_context *context = atomic_load(&instance->contexts); context; context = context->next) {
     int free_to_take = 0;
     if (atomic_load_explicit(&context->taken, memory_order_relaxed) != 0 ||
         !atomic_compare_exchange_strong(&context->taken, &free_to_take, 1))
       continue;
-    if (castoff_device_is_ready(context->device_run, stream)) return context;
+    if (castoff_device_is_ready(context->device_run, stream)) {
+      *taken = context;
+      return CASTOFF_OK;
+    }
     atomic_store_explicit(&context->taken, 0, memory_order_release);
   }
-  castoff_run_context *context = new_context(instance);
-  if (!context) {
-    castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the state of a run");
-    return NULL;
-  }
+  castoff_run_context *context = NULL;
+  const castoff_status status = new_context(instance, &context);
+  if (status != CASTOFF_OK) return status;
   atomic_store(&context->taken, 1);
   context->next = atomic_load(&instance->contexts);
   while (!atomic_compare_exchange_weak(&instance->contexts, &context->next, context)) continue;
-  return context;
+  *taken = context;
+  return CASTOFF_OK;
 }
 
 void castoff_give_back_context(castoff_run_context *context) {

@@ -235,7 +235,7 @@ static castoff_status take_faults(castoff_device_run *run) {
 
 castoff_status castoff_device_new_run(castoff_device *device, castoff_run_context *context, castoff_device_run **made) {
   castoff_device_run *run = calloc(1, sizeof(*run));
-  if (!run) return CASTOFF_OUT_OF_MEMORY;
+  if (!run) return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "out of memory for the state of a run");
   run->device = device;
   run->context = context;
   cudaError_t error = cudaStreamCreateWithFlags(&run->own_stream, cudaStreamDefault);

@@ -83,8 +83,8 @@ struct castoff_instance {
 
 /* ---- castoff_context.c ---- */
 
-/* A context that nobody uses; NULL with the sentence set. */
-castoff_run_context *castoff_take_context(castoff_instance *instance, void *stream);
+/* A context that nobody uses. */
+castoff_status castoff_take_context(castoff_instance *instance, void *stream, castoff_run_context **taken);
 void castoff_give_back_context(castoff_run_context *context);
 void castoff_free_contexts(castoff_instance *instance);
 castoff_status castoff_grow_arena(castoff_run_context *context);

@@ -246,10 +246,11 @@ static castoff_status run_in_context(castoff_instance *instance, castoff_run_con
 
 static castoff_status run_on_device(castoff_instance *instance, const castoff_call *call, void *stream,
                                     int is_waited_for) {
-  castoff_run_context *context = castoff_take_context(instance, is_waited_for ? NULL : stream);
-  if (!context) return CASTOFF_OUT_OF_MEMORY;
+  castoff_run_context *context = NULL;
+  castoff_status status = castoff_take_context(instance, is_waited_for ? NULL : stream, &context);
+  if (status != CASTOFF_OK) return status;
   context->call = call;
-  castoff_status status = castoff_resolve(instance, call->inputs, context->views, context->symbols);
+  status = castoff_resolve(instance, call->inputs, context->views, context->symbols);
   if (status == CASTOFF_OK) status = castoff_device_begin(context->device_run, stream, is_waited_for);
   if (status == CASTOFF_OK) status = run_in_context(instance, context);
   context->call = NULL;
@@ -297,8 +298,9 @@ castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_input
   if (status != CASTOFF_OK) return status;
   int previous = 0;
   if ((status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
-  castoff_run_context *context = castoff_take_context(instance, NULL);
-  status = context ? castoff_resolve(instance, inputs, context->views, context->symbols) : CASTOFF_OUT_OF_MEMORY;
+  castoff_run_context *context = NULL;
+  status = castoff_take_context(instance, NULL, &context);
+  if (status == CASTOFF_OK) status = castoff_resolve(instance, inputs, context->views, context->symbols);
   if (status == CASTOFF_OK) shapes_of_outputs(context, shapes);
   if (context) castoff_give_back_context(context);
   castoff_device_leave(instance->device, previous);
