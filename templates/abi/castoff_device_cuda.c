@@ -7,6 +7,9 @@
 
 #include "castoff_device_cuda.h"
 
+static castoff_shared_weights *all_weights;
+static pthread_mutex_t weights_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /* ---- failures ---- */
 
 /* An error that stays with the process answers every later question too. */
@@ -137,6 +140,7 @@ void castoff_device_leave(castoff_device *device, int previous) {
 
 /* CUDA does not come along: nothing of the parent's may be touched. */
 void castoff_device_after_fork(castoff_device *device) {
+  pthread_mutex_init(&weights_lock, NULL); /* another thread of the parent may have held it */
   snprintf(device->lost_because, sizeof(device->lost_because),
            "the process was forked after it loaded the program, and CUDA does not survive fork(); load it after the "
            "fork, or spawn");
@@ -205,9 +209,6 @@ void castoff_device_release_on_stream(void *memory, void *stream) {
 }
 
 /* ---- constants ---- */
-
-static castoff_shared_weights *all_weights;
-static pthread_mutex_t weights_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static castoff_status upload(castoff_device *device, const void *source, size_t size_bytes, unsigned char **memory) {
   *memory = castoff_device_allocate(device, size_bytes);
