@@ -264,12 +264,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("values", nargs="*", help="inputs; those not named are arbitrary")
     bench.add_argument("--seconds", type=float, default=2.0, help="how long to measure")
     bench.add_argument("--threads", type=int, help="threads one call may use")
+    bench.add_argument("--profile", action="store_true", help="the time of each step")
+    bench.add_argument("--trace", help="with --profile: file to write a trace for Perfetto to")
     _add_choice(bench)
 
     _add_package(commands.add_parser("package", help="make, check and take apart archives"))
-
-    bench.add_argument("--profile", action="store_true", help="the time of each step")
-    bench.add_argument("--trace", help="with --profile: file to write a trace for Perfetto to")
 
     add("doctor", _doctor, "say whether this machine can compile, and with what")
     return parser

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .compiler.exported.canonicalize import canonicalize as canonicalize
     from .compiler.exported.deserialize import load_program
     from .compiler.exported.handlers import register_operator_handler as register_operator_handler
+    from .compiler.exported.handlers import (
+        unregister_operator_handler as unregister_operator_handler,
+    )
     from .compiler.exported.program import ExportedProgram as ExportedProgram
     from .compiler.exported.serialize import save_program
     from .compiler.ir.dtypes import DType as DType
@@ -71,6 +74,7 @@ _HOMES: dict[str, str] = {
     "register_dataclass": ".runtime.treespec",
     "register_namedtuple": ".runtime.treespec",
     "register_operator_handler": ".compiler.exported.handlers",
+    "unregister_operator_handler": ".compiler.exported.handlers",
     "register_pytree_node": ".runtime.treespec",
 }
 
