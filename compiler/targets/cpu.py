@@ -108,7 +108,6 @@ FLAGS = (
     "-fno-schedule-insns2",
     "-fno-ipa-cp",
     "-fno-ipa-modref",
-    "-fno-code-hoisting",
 )
 """For every unit with generated loops.
 
@@ -186,6 +185,8 @@ def cast_text(operand: str, source: DType, to: DType) -> str:
     """Conversion of a computed value to the compute type of `to`, rounded to `to`."""
     if to.compute is not to:
         wide = cast_text(operand, source, to.compute)
+        if to is DType.BFLOAT16:
+            return f"castoff_rounded_bf16({wide})"
         return load_text(store_text(wide, to), to)
     if source is to:
         return operand
