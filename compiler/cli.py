@@ -179,9 +179,8 @@ def _package_create(chosen: argparse.Namespace) -> int:
         modules=chosen.module,
         requires=chosen.requires,
     )
-    size, report = Path(path).stat().st_size, read_manifest(path).weights_report
-    text = f"{path} ({size / 1024:.0f} KiB)" + (f"\n{report}" if report else "")
-    _show(chosen, {"output": path, "size_bytes": size, "weights_report": report}, text)
+    size = Path(path).stat().st_size
+    _show(chosen, {"output": path, "size_bytes": size}, f"{path} ({size / 1024:.0f} KiB)")
     return 0
 
 

@@ -137,7 +137,9 @@ def test_same_bits_for_any_number_of_threads(
         assert multiply(kernels, a, coded, narrow=narrow, threads=threads).tobytes() == alone
 
 
-@pytest.mark.parametrize(("name", "most"), [("int8", 0.006), ("int4", 0.09)])
+# Rounding to steps of s is off by s / sqrt(12) on average; the largest of 300 normal numbers is about 3, of 64
+# about 2.4, so that steps are 3 / 127 and 2.4 / 7.5: errors of 0.0068 and 0.092.
+@pytest.mark.parametrize(("name", "most"), [("int8", 0.0075), ("int4", 0.1)])
 def test_codes_are_near_what_they_stand_for(name: str, most: float) -> None:
     weight = random((300, 70), np.float32)
     assert relative_error(weight, encode(weight, CODINGS[name](300))) < most

@@ -81,18 +81,21 @@ def test_setup_is_skipped_until_the_metadata_changes(
     [
         ([], "not slow and not cuda"),
         (["--all"], "not cuda"),
-        (["--device", "cuda"], "not slow"),
-        (["--device=cuda", "--all"], None),
     ],
-    ids=["plain", "all", "cuda", "all on cuda"],
+    ids=["plain", "all"],
 )
 def test_test_leaves_out_what_was_not_asked_for(
-    driver: ModuleType, arguments: list[str], markers: str | None
+    driver: ModuleType, arguments: list[str], markers: str
 ) -> None:
     driver.command_test([*arguments, "-k", "name"])
     command = driver.kept[-1]
     assert command[-2:] == ["-k", "name"]
-    assert (command[command.index("-m", 2) + 1] if command.count("-m") > 1 else None) == markers
+    assert command[command.index("-m", 2) + 1] == markers
+
+
+def test_test_on_a_gpu_is_the_suite_of_the_device(driver: ModuleType) -> None:
+    driver.command_test(["--device=cuda", "--all"])
+    assert driver.kept[-1][1:] == ["-m", "tests.device.suite", "--all"]
 
 
 def test_unknown_command_names_the_known_ones() -> None:
@@ -100,7 +103,7 @@ def test_unknown_command_names_the_known_ones() -> None:
         [sys.executable, str(ROOT / "build.py"), "fly"], capture_output=True, text=True, check=False
     )
     assert finished.returncode == 2
-    assert "run, test, bench, compile" in finished.stderr
+    assert "run, test, bench, gpu-check, compile" in finished.stderr
 
 
 def test_driver_uses_no_syntax_newer_than_python_3_6() -> None:
