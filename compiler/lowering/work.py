@@ -13,10 +13,10 @@ from math import prod
 from .. import kernels
 from ..ir import shapes
 from ..ir.shapes import Dim
-from ..kernels import Scalar
 from .expand import scalars_in
 from .memory import buffers_of
 from .program import (
+    Accumulate,
     AttentionStep,
     Buffer,
     CallStep,
@@ -83,17 +83,12 @@ def _loop_work(kernel: LoopKernel) -> Work:
     return Work(sum(moved, start=0), operations)
 
 
-def _operation_count(statements: Iterable[object]) -> int:
+def _operation_count(statements: Iterable[Store | Accumulate]) -> int:
     """Functions applied to an element, reductions included."""
-    roots: list[Scalar] = []
-    reductions = 0
-    for statement in statements:
-        if isinstance(statement, Store):
-            roots.append(statement.value)
-        else:
-            reductions += 1
-            roots.append(statement.value)  # type: ignore[attr-defined]
-    applied = (scalar for scalar in scalars_in(roots) if isinstance(scalar, kernels.Apply))
+    statements = tuple(statements)
+    reductions = sum(isinstance(statement, Accumulate) for statement in statements)
+    scalars = scalars_in(statement.value for statement in statements)
+    applied = (scalar for scalar in scalars if isinstance(scalar, kernels.Apply))
     return reductions + sum(scalar.dtype.is_float or scalar.dtype.is_complex for scalar in applied)
 
 
