@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from ..schema_text import split_at_commas
 from . import schema as s
 
 _PREFIX = "torch.ops.aten."
@@ -98,7 +99,7 @@ def parse_operator(text: str) -> Operator:
     if not arrow or not inside.endswith(")"):
         raise ValueError(f"expected `name(Type x, …) -> Type`, got {text!r}")
     parameters = {}
-    for piece in _pieces(inside[:-1]):
+    for piece in split_at_commas(inside[:-1]):
         if piece == "*":
             continue
         match = _matched(piece)
@@ -106,7 +107,7 @@ def parse_operator(text: str) -> Operator:
         written = "!" in (match["alias"] or "")
         parameters[name] = Parameter(name, _kind(match), written, match["default"] is not None)
     returned = returned.strip().removeprefix("(").removesuffix(")")
-    results = tuple(_kind(_matched(piece)) for piece in _pieces(returned))
+    results = tuple(_kind(_matched(piece)) for piece in split_at_commas(returned))
     return Operator(parameters, results, is_core=False)
 
 
@@ -119,27 +120,6 @@ def _matched(piece: str) -> re.Match[str]:
 
 def _kind(match: re.Match[str]) -> str:
     return _KINDS.get(match["base"], "x") + re.sub(r"\d", "", match["marks"])
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """What stands between the commas outside of brackets and quotes."""
-    depth, quote, piece = 0, "", ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter in "([":
-            depth += 1
-        elif letter in ")]":
-            depth -= 1
-        elif letter == "," and not depth:
-            yield piece.strip()
-            piece = ""
-            continue
-        piece += letter
-    if piece.strip():
-        yield piece.strip()
 
 
 # --- Arguments against their kinds -------------------------------------------------------------

@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...runtime.errors import CastoffError
+from ..schema_text import split_at_commas
 
 
 class SchemaError(CastoffError):
@@ -103,7 +103,7 @@ def parse_schema(name: str, schema: str) -> FunctionSchema:
         )
     parameters: list[SchemaParameter] = []
     is_keyword_only = False
-    for text in _split(inside[:-1]):
+    for text in split_at_commas(inside[:-1]):
         if text == "*":
             is_keyword_only = True
             continue
@@ -112,27 +112,6 @@ def parse_schema(name: str, schema: str) -> FunctionSchema:
     return FunctionSchema(
         head[1], head[2], head[3] or "", tuple(parameters), _result_count(name, returned.strip())
     )
-
-
-def _split(text: str) -> Iterator[str]:
-    """The pieces between the commas that stand in no bracket and no string."""
-    depth, quote, piece = 0, "", ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter in "([":
-            depth += 1
-        elif letter in ")]":
-            depth -= 1
-        elif letter == "," and depth == 0:
-            yield piece.strip()
-            piece = ""
-            continue
-        piece += letter
-    if piece.strip():
-        yield piece.strip()
 
 
 def _parameter(name: str, text: str, is_keyword_only: bool) -> SchemaParameter:
@@ -190,7 +169,7 @@ def _check_order(name: str, parameters: list[SchemaParameter]) -> None:
 
 def _result_count(name: str, returned: str) -> int:
     inside = returned[1:-1] if returned.startswith("(") and returned.endswith(")") else returned
-    pieces = list(_split(inside))
+    pieces = list(split_at_commas(inside))
     if not pieces or any(re.fullmatch(r"Tensor(\s+\w+)?", piece) is None for piece in pieces):
         raise SchemaError(
             f"the schema of {name} returns {returned or 'nothing'}; "
