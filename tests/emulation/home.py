@@ -37,6 +37,7 @@ allocations inside graphs.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shlex
 import shutil
@@ -64,7 +65,9 @@ sys.exit(main(sys.argv[1:], Path({home!r})))
 def default_home() -> Path:
     """A home in the user's cache, for the nvcc script that is run where it lies."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return make_cuda_home(cache / "castoff" / "emulation" / emulation_digest())
+    # The scripts in it name this checkout and this Python: another one needs a home of its own.
+    place = hashlib.sha256(f"{HERE}\0{sys.executable}".encode()).hexdigest()[:8]
+    return make_cuda_home(cache / "castoff" / "emulation" / f"{emulation_digest()}-{place}")
 
 
 def cuda_home_for_tests() -> str:
