@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -57,11 +58,13 @@ def canonical_graph(
 
     `shared` holds groups of inputs that lie in the same memory.
     """
-    nodes = [_canonical_subgraphs(node) for node in graph.nodes]
+    nodes = [_with_graphs(node, _canonical_subgraph) for node in graph.nodes]
     names = inputs.continued("v")
+    # PyTorch hangs the graphs of all nodes on one module: each needs a name of its own there.
+    numbers = itertools.count()
     ordered: list[Node] = []
     for index in _ordered(nodes, graph, names, shared):
-        node = nodes[index]
+        node = _with_graphs(nodes[index], lambda within: AsGraph(f"graph_{next(numbers)}", within))
         names.add(output_names(node))
         ordered.append(_renamed_node(node, names))
     outputs = tuple(renamed(argument, names) for argument in graph.outputs)
@@ -111,24 +114,29 @@ def _renamed_node(node: Node, names: Renaming) -> Node:
 # --- Subgraphs ---------------------------------------------------------------------------------
 
 
-def _canonical_subgraphs(node: Node) -> Node:
-    counter = iter(range(1 << 30))
+def _with_graphs(node: Node, change: Callable[[Graph], AsGraph]) -> Node:
+    """The node with each graph among its arguments, in their order there, as `change` makes it."""
 
-    def canonical(argument: Argument) -> Argument:
+    def changed(argument: Argument) -> Argument:
         match argument:
             case AsGraph(_, graph):
-                inputs = Renaming("i")
-                for taken in graph.inputs:
-                    inputs.add(names_in(taken))
-                return AsGraph(f"graph_{next(counter)}", canonical_graph(graph, inputs)[0])
+                return change(graph)
             case AsStringToArgument(items):
-                return AsStringToArgument({key: canonical(item) for key, item in items.items()})
+                return AsStringToArgument({key: changed(item) for key, item in items.items()})
             case _:
                 return argument
 
     return replace(
-        node, inputs=tuple(replace(given, arg=canonical(given.arg)) for given in node.inputs)
+        node, inputs=tuple(replace(given, arg=changed(given.arg)) for given in node.inputs)
     )
+
+
+def _canonical_subgraph(graph: Graph) -> AsGraph:
+    """A graph within, nameless until its node has its place."""
+    inputs = Renaming("i")
+    for taken in graph.inputs:
+        inputs.add(names_in(taken))
+    return AsGraph("", canonical_graph(graph, inputs)[0])
 
 
 # --- The order ---------------------------------------------------------------------------------

@@ -257,6 +257,30 @@ def test_subgraphs_and_symbols_are_renamed_too() -> None:
     assert list(canonical.range_constraints) == ["s0"]
 
 
+def test_graphs_of_several_nodes_have_names_of_their_own() -> None:
+    def called(graph_name: str, operator: str, given: str, result: str) -> dict[str, object]:
+        body = {
+            "inputs": [tensor("a")],
+            "outputs": [tensor("b")],
+            "nodes": [pt2.node(f"torch.ops.aten.{operator}.default", {"self": tensor("a")}, "b")],
+            "tensor_values": {"a": pt2.tensor_meta([2]), "b": pt2.tensor_meta([2])},
+            "sym_int_values": {},
+            "sym_bool_values": {},
+        }
+        graph = {"as_graph": {"name": graph_name, "graph": body}}
+        arguments = {"enter": {"as_bool": True}, "graph": graph, "x": tensor(given)}
+        return pt2.node("torch.ops.higher_order.wrap_with_set_grad_enabled", arguments, result)
+
+    record = pt2.program()
+    graph: Any = pt2.graph_of(record)
+    graph["nodes"] = [called("g7", "sin", "x", "between"), called("g3", "cos", "between", "add")]
+    graph["tensor_values"]["between"] = pt2.tensor_meta([2])
+    canonical = castoff.canonicalize(load_program(pt2.zipped(pt2.entries(record))))
+    called_graphs = [node.inputs[1].arg for node in canonical.graph.nodes]
+    names = [each.name for each in called_graphs if isinstance(each, s.AsGraph)]
+    assert names == ["graph_0", "graph_1"]
+
+
 def test_inputs_and_outputs_are_ordered_by_kind() -> None:
     record = pt2.program()
     graph: Any = pt2.graph_of(record)
