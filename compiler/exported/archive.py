@@ -160,6 +160,9 @@ def _open(source: Source) -> tuple[memoryview, str]:
             if os.fstat(file.fileno()).st_size == 0:
                 raise ProgramFormatError(f"{path}: not a .pt2 file: it is empty")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), path
+    if not hasattr(source, "read"):
+        got = type(source).__name__
+        raise TypeError(f"expected a path, bytes or a binary file object, got {got}")
     content = source.read()
     if not isinstance(content, bytes):
         raise ProgramFormatError("file object: expected it to be opened in binary mode")

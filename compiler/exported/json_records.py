@@ -6,6 +6,7 @@ Each record has one decoder, a row of its keys. Unknown keys are ignored: minor 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -262,8 +263,23 @@ _graph_module = record(
     metadata={},
     treespec_namedtuple_fields={},
 )
+
+
+def _bound(infinities: tuple[object, ...]) -> Decoder[int | None]:
+    """An integer, or null for infinity, which older releases of torch wrote as a float or a word."""
+
+    def decode(value: object) -> int | None:
+        return None if value in infinities else integer(value)
+
+    return decode
+
+
 _range_constraint = record(
-    schema.RangeConstraint, {"min_val": optional(integer), "max_val": optional(integer)}
+    schema.RangeConstraint,
+    {
+        "min_val": _bound((None, -math.inf, "-Infinity")),
+        "max_val": _bound((None, math.inf, "Infinity")),
+    },
 )
 _schema_version = record(schema.SchemaVersion, {"major": integer, "minor": integer})
 _program = record(
@@ -324,7 +340,7 @@ def check_schema_version(version: schema.SchemaVersion, source: str) -> None:
     0.0 is what a program that states no version carries; it is read as the current one.
     """
     known_major, known_minor = schema.SCHEMA_VERSION
-    if version.major in (known_major, 0):
+    if version.major == known_major or version == schema.SchemaVersion(0, 0):
         return
     raise SchemaVersionError(
         f"{source}: written for schema version {version.major}.{version.minor}, but this reader "

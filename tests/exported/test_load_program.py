@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import ml_dtypes
@@ -55,6 +56,11 @@ def test_paths_bytes_and_file_objects_are_read_alike(tmp_path: Path) -> None:
     with path.open("rb") as file:
         for source in (path, str(path), content, memoryview(content), io.BytesIO(content), file):
             _check_is_the_small_program(load_program(source))
+
+
+def test_what_is_no_file_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="path, bytes or a binary file object, got int"):
+        load_program(3)  # type: ignore[arg-type]
 
 
 def test_the_layout_of_2_8_is_read() -> None:
@@ -110,6 +116,23 @@ def test_another_major_version_is_refused_naming_both(major: int) -> None:
     record = {"schema_version": {"major": major, "minor": 3}, "shape": "unknown"}
     with pytest.raises(SchemaVersionError, match=rf"{major}\.3.*8\.20"):
         load_program(pt2.zipped(pt2.entries(record)))  # type: ignore[arg-type]
+
+
+def test_only_a_program_without_a_version_may_say_major_zero() -> None:
+    for minor, is_read in ((0, True), (1, False)):
+        record = pt2.program(schema_version={"major": 0, "minor": minor})
+        with nullcontext() if is_read else pytest.raises(SchemaVersionError, match=r"0\.1.*8\.20"):
+            load_program(pt2.zipped(pt2.entries(record)))
+
+
+@pytest.mark.parametrize("infinity", [float("inf"), "Infinity"], ids=["float", "word"])
+def test_ranges_without_end_are_read_as_older_releases_wrote_them(infinity: object) -> None:
+    text = json.dumps({"s0": {"min_val": 2, "max_val": infinity}})
+    below = text.replace("2", '"-Infinity"' if isinstance(infinity, str) else "-Infinity")
+    for ranges, low in ((text, 2), (below, None)):
+        record = pt2.program(range_constraints=json.loads(ranges))
+        program = load_program(pt2.zipped(pt2.entries(record)))
+        assert program.range_constraints == {"s0": s.RangeConstraint(low, None)}
 
 
 def test_another_version_of_the_flat_layout_is_refused() -> None:
