@@ -37,7 +37,7 @@ from .symbols import Call, ExprTree, Num, Sym, parse_expression
 from .tensors import NUMPY_DTYPES
 from .text import argument_text
 
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)(?:\n\s*(?!File ")(\S.*))?')
 _INFIX = {
     "Add": " + ",
     "Mul": "*",
@@ -84,11 +84,12 @@ def program_listing(program: ExportedProgram) -> str:
 
 
 def _calls(graph: Graph, indent: str) -> Iterator[str]:
-    shown_source = ""
+    shown_source: tuple[str, str] | None = None
     for node in graph.nodes:
-        source = source_line(node)
+        source = _source(node)
         if source and source != shown_source:
-            yield f"{indent}# {source}"
+            place, code = source
+            yield f"{indent}# {place}: {code}" if code else f"{indent}# {place}"
             shown_source = source
         results = ", ".join(_typed(name, graph) for name in output_names(node))
         arguments = ", ".join(
@@ -112,13 +113,19 @@ def _subgraph(argument: AsGraph, indent: str) -> Iterator[str]:
 
 def source_line(node: Node) -> str:
     """The innermost line of the user's that made a node, as "model.py:12 in forward", or ""."""
+    source = _source(node)
+    return source[0] if source else ""
+
+
+def _source(node: Node) -> tuple[str, str] | None:
+    """That line, and what it says, where its text was recorded."""
     frames = _FRAME.findall(node.metadata.get("stack_trace", ""))
+    if not frames:
+        return None
     # Code that torch made while it traced has names like <eval_with_key>.12.
     of_files = [frame for frame in frames if not frame[0].startswith("<")]
-    if not frames:
-        return ""
-    file, line, function = (of_files or frames)[-1]
-    return f"{file}:{line} in {function}"
+    file, line, function, code = (of_files or frames)[-1]
+    return f"{file}:{line} in {function}", code.strip()
 
 
 def _argument(argument: Argument) -> str:

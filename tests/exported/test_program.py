@@ -38,10 +38,17 @@ def test_symbolic_sizes_and_source_lines_are_readable() -> None:
     expression = "Add(Mul(Integer(2), Symbol('s0', positive=True, integer=True)), Integer(1))"
     size = {"as_expr": {"expr_str": expression, "hint": None}}
     graph["tensor_values"]["add"] = pt2.tensor_meta([size, 3])  # type: ignore[index]
-    trace = 'File "model.py", line 7, in forward\n  File "<eval_with_key>.1", line 3, in forward'
+    trace = (
+        '  File "main.py", line 2, in <module>\n    model(x)\n'
+        '  File "model.py", line 7, in forward\n    return x + 1\n'
+        '  File "<eval_with_key>.1", line 3, in forward'
+    )
     graph["nodes"][0]["metadata"] = {"stack_trace": trace}  # type: ignore[index]
     text = str(castoff.load(pt2.zipped(pt2.entries(record))))
-    assert "  # model.py:7 in forward\n  add: float32[(2*s0) + 1, 3] = aten.add.Tensor" in text
+    assert (
+        "  # model.py:7 in forward: return x + 1\n  add: float32[(2*s0) + 1, 3] = aten.add.Tensor"
+        in text
+    )
 
 
 def test_a_program_runs_as_a_module() -> None:
