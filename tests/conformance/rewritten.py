@@ -130,7 +130,7 @@ def _answers(program: bytes, case: Case) -> list[Any]:
         if module is None or not case.stateful:
             module = torch.export.load(io.BytesIO(program)).module()
         torch.manual_seed(_SEED)
-        args, kwargs = _to_torch(call.args), _to_torch(call.kwargs)
+        args, kwargs = to_torch(call.args), to_torch(call.kwargs)
         try:
             result = module(*args, **kwargs)
         except Exception:
@@ -142,7 +142,8 @@ def _answers(program: bytes, case: Case) -> list[Any]:
     return found
 
 
-def _to_torch(value: Any) -> Any:
+def to_torch(value: Any) -> Any:
+    """Arguments of a case with tensors of PyTorch for its arrays."""
     import torch
 
     def leaf(item: Any) -> Any:
@@ -223,12 +224,12 @@ def main() -> int:
             names = matching(Family(corpus, family).names, options.match)[:: options.every]
             started = time.monotonic()
             outcomes = check_cases(corpus, family, names, way, jobs=options.jobs)
-            failed += _report(f"{family}, {way}", outcomes, time.monotonic() - started)
+            failed += report(f"{family}, {way}", outcomes, time.monotonic() - started)
     return 1 if failed else 0
 
 
-def _report(what: str, outcomes: Mapping[str, str | None], seconds: float) -> int:
-    """Print what failed; how many did."""
+def report(what: str, outcomes: Mapping[str, str | None], seconds: float) -> int:
+    """Print what failed, and how many cases passed; how many did not."""
     absent = [name for name, why in outcomes.items() if why and why.startswith(NOT_IN_TORCH)]
     failed = [name for name, why in outcomes.items() if why and name not in absent]
     for name in (*absent, *failed):

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.torch
 import castoff  # noqa: E402
 from castoff.compiler.exported import ExampleInputs  # noqa: E402
 
+from ..conformance import reexported  # noqa: E402
 from ..conformance.corpus import FAMILIES, Family, find_corpus  # noqa: E402
 from ..conformance.rewritten import NOT_IN_TORCH, REWRITES, check_cases  # noqa: E402
 
@@ -59,7 +60,7 @@ class Counting(nn.Module):  # type: ignore[misc,name-defined]
 
 
 class Branching(nn.Module):  # type: ignore[misc,name-defined]
-    """A subgraph on either side, with weights of its own, and symbolic sizes in the answer."""
+    """Subgraphs of two nodes, with weights of their own, and symbolic sizes in the answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +68,7 @@ class Branching(nn.Module):  # type: ignore[misc,name-defined]
 
     def forward(self, x: Any, *, scale: float) -> Any:
         y = torch.cond(x.sum() > 0, lambda x: self.linear(x), lambda x: x.sin(), (x,))
+        y = torch.cond(y.sum() > 0, lambda y: y.cos(), lambda y: y * 2, (y,))
         return {"y": y[: x.shape[0] // 2], "size": x.shape[0] * 2, "scaled": y * scale}
 
 
@@ -248,3 +250,11 @@ def test_programs_of_the_corpus_give_the_same_answers_in_torch(family: str, way:
     outcomes = check_cases(corpus, family, names[:: 12 if family == "structure" else 90], way)
     assert not [why for why in outcomes.values() if why and not why.startswith(NOT_IN_TORCH)]
     assert None in outcomes.values()
+
+
+def test_programs_of_the_corpus_have_one_canonical_form_however_often_they_are_exported() -> None:
+    corpus = find_corpus()
+    if corpus is None or not Family.exists(corpus, "models"):
+        pytest.skip("there is no corpus")
+    names = ["models/poolformer.dynamic", "models/clip_vision.static"]
+    assert reexported.check_cases(corpus, "models", names) == dict.fromkeys(names)
