@@ -148,8 +148,8 @@ def identify(command: tuple[str, ...]) -> Compiler | None:
 @lru_cache(maxsize=32)
 def _identify_program(command: tuple[str, ...], program: str, stamp: int) -> Compiler | None:
     """Asked once for each state of a program: compiling many models starts no compiler for it."""
-    version_text = _ask(command, "--version")
-    target = _ask(command, "-dumpmachine").strip()
+    version_text, _ = ask(*command, "--version")
+    target = ask(*command, "-dumpmachine")[0].strip()
     if not version_text or not target:
         return None
     first_line = version_text.splitlines()[0].strip()
@@ -164,10 +164,11 @@ def _identify_program(command: tuple[str, ...], program: str, stamp: int) -> Com
     return Compiler(command, family, first_line, target, identity)
 
 
-def _ask(command: tuple[str, ...], question: str) -> str:
+def ask(*command: str) -> tuple[str, str]:
+    """What a compiler prints when asked about itself, on both streams; no output where it fails."""
     try:
         answer = subprocess.run(
-            [*command, question],
+            command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -176,8 +177,8 @@ def _ask(command: tuple[str, ...], question: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
+        return "", ""
+    return (answer.stdout, answer.stderr) if answer.returncode == 0 else ("", answer.stderr)
 
 
 def plain_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

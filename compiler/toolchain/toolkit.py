@@ -6,21 +6,19 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ..errors import CompilerNotFoundError
-from .compilers import plain_environment
+from .compilers import ask
 
 INSTALL_HINT = (
     "install the CUDA toolkit, or `pip install castoff[cuda]`, or name its folder by $CUDA_HOME or "
     "the option cuda_home"
 )
 _RUNTIME = "libcudart_static.a"
-_PROBE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,10 @@ def _candidates(home: str | None) -> Iterator[str]:
 @lru_cache(maxsize=8)
 def _identify(nvcc: str, stamp: int) -> Toolkit | str:
     """The toolkit of an nvcc, or why it cannot be used; asked once for each state of the program."""
-    version_text, _ = _ask(nvcc, "--version")
+    version_text, _ = ask(nvcc, "--version")
     if not version_text:
         return f"{nvcc} cannot be run"
-    _, settings = _ask(nvcc, "--dryrun", "castoff.cu")
+    _, settings = ask(nvcc, "--dryrun", "castoff.cu")
     top = re.search(r"^#\$ TOP=(.*)$", settings, re.MULTILINE)
     root = Path(top.group(1).strip()) if top else Path(nvcc).resolve().parents[1]
     root = root.resolve()
@@ -98,19 +96,3 @@ def _identify(nvcc: str, stamp: int) -> Toolkit | str:
     version = f"nvcc {release.group(1)}" if release else version_text.splitlines()[-1].strip()
     identity = "\n".join((nvcc, str(stamp), version_text))
     return Toolkit(nvcc, str(include), str(libraries), version, identity)
-
-
-def _ask(*command: str) -> tuple[str, str]:
-    try:
-        answer = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            env=plain_environment(),
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "", ""
-    return (answer.stdout, answer.stderr) if answer.returncode == 0 else ("", answer.stderr)
