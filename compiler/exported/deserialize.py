@@ -13,7 +13,7 @@ from .program import Constant, ExampleInputs, ExportedProgram, InputsRecord, Opa
 from .schema import PayloadMeta, SerializedProgram, SymInt
 from .tensors import Storage, TensorData, meta_tensor, strided_tensor
 from .torch_save import read_torch_save
-from .verifier import verify_program
+from .verifier import known_dialect, verify_program
 
 
 def load_program(
@@ -32,7 +32,7 @@ def load_program(
     `extra_files`, if given, is filled with the user's own files as text. `program_name` picks one of
     several programs; the default is "model" or the only one.
     `verify` checks that the records fit together (see `verifier`), by the rules of the program's own
-    dialect, or of the one that it names.
+    dialect, or of the one that it names ("TRAINING", "ATEN" or "CORE"; `ValueError` for another).
 
     Raises `SchemaVersionError` for another major schema version or an opset other than expected,
     `UnsafePickleError` for a pickle that asks for more than data, `InvalidProgramError` for records
@@ -40,6 +40,7 @@ def load_program(
     `ProgramFormatError`, naming the entry, for whatever else is wrong; `OSError` if the file
     cannot be opened.
     """
+    dialect = known_dialect(verify) if isinstance(verify, str) else None
     archive = Archive(source)
     entries = archive.entries_of(_pick_program(archive, program_name))
     label = f"{archive.source}: {entries.program}"
@@ -69,9 +70,10 @@ def load_program(
         treespec_namedtuple_fields=module.treespec_namedtuple_fields,
         metadata=module.metadata,
         inputs_record=inputs_record,
+        further_dialects=serialized.verifiers[1:],
     )
     if verify:
-        verify_program(program, label, dialect=verify if isinstance(verify, str) else None)
+        verify_program(program, label, dialect=dialect)
     return program
 
 

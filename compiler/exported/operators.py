@@ -181,8 +181,11 @@ _EMPTY_LISTS = (s.AsInts(()), s.AsTensors(()), s.AsSymInts(()), s.AsFloats(()), 
 
 def operator_faults(node: s.Node, operator: Operator) -> Iterator[str]:
     """How the arguments and results of a node differ from what its operator takes and gives."""
-    given = {named.name: named.arg for named in node.inputs}
-    for name, argument in given.items():
+    given: dict[str, s.Argument] = {}
+    for name, argument in ((named.name, named.arg) for named in node.inputs):
+        if name in given:
+            yield f"has two arguments '{name}'"
+        given[name] = argument
         parameter = operator.parameters.get(name)
         if parameter is None:
             yield f"has no argument '{name}'"

@@ -65,8 +65,9 @@ class ExportedProgram:
     `graph.inputs` and `graph_signature.input_specs` run in parallel, as do the outputs.
     `state_dict` holds parameters and persistent buffers, `constants` non-persistent buffers and
     lifted tensor constants, both by qualified name. `dialect` is the name of torch's verifier:
-    TRAINING allows in-place operators and views, ATEN is functional. `guards_code` are
-    conditions on the inputs, as Python text (see `symbols.parse_guards`).
+    TRAINING allows in-place operators and views, ATEN is functional; a file may name
+    `further_dialects`. `guards_code` are conditions on the inputs, as Python text (see
+    `symbols.parse_guards`).
     """
 
     graph: Graph
@@ -85,6 +86,7 @@ class ExportedProgram:
     treespec_namedtuple_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     inputs_record: InputsRecord | None = None
+    further_dialects: tuple[str, ...] = ()
 
     @property
     def call_entry(self) -> ModuleCallEntry | None:

@@ -192,7 +192,7 @@ def _serialized(program: ExportedProgram, opset_version: Mapping[str, int]) -> S
         opset_version={**(program.opset_version or _DEFAULT_OPSET), **opset_version},
         range_constraints=program.range_constraints,
         schema_version=SchemaVersion(*SCHEMA_VERSION),
-        verifiers=(program.dialect,) if program.dialect else (),
+        verifiers=tuple(filter(None, (program.dialect, *program.further_dialects))),
         torch_version=program.torch_version,
         guards_code=program.guards_code,
     )

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ...runtime.errors import CallSpecError
+from ...runtime.treespec import parse_treespec
 from .arguments import (
     input_names,
     names_in,
@@ -35,6 +37,7 @@ from .schema import (
     GradientToUserInput,
     Graph,
     InputSpec,
+    LossOutput,
     Node,
     OutputSpec,
     ParameterInput,
@@ -49,9 +52,8 @@ from .schema import (
 )
 from .tensors import TensorData
 
-_DIALECTS_WITH_WRITES = frozenset(("TRAINING", ""))
-CORE = "CORE"
-"""The dialect of programs that use ATen's core set alone; PyTorch's files have no name for it."""
+TRAINING, ATEN, CORE = DIALECTS = ("TRAINING", "ATEN", "CORE")
+"""The last is of programs that use ATen's core set alone; PyTorch's files have no name for it."""
 _OF_NUMBERS = ("_operator.", "math.", "torch.sym_", "torch._sym_", "torch.ops.higher_order.")
 _SHOWN = 20
 
@@ -61,19 +63,22 @@ def verify_program(
 ) -> None:
     """Raise `InvalidProgramError` with all that is wrong with a program; `source` names it.
 
-    It is held against the rules of its own dialect, or of the one that is given: "TRAINING" allows
-    writes, "ATEN" does not, "CORE" allows ATen's core set alone.
+    It is held against the rules of its own dialects, or of the one that is given: "TRAINING" allows
+    writes, "ATEN" does not, "CORE" allows ATen's core set alone. A program that names none may
+    write.
 
     Checked are: every name is defined once, before its uses, and has a type; types are consistent
-    in themselves; the signature says what the graph says; parameters, buffers and constants exist
-    with the type that the graph gives them; what is written by the signature exists; arguments
-    are of the kinds that their operators take. In dialects other than TRAINING no operator of aten
-    writes into its arguments.
+    in themselves; the signature says what the graph says, and the call spec what the signature
+    does; parameters, buffers and constants exist with the type that the graph gives them; what is
+    written by the signature exists; arguments are of the kinds that their operators take. That the
+    types of results are those that operators give is found when a program is made a graph of.
     """
-    rules = program.dialect if dialect is None else dialect
+    rules = _own_rules(program) if dialect is None else dialect
     faults = [
+        *([] if dialect else _dialect_name_faults(program)),
         *_graph_faults(program.graph, rules, _constant_names(program)),
         *_signature_faults(program),
+        *_call_faults(program),
         *_range_faults(program),
     ]
     if not faults:
@@ -82,6 +87,28 @@ def verify_program(
     if len(faults) > _SHOWN:
         shown.append(f"  and {len(faults) - _SHOWN} more")
     raise InvalidProgramError(f"{source}: the program is not well formed:\n" + "\n".join(shown))
+
+
+def known_dialect(name: str) -> str:
+    """The dialect of this name, in any case. Raises `ValueError` where there is none."""
+    if name.upper() not in DIALECTS:
+        raise ValueError(f"expected one of the dialects {', '.join(DIALECTS)}, got {name!r}")
+    return name.upper()
+
+
+def _own_rules(program: ExportedProgram) -> str:
+    """The strictest of the dialects that a program names."""
+    named = (program.dialect, *program.further_dialects)
+    return max((name for name in named if name in DIALECTS), key=DIALECTS.index, default=TRAINING)
+
+
+def _dialect_name_faults(program: ExportedProgram) -> Iterator[str]:
+    for name in (program.dialect, *program.further_dialects):
+        if name and name not in DIALECTS:
+            yield (
+                f"its dialect {name!r} is not known; `verify` takes the one to hold it against, of "
+                f"{', '.join(DIALECTS)}"
+            )
 
 
 def _constant_names(program: ExportedProgram) -> Iterator[str]:
@@ -137,7 +164,7 @@ def _graph_faults(
 
 
 def _dialect_faults(node: Node, dialect: str) -> Iterator[str]:
-    if dialect not in _DIALECTS_WITH_WRITES:
+    if dialect != TRAINING:
         operator = find_operator(node.target)
         if is_aten_write(node) if operator is None else operator.writes:
             yield "writes into its arguments, which this dialect does not allow"
@@ -259,6 +286,26 @@ def _stored_faults(spec: InputSpec, program: ExportedProgram) -> Iterator[str]:
     meta = program.graph.tensor_values.get(name)
     if isinstance(stored, TensorData) and meta is not None:
         yield from _type_faults(stored, meta, f"the {what} '{target}'")
+
+
+def _call_faults(program: ExportedProgram) -> Iterator[str]:
+    """How the call spec of the whole program differs from its signature."""
+    entry, signature = program.call_entry, program.graph_signature
+    if entry is None or entry.signature is None:
+        return
+    users = (UserInput, ConstantInput), (UserOutput, LossOutput)
+    for what, text, specs, kinds in (
+        ("in_spec", entry.signature.in_spec, signature.input_specs, users[0]),
+        ("out_spec", entry.signature.out_spec, signature.output_specs, users[1]),
+    ):
+        try:
+            tree = parse_treespec(text, program.treespec_namedtuple_fields)
+        except CallSpecError as error:
+            yield f"the {what} of its call: {error}"
+            continue
+        count = sum(isinstance(spec, kinds) for spec in specs)
+        if tree.leaf_count != count:
+            yield f"the {what} of its call has {tree.leaf_count} leaves, but the signature {count}"
 
 
 def _type_faults(stored: TensorData, meta: TensorMeta, what: str) -> Iterator[str]:

@@ -93,7 +93,8 @@ def program(**changes: object) -> Json:
         ],
         "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "add"}}}}],
     }
-    call = {"inputs": [], "outputs": [], "in_spec": "[1, null]", "out_spec": "[1, null]"}
+    specs = {"in_spec": in_spec(LEAF), "out_spec": f"[1, {LEAF}]"}
+    call = {"inputs": [], "outputs": [], **specs}
     return {
         "graph_module": {
             "graph": graph,

@@ -153,7 +153,7 @@ def test_operators_without_a_handler_are_kept_for_writing_and_refused_for_compil
 
 def test_containers_nobody_knows_are_kept_for_writing_and_refused_for_compiling() -> None:
     program = load_program(pt2.zipped(pt2.entries()))
-    pair = pt2.container("ns.Pair", '"2"', pt2.LEAF, pt2.LEAF)
+    pair = pt2.container("ns.Pair", '"1"', pt2.LEAF)
     changed = _called(program, out_spec=f"[1, {pair}]")
     back = load_program(program_bytes(changed))
     assert back.module_call_graph == changed.module_call_graph

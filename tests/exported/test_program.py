@@ -53,14 +53,7 @@ def test_symbolic_sizes_and_source_lines_are_readable() -> None:
 
 def test_a_program_runs_as_a_module() -> None:
     record = pt2.program()
-    leaf = '{"type": null, "context": null, "children_spec": []}'
-    args = f'{{"type": "builtins.tuple", "context": "null", "children_spec": [{leaf}]}}'
-    kwargs = '{"type": "builtins.dict", "context": "[]", "children_spec": []}'
     call = record["graph_module"]["module_call_graph"][0]["signature"]  # type: ignore[index]
-    call["in_spec"] = (
-        f'[1, {{"type": "builtins.tuple", "context": "null", "children_spec": [{args}, {kwargs}]}}]'
-    )
-    call["out_spec"] = f"[1, {leaf}]"
     call["forward_arg_names"] = ["x"]
     program = castoff.load(pt2.zipped(pt2.entries(record)))
     result = program.module()(np.array([1.0, 2.0], np.float32))

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 import castoff
-from castoff.compiler.exported import InvalidProgramError, load_program, verify_program
+from castoff.compiler.exported import (
+    InvalidProgramError,
+    load_program,
+    program_bytes,
+    verify_program,
+)
 
 from . import pt2_files as pt2
 from .operator_table import TABLE, table_text
@@ -128,6 +133,21 @@ def unknown_target(graph: Any, signature: Any) -> None:
     signature["output_specs"] = [{"buffer_mutation": {"arg": {"name": "add"}, "buffer_name": "b"}}]
 
 
+def argument_twice(graph: Any, signature: Any) -> None:
+    graph["nodes"][0]["inputs"] *= 2
+
+
+def further_input(graph: Any, signature: Any) -> None:
+    graph["inputs"].append(tensor("y"))
+    graph["tensor_values"]["y"] = pt2.tensor_meta([2])
+    signature["input_specs"].append({"user_input": {"arg": tensor("y")}})
+
+
+def further_output(graph: Any, signature: Any) -> None:
+    graph["outputs"] *= 2
+    signature["output_specs"] *= 2
+
+
 def in_a_subgraph(graph: Any, signature: Any) -> None:
     body = {
         "inputs": [tensor("i")],
@@ -179,6 +199,9 @@ def in_a_subgraph(graph: Any, signature: Any) -> None:
             another_result,
             r"node 'add' .*gives a tensor, but an argument of the kind tensors is named",
         ),
+        (argument_twice, r"node 'add' .*has two arguments 'other'"),
+        (further_input, r"the in_spec of its call has 1 leaves, but the signature 2"),
+        (further_output, r"the out_spec of its call has 1 leaves, but the signature 2"),
         (unknown_target, r"output 0 is for the buffer 'b', which is no input"),
         (in_a_subgraph, r"node 'h' .*in its graph: node 'r' .*takes 'x', .*nowhere"),
     ],
@@ -243,6 +266,25 @@ def test_each_dialect_has_rules_of_its_own() -> None:
             with pytest.raises(InvalidProgramError, match=r"node 'a'.*this dialect"):
                 castoff.load(content, verify=dialect)
     assert castoff.load(pt2.zipped(pt2.entries()), verify="CORE").graph.nodes
+
+
+def test_dialects_that_nobody_knows_are_refused_by_name() -> None:
+    content = pt2.zipped(pt2.entries(pt2.program(verifiers=["ATEN", "EDGE"])))
+    with pytest.raises(InvalidProgramError, match="its dialect 'EDGE' is not known"):
+        castoff.load(content)
+    program = castoff.load(content, verify="aten")
+    assert (program.dialect, program.further_dialects) == ("ATEN", ("EDGE",))
+    assert castoff.load(program_bytes(program), verify=False).further_dialects == ("EDGE",)
+    with pytest.raises(ValueError, match="one of the dialects TRAINING, ATEN, CORE, got 'EDGE'"):
+        castoff.load(content, verify="EDGE")
+
+
+def test_call_specs_that_cannot_be_read_are_refused() -> None:
+    record = pt2.program()
+    [entry] = record["graph_module"]["module_call_graph"]  # type: ignore[index]
+    entry["signature"]["out_spec"] = "[1, {}]"
+    with pytest.raises(InvalidProgramError, match="the out_spec of its call: the treespec cannot"):
+        castoff.load(pt2.zipped(pt2.entries(record)))
 
 
 def test_numbers_stand_for_tensors_and_operators_of_others_are_left_alone() -> None:
