@@ -12,11 +12,11 @@ from pathlib import Path
 from ..runtime.cache_folder import OFF, default_cache_folder
 from .errors import OptionError
 
-LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-bf16", "x86-64-amx", "native")
 """CPU levels a file can hold code for, lowest first.
 
-"portable" stands for the first three, and for "x86-64-amx" where the program multiplies bfloat16
-or int8.
+"portable" stands for the first three, and for "x86-64-bf16" (AVX-512 with BF16 and VNNI) and
+"x86-64-amx" where the program multiplies bfloat16 or int8.
 """
 
 SANITIZERS = ("address", "undefined", "thread")
@@ -33,7 +33,7 @@ class CompileOptions:
         (80, 90) for sm_80 and sm_90; PTX of the highest serves those to come. Empty: the common
         ones.
     target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8,
-        x86-64-amx in one file; the best one is chosen at load), or CPU levels between commas, or
+        x86-64-bf16 and x86-64-amx in one file; the best one is chosen at load), or CPU levels between commas, or
         "native" for the processor at hand.
     compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU:
         "f32", or "bf16", rounded to bfloat16 and summed in float32.
@@ -91,15 +91,15 @@ class CompileOptions:
         if problems:
             raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
 
-    def cpu_levels_for(self, *, has_tiles: bool) -> tuple[str, ...]:
-        """The CPU levels to build, lowest first, for a program that has, or has no, products with a
-        form of tiles: ("x86-64", "x86-64-v3", "x86-64-v4").
+    def cpu_levels_for(self, *, is_narrow: bool) -> tuple[str, ...]:
+        """The CPU levels to build, lowest first, for a program that has, or has no, products of
+        bfloat16 or int8: ("x86-64", "x86-64-v3", "x86-64-v4").
         """
         if platform.machine() not in ("x86_64", "AMD64"):
             return ("native",) if "native" in self.target_cpu else ("generic",)
         named = _split(self.target_cpu)
         if "portable" in named:
-            named |= set(LEVELS[: 4 if has_tiles else 3])
+            named |= set(LEVELS[: 5 if is_narrow else 3])
         return tuple(level for level in LEVELS if level in named)
 
     @property

@@ -21,7 +21,7 @@ from .package import Package, PackagedArtefact
 Shapes = Mapping[str, Sequence[int]]
 
 # The order in which an artefact's own code prefers them, by the names that manifests use.
-_LEVELS = ("generic", "x86-64", "x86-64-v3", "x86-64-v4", "x86-64-amx", "native")
+_LEVELS = ("generic", "x86-64", "x86-64-v3", "x86-64-v4", "x86-64-bf16", "x86-64-amx", "native")
 
 
 class Request(NamedTuple):

@@ -92,8 +92,8 @@ def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
     writer = ProgramWriter(program, notes_steps=options.profile)
     kernels = writer.write()
-    has_tiles = not cpu.TILE_HEADERS.isdisjoint(writer.headers)
-    levels = [cpu.LEVELS[level] for level in options.cpu_levels_for(has_tiles=has_tiles)]
+    is_narrow = not cpu.NARROW_HEADERS.isdisjoint(writer.headers)
+    levels = [cpu.LEVELS[level] for level in options.cpu_levels_for(is_narrow=is_narrow)]
     functions = tuple(
         (level.enumerator, f"castoff_run_{level.name.replace('-', '_')}") for level in levels
     )

@@ -87,6 +87,7 @@ def host_levels() -> tuple[str, ...]:
 _LEVEL_FLAGS = (
     ("x86-64-v3", {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}),
     ("x86-64-v4", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
+    ("x86-64-bf16", {"avx512_vnni", "avx512_bf16"}),
     ("x86-64-amx", {"avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"}),
 )
 

@@ -69,9 +69,20 @@ LEVELS: Mapping[str, Level] = {
             ("-march=x86-64-v4", "-mprefer-vector-width=512"),
         ),
         Level(
+            "x86-64-bf16",
+            "CASTOFF_LEVEL_X86_64_BF16",
+            5,
+            (
+                "-march=x86-64-v4",
+                "-mavx512vnni",
+                "-mavx512bf16",
+                "-mprefer-vector-width=512",
+            ),
+        ),
+        Level(
             "x86-64-amx",
             "CASTOFF_LEVEL_X86_64_AMX",
-            5,
+            6,
             (
                 "-march=x86-64-v4",
                 "-mavx512vnni",
@@ -91,8 +102,9 @@ LEVELS: Mapping[str, Level] = {
     )
 }
 
-TILE_HEADERS = frozenset({"cpu/gemm_bf16.h", "cpu/conv_bf16.h", "cpu/gemm_coded.h"})
-"""Headers whose kernels have a form for x86-64-amx; only a program that includes one is built for that level."""
+NARROW_HEADERS = frozenset({"cpu/gemm_bf16.h", "cpu/conv_bf16.h", "cpu/gemm_coded.h"})
+"""Headers whose kernels have forms for x86-64-bf16 and x86-64-amx; only programs that include one are
+built for those levels."""
 
 FLAGS = (
     "-std=gnu11",

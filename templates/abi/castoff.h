@@ -14,7 +14,7 @@
  * Any number of threads may run one instance at once. Programs that keep mutable buffers run one call of an instance
  * at a time; others take no lock. Nothing is thrown; every refusal leaves the instance usable.
  *
- * Environment: CASTOFF_CPU_LEVEL (x86-64, x86-64-v3, x86-64-v4, x86-64-amx, native) keeps the artefact from using a
+ * Environment: CASTOFF_CPU_LEVEL (x86-64, x86-64-v3, x86-64-v4, x86-64-bf16, x86-64-amx, native) keeps the artefact from using a
  * higher level; OMP_NUM_THREADS is the number of threads where the options name none. Both are read by create().
  *
  * Programs for CUDA (device() says so) take tensors in the memory of their GPU as they are, DLDevice {2, device_id}, and

@@ -104,7 +104,7 @@ static const char *const level_names[CASTOFF_LEVEL_COUNT] = {
 #else
     "generic",
 #endif
-    "x86-64-v3", "x86-64-v4", "x86-64-amx", "native"};
+    "x86-64-v3", "x86-64-v4", "x86-64-bf16", "x86-64-amx", "native"};
 
 const char *castoff_level_name(int level) { return level_names[level]; }
 
@@ -115,8 +115,8 @@ int castoff_level_of_name(const char *name) {
 }
 
 int castoff_level_fits(int level, uint64_t features, uint64_t native_features) {
-  const uint64_t needed[CASTOFF_LEVEL_COUNT] = {0, CASTOFF_FEATURES_V3, CASTOFF_FEATURES_V4, CASTOFF_FEATURES_AMX,
-                                                native_features};
+  const uint64_t needed[CASTOFF_LEVEL_COUNT] = {0, CASTOFF_FEATURES_V3, CASTOFF_FEATURES_V4, CASTOFF_FEATURES_BF16,
+                                                CASTOFF_FEATURES_AMX, native_features};
 #if !defined(__x86_64__)
   if (level != CASTOFF_LEVEL_BASELINE && level != CASTOFF_LEVEL_NATIVE) return 0;
 #endif

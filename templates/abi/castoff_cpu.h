@@ -229,9 +229,9 @@
 #define CASTOFF_FEATURES_V4                                                                                            \
   (CASTOFF_FEATURES_V3 | CASTOFF_FEATURE_AVX512F | CASTOFF_FEATURE_AVX512BW | CASTOFF_FEATURE_AVX512CD |               \
    CASTOFF_FEATURE_AVX512DQ | CASTOFF_FEATURE_AVX512VL)
+#define CASTOFF_FEATURES_BF16 (CASTOFF_FEATURES_V4 | CASTOFF_FEATURE_AVX512VNNI | CASTOFF_FEATURE_AVX512BF16)
 #define CASTOFF_FEATURES_AMX                                                                                           \
-  (CASTOFF_FEATURES_V4 | CASTOFF_FEATURE_AVX512VNNI | CASTOFF_FEATURE_AVX512BF16 | CASTOFF_FEATURE_AMX_TILE |          \
-   CASTOFF_FEATURE_AMX_BF16 | CASTOFF_FEATURE_AMX_INT8)
+  (CASTOFF_FEATURES_BF16 | CASTOFF_FEATURE_AMX_TILE | CASTOFF_FEATURE_AMX_BF16 | CASTOFF_FEATURE_AMX_INT8)
 
 /* What the processor has and the kernel saves across context switches; 0 where it is no x86-64. */
 uint64_t castoff_cpu_features(void);

@@ -17,9 +17,10 @@ enum {
   CASTOFF_LEVEL_BASELINE = 0, /* x86-64 on x86, "generic" elsewhere */
   CASTOFF_LEVEL_X86_64_V3 = 1, /* AVX2, FMA, F16C, BMI1, BMI2, LZCNT, MOVBE */
   CASTOFF_LEVEL_X86_64_V4 = 2, /* v3 and AVX-512 F, BW, CD, DQ, VL */
-  CASTOFF_LEVEL_X86_64_AMX = 3, /* v4 and AMX TILE, BF16, INT8, AVX-512 BF16, VNNI */
-  CASTOFF_LEVEL_NATIVE = 4, /* what -march=native meant where it was built: see castoff_program.native_features */
-  CASTOFF_LEVEL_COUNT = 5
+  CASTOFF_LEVEL_X86_64_BF16 = 3, /* v4 and AVX-512 VNNI, BF16 */
+  CASTOFF_LEVEL_X86_64_AMX = 4, /* BF16 and AMX TILE, BF16, INT8 */
+  CASTOFF_LEVEL_NATIVE = 5, /* what -march=native meant where it was built: see castoff_program.native_features */
+  CASTOFF_LEVEL_COUNT = 6
 };
 
 /* Alignment of the arena, of scratch memory, of constants, of buffers and of what the ABI layer allocates. Inputs and

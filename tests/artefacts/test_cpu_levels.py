@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 EMULATOR = shutil.which("qemu-x86_64")
 LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4")
+NARROW_LEVELS = ("x86-64-bf16", "x86-64-amx")
 CASE: tuple[Graph, list[np.ndarray]] = linear_gelu()
 NARROW: tuple[Graph, list[np.ndarray]] = linear_bfloat16()
 
@@ -67,17 +68,21 @@ def assert_right(outcome: Outcome) -> None:
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("level", [*LEVELS, "x86-64-amx"])
+@pytest.mark.parametrize("level", [*LEVELS, *NARROW_LEVELS])
 def test_bfloat16_products_run_on_every_level(level: str, driver: Path, narrow: Path) -> None:
-    needed = {"x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-amx": "amx_bf16"}
+    needed = {
+        "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-bf16": "avx512_bf16", "x86-64-amx": "amx_bf16",
+    }  # fmt: skip
     if needed.get(level, "sse2") not in Path("/proc/cpuinfo").read_text():
         pytest.skip(f"this processor has no {level}")
     run_narrow([driver], narrow, level, CASTOFF_CPU_LEVEL=level)
 
 
-def test_tiles_are_only_in_files_that_multiply_with_them(portable: Path, narrow: Path) -> None:
+def test_narrow_levels_are_only_in_files_that_multiply_narrow_types(
+    portable: Path, narrow: Path
+) -> None:
     assert read_manifest(portable).levels == LEVELS
-    assert read_manifest(narrow).levels == (*LEVELS, "x86-64-amx")
+    assert read_manifest(narrow).levels == (*LEVELS, *NARROW_LEVELS)
 
 
 @pytest.mark.parametrize("level", LEVELS)

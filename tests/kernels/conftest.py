@@ -17,6 +17,7 @@ LEVELS = {
     "x86-64": (),
     "x86-64-v3": ("avx2", "fma", "f16c"),
     "x86-64-v4": ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    "x86-64-bf16": ("avx512_vnni", "avx512_bf16"),
     "x86-64-amx": ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"),
 }
 REQUEST_PERMISSION, TILE_DATA = 0x1023, 18
