@@ -56,15 +56,14 @@ Wrong = list[tuple[Case, str]]
 """Cases and what is wrong with each."""
 
 
-def static_cases(every: int = 1, seed: int = 0) -> list[Case]:
+def static_cases(every: int = 1, part: int = 0) -> list[Case]:
     """All samples, or a share of them."""
-    samples = [sample for group in all_samples().values() for sample in group]
-    return [Case(sample) for sample in _share(samples, every, seed)]
+    return [Case(sample) for sample in _share(every, part)]
 
 
-def symbolic_cases(every: int = 1, seed: int = 0) -> list[Case]:
-    """The samples of one type for each call, with as many sizes as can be symbols."""
-    cases = (Case(sample, symbolic_sizes(sample)) for sample in _share(calls(), every, seed))
+def symbolic_cases(every: int = 1, part: int = 0) -> list[Case]:
+    """The same with as many sizes as can be symbols; those without any are left out."""
+    cases = (Case(sample, symbolic_sizes(sample)) for sample in _share(every, part))
     return [case for case in cases if case.symbolic]
 
 
@@ -82,11 +81,12 @@ def _without_types(sample: Sample) -> str:
     return sample.target + (re.sub(rf"\b({types})\b", "T", sample.text) if types else sample.text)
 
 
-def _share(samples: list[Sample], every: int, seed: int) -> list[Sample]:
+def _share(every: int, part: int) -> list[Sample]:
+    """Samples number `part`, `part + every`, … of all, mixed where that is not all of them: the parts are disjoint."""
+    samples = [sample for group in all_samples().values() for sample in group]
     if every == 1:
         return samples
-    mixed = random.Random(seed).sample(samples, len(samples))
-    return mixed[::every]
+    return random.Random(0).sample(samples, len(samples))[part::every]
 
 
 # ---------------------------------------------------------------------------------------- compiled
@@ -198,14 +198,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the sweep; the exit status is 1 where something differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.ops.sweep", description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th case, mixed")
-    parser.add_argument("--seed", type=int, default=0, help="how they are mixed")
+    parser.add_argument("--part", type=int, default=0, metavar="K", help="which of the N parts")
     parser.add_argument("--match", default="", help="only targets that contain this")
     parser.add_argument("-j", "--jobs", type=int, default=1)
     strictness.add_arguments(parser)
     options = parser.parse_args(arguments)
     strict = strictness.strict_options(warnings=options.warnings, sanitize=options.sanitize)
     started = time.monotonic()
-    cases = static_cases(options.every, options.seed) + symbolic_cases(options.every, options.seed)
+    cases = static_cases(options.every, options.part) + symbolic_cases(options.every, options.part)
     cases = [case for case in cases if options.match in case.sample.target]
     wrong = compiled_wrong(cases, strict, jobs=options.jobs)
     print(file=sys.stderr)
