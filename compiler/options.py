@@ -37,7 +37,7 @@ class CompileOptions:
         "native" for the processor at hand.
     compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU:
         "f32", or "bf16", rounded to bfloat16 and summed in float32.
-    weights: how constant matrices that products multiply with are kept, on a CPU: "full", "int8"
+    weights: how constant matrices that products multiply with are kept: "full", "int8"
         (a code of 8 bits, a scale for each output channel) or "int4" (4 bits, a scale for every 64
         weights of an output channel). Activations are not rounded; what the weights lose is in the
         manifest.
@@ -86,8 +86,8 @@ class CompileOptions:
             for name, (is_valid, wanted) in _RULES.items()
             if not is_valid(getattr(self, name))
         ]
-        if self.device != "cpu" and (self.compute, self.weights) != ("f32", "full"):
-            problems.append(f'device = {self.device!r}: compute and weights are choices of "cpu"')
+        if self.device != "cpu" and self.compute != "f32":
+            problems.append(f'device = {self.device!r}: compute is a choice of "cpu"')
         if problems:
             raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
 

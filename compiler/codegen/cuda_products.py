@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
-from ..lowering.program import AttentionStep, ConvolutionStep, Epilogue, ProductStep
+from ..lowering.program import AttentionStep, CodedRight, ConvolutionStep, Epilogue, ProductStep
 from ..lowering.storage import estimate
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
@@ -19,6 +19,9 @@ from .statements import Statement, drop_unused
 _BLAS_TYPES = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16)
 _BLAS_LEAST = 1 << 15
 """Multiply-adds of a product, at least, that cuBLASLt is asked for: smaller ones are one launch either way."""
+
+_MANY_ROWS = 1 << 30
+"""More rows than any kernel is only for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,20 @@ class DeviceProductText:
     batch_count: str
     uses_library: bool
     store: LibraryStore | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodedProductText:
+    """What `coded_product.cu.j2` needs. `row_bounds`: how few and how many rows there can be."""
+
+    kernel: KernelText
+    element: str
+    left: Operand
+    codes: str
+    scales: str
+    bits: int
+    sizes: tuple[str, str, str]
+    row_bounds: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +145,9 @@ def element_type(dtype: DType) -> str:
 
 def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product; large ones of floats are cuBLASLt's."""
-    assert not step.packed_right, "constants are not packed for a device"
+    if step.coded_right is not None:
+        return _write_coded(step, step.coded_right)
+    assert not step.packed_right, "constants are packed for a device as codes only"
     writer = DeviceProductWriter(step.epilogue)
     left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
     axes = tuple(
@@ -152,6 +171,26 @@ def write_product(step: ProductStep) -> KernelCode:
     rendered = render("cuda/product.cu.j2", p=text)
     header = "cuda/blas_product.cuh" if uses_library else "cuda/product.cuh"
     return writer.code(step.name, rendered, text.kernel, (header,))
+
+
+def _write_coded(step: ProductStep, coded: CodedRight) -> KernelCode:
+    """The code of a product whose right operand is kept as codes."""
+    writer = DeviceProductWriter(step.epilogue)
+    assert not step.batch, "one product for all that the codes are multiplied with"
+    left, codes = writer.sizes.operand(step.left), writer.sizes.pointer(step.right.buffer, 0)
+    scales = writer.sizes.pointer(coded.scales, 0)
+    sizes = (
+        writer.sizes.dim(step.rows),
+        writer.sizes.dim(step.columns),
+        writer.sizes.dim(step.depth),
+    )
+    bounds = shapes.lower_bound(step.rows), min(shapes.upper_bound(step.rows), _MANY_ROWS)
+    text = CodedProductText(
+        writer.device_text(step), element_type(step.dtype), left, codes, scales, coded.coding.bits,
+        sizes, bounds,
+    )  # fmt: skip
+    rendered = render("cuda/coded_product.cu.j2", p=text)
+    return writer.code(step.name, rendered, text.kernel, ("cuda/coded.cuh",))
 
 
 def _library_store(writer: DeviceProductWriter, dtype: DType) -> LibraryStore | None:

@@ -14,7 +14,8 @@ class Choices:
     """What a target and the options leave to lowering.
 
     packs_constants: whether operands take the layouts of the CPU's kernels: constant ones of products go into the
-    artefact as `layouts.py` has them, and images have their channels last (`channels_last.py`).
+    artefact as `layouts.py` has them, and images have their channels last (`channels_last.py`). Codes of weights then
+    come in panels, else channel by channel.
     compute: what float32 is multiplied as, "f32" or "bf16". weights: how constant right operands of products are
     kept, "full", "int8" or "int4".
     """

@@ -1,8 +1,8 @@
 """Weight-only compression: constant right operands of products as int8 or int4 codes with scales.
 
 `weights="int8"` keeps a code of 8 bits and one scale per output channel; `weights="int4"` one of 4
-bits and a scale for every 64 weights of an output channel. The layouts are those that
-`templates/cpu/gemm_coded.h` reads.
+bits and a scale for every 64 weights of an output channel. There are two layouts: panels, which
+`templates/cpu/gemm_coded.h` reads, and channels one after the other, for `templates/cuda/coded.cuh`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from .packing import PANEL, pack_panels
 
 GROUP = 64
 """Weights of an output channel that share a scale, with 4 bits."""
+CHANNELS = 16
+"""Of the layout by channels: their number is rounded up to it."""
 LEAST_ELEMENTS = 4096
 """A smaller matrix is left as it is: it would save nothing worth its error."""
 
@@ -34,6 +36,19 @@ class Coding:
     def scale_count(self, k: int, n: int) -> int:
         """How many scales it has."""
         return -(-n // PANEL) * PANEL * -(-k // self.group)
+
+    @property
+    def step(self) -> int:
+        """Codes of a channel that the layout by channels keeps in 64 bytes: k is rounded up to it."""
+        return 512 // self.bits
+
+    def channel_code_bytes(self, k: int, n: int) -> int:
+        """Size of the codes by channels."""
+        return -(-n // CHANNELS) * CHANNELS * -(-k // self.step) * 64
+
+    def channel_scale_count(self, k: int, n: int) -> int:
+        """How many scales there are beside them."""
+        return -(-n // CHANNELS) * CHANNELS * -(-k // self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,32 @@ class Coded:
     def packed_scales(self) -> NDArray[np.float32]:
         """As the kernels read them."""
         return pack_panels(self.scales).astype(np.float32)
+
+    def channel_codes(self) -> NDArray[np.int8] | NDArray[np.uint8]:
+        """Channel by channel, `[n, k]`, sizes rounded up with codes of 0.
+
+        With 4 bits the 64 bytes of 128 codes are four pieces of 16 bytes. A piece has 16 codes of
+        the first half and then 16 of the second; a word of it has 8 codes plus 8, two by two: the
+        first of pair p in the bits from 4 p on, the second in those from 16 + 4 p on.
+        """
+        k, n = self.codes.shape
+        steps = -(-k // self.coding.step)
+        padded = np.zeros((-(-n // CHANNELS) * CHANNELS, steps * self.coding.step), np.int8)
+        padded[:n, :k] = self.codes.T
+        if self.coding.bits == 8:
+            return padded
+        raised = (padded + 8).astype(np.uint32)
+        pieces = raised.reshape(len(padded), steps, 2, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4, 5, 6)
+        shifts = np.array([[4 * pair, 16 + 4 * pair] for pair in range(4)], np.uint32)
+        words = (pieces << shifts).sum((-2, -1), dtype=np.uint32)
+        return words.astype("<u4").reshape(len(padded), -1).view(np.uint8)
+
+    def channel_scales(self) -> NDArray[np.float32]:
+        """Beside `channel_codes`: `[groups, n]`, n rounded up."""
+        groups, n = self.scales.shape
+        padded = np.zeros((groups, -(-n // CHANNELS) * CHANNELS), np.float32)
+        padded[:, :n] = self.scales
+        return padded
 
 
 def coding_of(weights: str, k: int) -> Coding | None:

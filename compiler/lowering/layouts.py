@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,6 +36,8 @@ from .storage import StoragePlan
 Array: TypeAlias = NDArray[np.generic]
 
 _PACKED = (DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16)
+_CODED_IN_PANELS = (DType.FLOAT32, DType.BFLOAT16)
+_CODED_BY_CHANNELS = (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ class ConstantOperands:
         """
         source = self.plan.strided_base(value)
         depth, columns = view.shape[-2:]
+        packs = self.context.choices.packs_constants
         if (
-            not self.context.choices.packs_constants
-            or source not in self.graph.constants
+            source not in self.graph.constants
             or not (isinstance(depth, int) and isinstance(columns, int))
             or value.dtype not in _PACKED
             or any(stride != 0 for stride in view.strides[:-2])
@@ -75,13 +78,25 @@ class ConstantOperands:
         coding = self._coding(source, depth, columns) if may_code else None
         if coding is not None:
             where = f"{coding.bits}:{coding.group}:{place}"
-            code_type = DType.INT8 if coding.bits == 8 else DType.UINT8
-            codes = TensorType(code_type, (coding.code_bytes(depth, columns),))
-            scales = TensorType(DType.FLOAT32, (coding.scale_count(depth, columns),))
-            return ConstantRight(
-                self._buffer(source, "codes", codes, f"codes:{where}"),
-                CodedRight(self._buffer(source, "scales", scales, f"scales:{where}"), coding),
+            sizes = (
+                (coding.code_bytes(depth, columns), coding.scale_count(depth, columns))
+                if packs
+                else (
+                    coding.channel_code_bytes(depth, columns),
+                    coding.channel_scale_count(depth, columns),
+                )
             )
+            codes = TensorType(DType.INT8 if coding.bits == 8 else DType.UINT8, sizes[:1])
+            scales = TensorType(DType.FLOAT32, sizes[1:])
+            prefix = "" if packs else "channel_"
+            return ConstantRight(
+                self._buffer(source, "codes", codes, f"{prefix}codes:{where}"),
+                CodedRight(
+                    self._buffer(source, "scales", scales, f"{prefix}scales:{where}"), coding
+                ),
+            )
+        if not packs:
+            return None
         if dtype is DType.BFLOAT16:
             pairs = TensorType(dtype, (bf16_size(columns, depth),))
             return ConstantRight(self._buffer(source, "panels", pairs, f"pairs:{place}"))
@@ -89,7 +104,10 @@ class ConstantOperands:
         return ConstantRight(self._buffer(source, "panels", panels, f"panels:{place}"))
 
     def _coding(self, source: Value, depth: int, columns: int) -> Coding | None:
-        if source.dtype not in (DType.FLOAT32, DType.BFLOAT16) or depth * columns < LEAST_ELEMENTS:
+        packs = self.context.choices.packs_constants
+        if source.dtype not in (_CODED_IN_PANELS if packs else _CODED_BY_CHANNELS):
+            return None
+        if depth * columns < LEAST_ELEMENTS:
             return None
         coding = coding_of(self.context.choices.weights, depth)
         if coding is None:
@@ -144,6 +162,14 @@ def lay_out(array: Array, layout: str) -> Array:
     return pack_pair_panels(_bfloat16(matrix)) if kind == "pairs" else pack_panels(matrix)
 
 
+_CODED_LAYOUTS: Mapping[str, Callable[[Coded], Array]] = {
+    "codes": Coded.packed_codes,
+    "scales": Coded.packed_scales,
+    "channel_codes": Coded.channel_codes,
+    "channel_scales": Coded.channel_scales,
+}
+
+
 class Coder:
     """Codes constants, each matrix once for its codes and its scales, and knows what that cost."""
 
@@ -154,7 +180,7 @@ class Coder:
     def lay_out(self, source: Value, constant: Constant, layout: str) -> Array:
         """The constant in any layout."""
         kind, _, rest = layout.partition(":")
-        if kind not in ("codes", "scales"):
+        if kind not in _CODED_LAYOUTS:
             return lay_out(constant.array, layout)
         if (source, rest) not in self._coded:
             bits, group, *place = rest.split(":")
@@ -162,8 +188,7 @@ class Coder:
             coded = encode(matrix, Coding(int(bits), int(group)))
             self._coded[source, rest] = coded
             self._errors[constant.name] = relative_error(matrix, coded)
-        coded = self._coded[source, rest]
-        return coded.packed_codes() if kind == "codes" else coded.packed_scales()
+        return _CODED_LAYOUTS[kind](self._coded[source, rest])
 
     def report(self) -> str:
         """How far the weights are from what they were, in a sentence; "" where none was coded."""

@@ -23,6 +23,9 @@ static __device__ __forceinline__ T *castoff_aligned(T *pointer) {
     return (T *)__builtin_assume_aligned(pointer, 16);
 }
 
+/* Of an H100: long sums are split so that every one has something to do. The same on every GPU, and so are results. */
+#define CASTOFF_MULTIPROCESSORS 132
+
 /* Blocks that keep a device busy; rows beyond them are taken in turns. */
 #define CASTOFF_MOST_BLOCKS 65536
 

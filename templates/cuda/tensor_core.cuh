@@ -40,6 +40,12 @@ static __device__ __forceinline__ uint32_t castoff_pair(float low, float high) {
 #if defined(CASTOFF_EMULATION)
 
 template <class Element>
+static __device__ uint32_t castoff_add_pairs(uint32_t a, uint32_t b) {
+    const auto half = [](uint32_t pair, int which) { return Element::widen((uint16_t)(pair >> 16 * which)); };
+    return castoff_pair<Element>(half(a, 0) + half(b, 0), half(a, 1) + half(b, 1));
+}
+
+template <class Element>
 static __device__ void castoff_multiply_tiles(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     const int lane = (int)threadIdx.x % 32, t = lane % 4;
     const auto half = [](uint32_t pair, int which) { return Element::widen((uint16_t)(pair >> 16 * which)); };
@@ -74,6 +80,17 @@ static __device__ void castoff_load_tiles_transposed(uint32_t (&tiles)[4], const
 }
 
 #else
+
+/* The sums of two pairs. (bfloat16 is added by a multiply-add: sm_80 has no other.) */
+template <class Element>
+static __device__ __forceinline__ uint32_t castoff_add_pairs(uint32_t a, uint32_t b) {
+    uint32_t sum;
+    if constexpr (sizeof(Element) && __is_same(Element, castoff_half))
+        asm("add.rn.f16x2 %0, %1, %2;" : "=r"(sum) : "r"(a), "r"(b));
+    else
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80u), "r"(b));
+    return sum;
+}
 
 /* d += a b. */
 template <class Element>

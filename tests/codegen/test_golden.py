@@ -41,6 +41,12 @@ def linear_with_epilogue() -> Graph:
     return b.graph(b.call("aten.sigmoid.default", b.call("aten.linear.default", x, weight, bias)))
 
 
+def coded_linear() -> Graph:
+    b = GraphBuilder()
+    weight = b.array(np.ones((64, 128), np.float32), "weight")
+    return b.graph(b.call("aten.linear.default", b.input("x", size("batch"), 128), weight))
+
+
 def joined_in_place() -> Graph:
     b = GraphBuilder()
     x, y = b.input("x", 4, 6), b.input("y", 4, 2)
@@ -65,23 +71,33 @@ def state() -> Graph:
 PROGRAMS: Mapping[str, Callable[[], Graph]] = {
     make.__name__: make
     for make in (
-        pointwise, softmax, sum_of_columns, linear_with_epilogue, joined_in_place, embedding, state,
+        pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding, state,
     )
 }  # fmt: skip
+OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
+"""Of the programs that are not compiled by default."""
 
 
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "c": tuple(PROGRAMS),
-    "cu": ("pointwise", "softmax", "sum_of_columns", "linear_with_epilogue", "embedding", "state"),
+    "cu": (
+        "pointwise",
+        "softmax",
+        "sum_of_columns",
+        "linear_with_epilogue",
+        "coded_linear",
+        "embedding",
+        "state",
+    ),
 }
 """The programs of each target, by the suffix of its units."""
 
 CASES = [(name, suffix) for suffix, names in TARGETS.items() for name in names]
 
 
-def program_text(graph: Graph, suffix: str) -> str:
+def program_text(name: str, suffix: str) -> str:
     device = {"c": "cpu", "cu": "cuda"}[suffix]
-    units = generated(graph, device=device).tree.units
+    units = generated(PROGRAMS[name](), device=device, **OPTIONS.get(name, {})).tree.units
     (text,) = {unit.text for unit in units if unit.path == f"program.{suffix}"}
     return text
 
@@ -90,7 +106,7 @@ def program_text(graph: Graph, suffix: str) -> str:
 def test_generated_text_is_the_reviewed_one(
     name: str, suffix: str, request: pytest.FixtureRequest
 ) -> None:
-    text = program_text(PROGRAMS[name](), suffix)
+    text = program_text(name, suffix)
     file = GOLDEN / f"{name}.{suffix}"
     if request.config.getoption("--update-golden"):
         file.write_text(text)
@@ -100,4 +116,4 @@ def test_generated_text_is_the_reviewed_one(
 
 @pytest.mark.parametrize(("name", "suffix"), CASES)
 def test_generating_twice_gives_the_same_text(name: str, suffix: str) -> None:
-    assert program_text(PROGRAMS[name](), suffix) == program_text(PROGRAMS[name](), suffix)
+    assert program_text(name, suffix) == program_text(name, suffix)

@@ -102,5 +102,5 @@ def test_options_that_do_not_fit_are_refused() -> None:
         CompileOptions(compute="bf32")
     with pytest.raises(OptionError, match='weights = 8: expected "full", "int8" or "int4"'):
         CompileOptions(weights=8)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match='compute and weights are choices of "cpu"'):
-        CompileOptions(device="cuda", weights="int8")
+    with pytest.raises(OptionError, match='compute is a choice of "cpu"'):
+        CompileOptions(device="cuda", compute="bf16")
