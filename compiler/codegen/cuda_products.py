@@ -88,7 +88,7 @@ class DeviceConvolutionText:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAttentionText:
-    """What `attention.cu.j2` needs."""
+    """What `attention.cu.j2` needs. `head`, `rows`: 0 where only the run knows."""
 
     kernel: KernelText
     element: str
@@ -100,6 +100,10 @@ class DeviceAttentionText:
     mask_kind: str
     scale: str
     is_causal: bool
+    head: int
+    """Elements of a head of keys or values, whichever has more."""
+    rows: int
+    """Query rows that read one key head."""
 
 
 class DeviceProductWriter(ProductWriter):
@@ -252,6 +256,16 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     return writer.code(step.name, rendered, text.kernel, ("cuda/convolution.cuh",))
 
 
+def _attention_bounds(sizes: Mapping[str, Dim]) -> tuple[int, int]:
+    """Elements of the larger head, and query rows of a key head; 0 for what is not known."""
+    depth, value_depth = sizes["depth"], sizes["value_depth"]
+    head = max(depth, value_depth) if isinstance(depth, int) and isinstance(value_depth, int) else 0
+    heads, kv_heads, queries = sizes["heads"], sizes["kv_heads"], sizes["queries"]
+    if not (isinstance(heads, int) and isinstance(kv_heads, int) and isinstance(queries, int)):
+        return head, 0
+    return head, heads // max(kv_heads, 1) * queries
+
+
 def write_attention(step: AttentionStep) -> KernelCode:
     """The code of fused attention."""
     writer = DeviceProductWriter(step.epilogue)
@@ -279,6 +293,7 @@ def write_attention(step: AttentionStep) -> KernelCode:
         "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
         cpu.literal_text(step.attributes.scale, DType.FLOAT32),
         step.attributes.is_causal,
+        *_attention_bounds(sizes),
     )
     rendered = render("cuda/attention.cu.j2", a=text)
     return writer.code(step.name, rendered, text.kernel, ("cuda/attention.cuh",))

@@ -27,11 +27,11 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
     __shared__ float values[KEYS][COLUMNS];
     __shared__ float rows[CASTOFF_ATTENTION_QUERIES][DEPTH];
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int64_t entries = p.batch * p.heads;
+    const int entries = (int)(p.batch * p.heads), heads = (int)p.heads, group = heads / (int)p.kv_heads;
     const int64_t column0 = (int64_t)blockIdx.y * COLUMNS;
     const int64_t query0 = (int64_t)blockIdx.x * CASTOFF_ATTENTION_QUERIES, query = query0 + warp;
-    for (int64_t entry = blockIdx.z; entry < entries; entry += gridDim.z) {
-        const int64_t image = entry / p.heads, head = entry % p.heads, kv_head = head / (p.heads / p.kv_heads);
+    for (int entry = (int)blockIdx.z; entry < entries; entry += (int)gridDim.z) {
+        const int64_t image = entry / heads, head = entry % heads, kv_head = entry % heads / group;
         const typename Element::Stored *q = p.q + image * p.q_batch + head * p.q_head;
         const typename Element::Stored *k = p.k + image * p.k_batch + kv_head * p.k_head;
         const typename Element::Stored *v = p.v + image * p.v_batch + kv_head * p.v_head;
@@ -87,14 +87,25 @@ castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epil
     }
 }
 
-template <class Element, class Epilogue>
+/* HEAD: elements of a head, of keys or values whichever has more; ROWS: query rows that read one key head. 0 where only the
+ * run knows. What the sizes rule out is not compiled. */
+template <int64_t HEAD, int64_t ROWS, class Element, class Epilogue>
 static int castoff_run_attention(castoff_frame *frame, const castoff_attention<Element> &problem, const Epilogue &epilogue) {
+    constexpr bool is_few = ROWS > 0 && ROWS <= CASTOFF_DECODE_ROWS;
     if (problem.batch * problem.heads <= 0 || problem.queries <= 0 || problem.value_size <= 0) return CASTOFF_OK;
-    if (castoff_decode_takes(problem)) return castoff_run_decode(frame, problem, epilogue);
-    if constexpr (castoff_on_tensor_cores<Element>::value)
-        if (castoff_flash_takes(problem))
+    if (problem.batch * problem.heads > 0x7fff0000)
+        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "attention of %lld heads is more than a grid can hold",
+                            (long long)(problem.batch * problem.heads));
+    if constexpr ((ROWS == 0 || is_few) && HEAD <= 256) {
+        constexpr int SIZE = HEAD == 0 ? 256 : (int)(HEAD + 31) / 32 * 32;
+        if (castoff_decode_takes(problem, SIZE)) return castoff_run_decode<(int)ROWS, SIZE>(frame, problem, epilogue);
+    }
+    if constexpr (castoff_on_tensor_cores<Element>::value && !is_few && HEAD <= CASTOFF_FLASH_HEAD)
+        if (castoff_flash_takes(problem)) {
+            if constexpr (HEAD > 0) return castoff_run_flash<(int)(HEAD + 15) / 16 * 16>(frame, problem, epilogue);
             return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)
                                                                   : castoff_run_flash<128>(frame, problem, epilogue);
+        }
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),
                           (unsigned)((problem.value_size + CASTOFF_ATTENTION_COLUMNS - 1) / CASTOFF_ATTENTION_COLUMNS),

@@ -11,9 +11,7 @@
 #include "cuda/lanes.cuh"
 
 #define CASTOFF_DECODE_ROWS 8
-#define CASTOFF_DECODE_SIZE 256
 #define CASTOFF_DECODE_WARPS 4
-#define CASTOFF_DECODE_KEYS 4    /* that a warp has under way at once */
 #define CASTOFF_DECODE_LEAST 64  /* keys of a split */
 #define CASTOFF_DECODE_SPLITS 64
 
@@ -22,22 +20,23 @@ template <class Element>
 struct castoff_decode_row {
     int64_t head, query;
     __device__ __forceinline__ castoff_decode_row(const castoff_attention<Element> &p, int64_t kv_head, int row)
-        : head(kv_head * (p.heads / p.kv_heads) + row / p.queries), query(row % p.queries) {}
+        : head(kv_head * ((int)p.heads / (int)p.kv_heads) + row / (int)p.queries), query(row % (int)p.queries) {}
 };
 
-/* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. */
-template <int ROWS, class Element>
+/* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. Heads have up to SIZE elements. */
+template <int ROWS, int SIZE, class Element>
 static __global__ void __launch_bounds__(32 * CASTOFF_DECODE_WARPS)
 castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_each, float *__restrict__ partial) {
-    constexpr int WARPS = CASTOFF_DECODE_WARPS, KEYS = CASTOFF_DECODE_KEYS, PIECES = CASTOFF_DECODE_SIZE / 32;
-    __shared__ float queries[ROWS][CASTOFF_DECODE_SIZE];
-    __shared__ float found[WARPS][ROWS][CASTOFF_DECODE_SIZE];
+    constexpr int WARPS = CASTOFF_DECODE_WARPS, PIECES = SIZE / 32;
+    constexpr int KEYS = ROWS * PIECES > 32 ? 2 : 4; /* that a warp has under way at once: registers hold no more */
+    __shared__ float queries[ROWS][SIZE];
+    __shared__ float found[WARPS][ROWS][SIZE];
     __shared__ float peaks[WARPS][ROWS], totals[WARPS][ROWS];
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int64_t image = blockIdx.y / p.kv_heads, kv_head = blockIdx.y % p.kv_heads;
-    const int rows = (int)(p.heads / p.kv_heads * p.queries);
-    for (int i = (int)threadIdx.x; i < ROWS * CASTOFF_DECODE_SIZE; i += 32 * WARPS) {
-        const int row = i / CASTOFF_DECODE_SIZE, column = i % CASTOFF_DECODE_SIZE;
+    const int64_t image = blockIdx.y / (unsigned)p.kv_heads, kv_head = blockIdx.y % (unsigned)p.kv_heads;
+    const int rows = (int)p.heads / (int)p.kv_heads * (int)p.queries;
+    for (int i = (int)threadIdx.x; i < ROWS * SIZE; i += 32 * WARPS) {
+        const int row = i / SIZE, column = i % SIZE;
         const castoff_decode_row<Element> at(p, kv_head, row);
         queries[row][column] =
             row < rows && column < p.size
@@ -146,20 +145,21 @@ castoff_decode_combine(const castoff_attention<Element> p, const int splits, con
 }
 
 template <class Element>
-static bool castoff_decode_takes(const castoff_attention<Element> &p) {
-    return p.heads / p.kv_heads * p.queries <= CASTOFF_DECODE_ROWS && p.size <= CASTOFF_DECODE_SIZE &&
-           p.value_size <= CASTOFF_DECODE_SIZE && p.keys >= 2 * CASTOFF_DECODE_LEAST && p.batch * p.kv_heads <= 65535;
+static bool castoff_decode_takes(const castoff_attention<Element> &p, int64_t size) {
+    return p.heads / p.kv_heads * p.queries <= CASTOFF_DECODE_ROWS && p.size <= size && p.value_size <= size &&
+           p.keys >= 2 * CASTOFF_DECODE_LEAST && p.batch * p.kv_heads <= 65535;
 }
 
 /* Splits enough to give every multiprocessor two blocks, none shorter than it is worth. */
 template <class Element>
 static int64_t castoff_decode_splits_of(const castoff_attention<Element> &p) {
-    const int64_t wanted = (2 * 132 + p.batch * p.kv_heads - 1) / (p.batch * p.kv_heads);
+    const int64_t wanted = (2 * CASTOFF_MULTIPROCESSORS + p.batch * p.kv_heads - 1) / (p.batch * p.kv_heads);
     const int64_t most = p.keys / CASTOFF_DECODE_LEAST < CASTOFF_DECODE_SPLITS ? p.keys / CASTOFF_DECODE_LEAST : CASTOFF_DECODE_SPLITS;
     return wanted < most ? wanted : most;
 }
 
-template <class Element, class Epilogue>
+/* ROWS: as many as there are, 0 where only the run knows. */
+template <int ROWS, int SIZE, class Element, class Epilogue>
 static int castoff_run_decode(castoff_frame *frame, const castoff_attention<Element> &p, const Epilogue &epilogue) {
     const int64_t rows = p.heads / p.kv_heads * p.queries, entries = p.batch * p.kv_heads;
     int64_t splits = castoff_decode_splits_of(p);
@@ -172,7 +172,9 @@ static int castoff_run_decode(castoff_frame *frame, const castoff_attention<Elem
     config.gridDim = dim3((unsigned)splits, (unsigned)entries);
     config.blockDim = dim3(32 * CASTOFF_DECODE_WARPS);
     config.stream = castoff_stream(frame);
-    const auto kernel = rows == 1 ? castoff_decode_splits<1, Element> : castoff_decode_splits<CASTOFF_DECODE_ROWS, Element>;
+    auto kernel = castoff_decode_splits<ROWS == 0 ? CASTOFF_DECODE_ROWS : ROWS, SIZE, Element>;
+    if constexpr (ROWS == 0)
+        if (rows == 1) kernel = castoff_decode_splits<1, SIZE, Element>;
     CASTOFF_TRY(castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, p, keys_each, partial), "launch of attention"));
     config.gridDim = dim3((unsigned)(entries * rows));
     config.blockDim = dim3(128);

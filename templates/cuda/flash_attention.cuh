@@ -13,6 +13,7 @@
 #include "cuda/lanes.cuh"
 #include "cuda/tensor_core.cuh"
 
+#define CASTOFF_FLASH_HEAD 128 /* elements of a head, at most */
 #define CASTOFF_FLASH_QUERIES 64
 #define CASTOFF_FLASH_KEYS 64
 #define CASTOFF_FLASH_THREADS 128
@@ -44,8 +45,8 @@ castoff_flash_kernel(const castoff_attention<Element> p, const Epilogue epilogue
     constexpr float LOG2_E = 1.44269504088896341f;
     castoff_flash_tile<HEAD> *const tiles = (castoff_flash_tile<HEAD> *)castoff_shared_memory(); /* keys 0, 1; values 0, 1 */
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, group = lane / 4, quad = lane % 4;
-    const int64_t entry = blockIdx.y, image = entry / p.heads, head = entry % p.heads;
-    const int64_t kv_head = head / (p.heads / p.kv_heads);
+    const int entry = (int)blockIdx.y, heads = (int)p.heads;
+    const int64_t image = entry / heads, head = entry % heads, kv_head = entry % heads / (heads / (int)p.kv_heads);
     /* Blocks with the most keys to see start first. */
     const int64_t query0 = ((int64_t)gridDim.x - 1 - blockIdx.x) * CASTOFF_FLASH_QUERIES;
     const int64_t rows[2] = {query0 + warp * 16 + group, query0 + warp * 16 + group + 8};
@@ -170,7 +171,7 @@ template <class Element>
 static bool castoff_flash_takes(const castoff_attention<Element> &p) {
     const int64_t steps = p.k_batch | p.k_head | p.k_row | p.v_batch | p.v_head | p.v_row | p.size | p.value_size;
     const int64_t pairs = p.q_batch | p.q_head | p.q_row;
-    return p.size <= 128 && p.value_size <= 128 && steps % 8 == 0 && pairs % 2 == 0 && p.keys > 0 &&
+    return p.size <= CASTOFF_FLASH_HEAD && p.value_size <= CASTOFF_FLASH_HEAD && steps % 8 == 0 && pairs % 2 == 0 && p.keys > 0 &&
            p.batch * p.heads <= 65535 && ((uintptr_t)p.k | (uintptr_t)p.v) % 16 == 0 && (uintptr_t)p.q % 4 == 0;
 }
 

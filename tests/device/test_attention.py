@@ -52,6 +52,9 @@ CASES = {
     "one query of many keys": Case(1, 300, 128),
     "a few queries of shared keys": Case(2, 200, 40, heads=4, kv_heads=2, mask="float"),
     "a few queries, most keys masked": Case(4, 150, 32, mask="bool"),
+    "a head between tiles of 16": Case(20, 70, 72, value_size=88),
+    "a head that is larger than tensor cores take": Case(20, 40, 160, heads=1, kv_heads=1),
+    "three queries of a head of 96": Case(3, 140, 96),
     "rows that tensor cores cannot reach": Case(20, 30, 20),
 }
 
