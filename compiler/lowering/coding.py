@@ -95,7 +95,8 @@ class Coded:
         pieces = raised.reshape(len(padded), steps, 2, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4, 5, 6)
         shifts = np.array([[4 * pair, 16 + 4 * pair] for pair in range(4)], np.uint32)
         words = (pieces << shifts).sum((-2, -1), dtype=np.uint32)
-        return words.astype("<u4").reshape(len(padded), -1).view(np.uint8)
+        packed: NDArray[np.uint8] = words.astype("<u4").reshape(len(padded), -1).view(np.uint8)
+        return packed
 
     def channel_scales(self) -> NDArray[np.float32]:
         """Beside `channel_codes`: `[groups, n]`, n rounded up."""
