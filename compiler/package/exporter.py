@@ -22,7 +22,7 @@ from ...runtime.package_python import (
     module_entry,
 )
 from ..exported.zip_writer import ZipWriter
-from .imports import imported_modules
+from .imports import find_imports
 from .storages import StorageTable
 from .write import add_once
 
@@ -51,6 +51,7 @@ class Exporter:
         self._pickles: dict[str, bytes] = {}
         self._storages = StorageTable()
         self._needed: dict[str, str] = {}  # module -> who asked for it first
+        self._needed_if_modules: dict[str, str] = {}
 
     def add_module(self, name: str) -> None:
         """Adds the source of an importable module, and if it is a package, of all in it.
@@ -129,17 +130,22 @@ class Exporter:
         if not all(part.isidentifier() for part in name.split(".")):
             raise PackageError(f"{name!r} is no name of a module")
         try:
-            imported = imported_modules(source, name, is_package)
+            imports = find_imports(source, name, is_package)
         except SyntaxError as error:
             raise PackageError(f"module {name!r} is no Python: {error}") from error
         self._sources[name] = (source, is_package)
-        for module, line in imported.items():
+        for module, line in imports.modules.items():
             self._needed.setdefault(module, f"module {name!r}, line {line}")
+        for module, line in imports.names.items():
+            self._needed_if_modules.setdefault(module, f"module {name!r}, line {line}")
 
     def _check_complete(self) -> None:
-        missing = {
-            module: origin for module, origin in self._needed.items() if not self._finds(module)
+        needed = self._needed | {
+            module: origin
+            for module, origin in self._needed_if_modules.items()
+            if self._is_left_out(module)
         }
+        missing = {module: origin for module, origin in needed.items() if not self._finds(module)}
         if missing:
             listed = "\n".join(f"  {module}, by {origin}" for module, origin in missing.items())
             raise PackageError(
@@ -147,6 +153,12 @@ class Exporter:
                 f"name their packages, where they will be installed, in Exporter(requires=…):\n"
                 f"{listed}"
             )
+
+    def _is_left_out(self, name: str) -> bool:
+        """Whether what is taken out of a package of the archive is a module that is not there."""
+        _, is_package = self._sources.get(name.rpartition(".")[0], ("", False))
+        is_there = name in self._sources
+        return is_package and not is_there and importlib.util.find_spec(name) is not None
 
     def _finds(self, module: str) -> bool:
         root = module.partition(".")[0]

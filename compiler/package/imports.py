@@ -5,24 +5,38 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 
-def imported_modules(source: str, name: str, is_package: bool) -> dict[str, int]:
-    """Modules that the source of module `name` needs, each with the first line that says so.
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """What a source imports, each with the first line that says so.
+
+    `names` are those taken out of modules, as "module.name": some of them may be modules too.
+    """
+
+    modules: dict[str, int] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+
+
+def find_imports(source: str, name: str, is_package: bool) -> Imports:
+    """What the source of module `name` needs.
 
     What is imported for type checkers only, or in a `try`, is not needed. Raises SyntaxError.
     """
     package = name if is_package else name.rpartition(".")[0]
-    found: dict[str, int] = {}
+    found = Imports()
     for node in _imports(ast.parse(source).body):
         if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif node.level:
-            modules = [_resolved("." * node.level + (node.module or ""), package)]
-        else:
-            modules = [node.module or ""]
-        for module in modules:
-            found.setdefault(module, node.lineno)
+            for alias in node.names:
+                found.modules.setdefault(alias.name, node.lineno)
+            continue
+        module = node.module or ""
+        if node.level:
+            module = _resolved("." * node.level + module, package)
+        found.modules.setdefault(module, node.lineno)
+        for alias in node.names:
+            found.names.setdefault(f"{module}.{alias.name}", node.lineno)
     return found
 
 

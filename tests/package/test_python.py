@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import castoff
-from castoff.compiler.package.imports import imported_modules
+from castoff.compiler.package.imports import find_imports
 from castoff.runtime.errors import CodeNotAllowedError, PackageError, ProgramFormatError
 from castoff.runtime.package import Package
 
@@ -383,8 +383,8 @@ def test_imports_are_found_where_they_stand() -> None:
         "finally:\n"
         "    import last\n"
     )
-    found = imported_modules(source, "p.q.r", is_package=False)
-    assert found == {
+    found = find_imports(source, "p.q.r", is_package=False)
+    assert found.modules == {
         "a.b": 1,
         "c": 1,
         "d": 3,
@@ -394,7 +394,30 @@ def test_imports_are_found_where_they_stand() -> None:
         "too": 12,
         "last": 16,
     }
-    assert imported_modules("from . import y", "p.q", is_package=True) == {"p.q": 1}
+    assert found.names == {"d.e": 3, "p.up.x": 5, "p.q.y": 6}
+    within = find_imports("from . import y", "p.q", is_package=True)
+    assert (within.modules, within.names) == ({"p.q": 1}, {"p.q.y": 1})
+
+
+def test_modules_taken_out_of_their_package_are_needed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("rate = 16000\n")
+    (folder / "words.py").write_text("from . import rate, sounds\n")
+    (folder / "sounds.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    exporter = castoff.package.Exporter()
+    exporter.add_module("speech.words")
+    with pytest.raises(
+        PackageError, match=r"  speech\.sounds, by module 'speech\.words', line 1\Z"
+    ):
+        castoff.package(tmp_path / "p.pt2", code=exporter)
+    exporter.add_module("speech.sounds")
+    castoff.package(tmp_path / "p.pt2", code=exporter)
+    importer = castoff.package.Importer(tmp_path / "p.pt2", allow_code=True)
+    assert importer.import_module("speech.words").rate == 16000
 
 
 def test_equal_arguments_give_equal_bytes(words: Any, tmp_path: Path) -> None:
