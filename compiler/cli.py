@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     parser = _parser()
     try:
-        chosen = parser.parse_args(arguments)
+        chosen = _parsed(parser, arguments)
     except SystemExit as stop:  # argparse has printed help, a version or what is wrong
         return stop.code if isinstance(stop.code, int) else BAD_USE
     command: Command = chosen.command
@@ -45,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads on; Python would complain at exit
         return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, where inputs may also stand behind options; argparse alone takes them at once."""
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest:
+        if "values" not in chosen or any(word.startswith("-") for word in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        chosen.values += rest
+    return chosen
 
 
 def _report(error: CastoffError, as_json: bool) -> int:

@@ -89,8 +89,12 @@ def test_run_and_bench_take_one_of_an_archive(
     status, out, _ = told(capsys, "run", made, "x:2", "--method", "count", "--json")
     assert status == 0
     assert len(json.loads(out)["results"]) == 2
+    assert told(capsys, "run", made, "--method", "count", "x:2", "--json") == (0, out, "")
     status, out, _ = told(capsys, "run", made, "x:3x64x256", "--artefact", "few", "--json")
     assert json.loads(out)["results"][0]["shape"] == [3, 64, 256]
+    for unknown in (("run", made, "x:2", "--nonsense"), ("inspect", made, "x:2")):
+        status, _, error = told(capsys, *unknown)
+        assert (status, f"unrecognized arguments: {unknown[-1]}" in error) == (2, True)
     assert told(capsys, "bench", made, "--artefact", "count", "--seconds", "0.01")[0] == 0
     status, _, error = told(capsys, "run", made, "x:2")
     assert status == 3
