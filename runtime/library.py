@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ._abi_cdef import ffi
 from .errors import ArtefactError
+from .forks import lock_free_in_children
 from .manifest import ABI_MAJOR, ABI_MINOR, Manifest, read_manifest
 
 # C objects have no static type in cffi.
@@ -48,8 +48,7 @@ FileIdentity = tuple[str, int, int, int, int]
 # the loader does.
 _loaded: dict[tuple[FileIdentity, str], Library] = {}
 _loaded_paths: set[str] = set()
-_lock = threading.Lock()
-os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
+_lock = lock_free_in_children()
 
 
 def open_library(path: str | os.PathLike[str]) -> Library:

@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from types import CodeType, ModuleType
 from typing import Any
@@ -55,7 +56,9 @@ class Importer:
             self._package, {self._prefix + name: entry for name, entry in self._entries.items()}
         )
         self._modules: dict[str, ModuleType] = {}
+        self._unfinished: list[str] = []
         self._lock = threading.RLock()
+        _importers.add(self)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -167,12 +170,26 @@ class Importer:
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
         # Dataclasses look for their module there.
         self._modules[name] = sys.modules[own_name] = module
+        self._unfinished.append(name)
         try:
             self._loader.exec_module(module)
         except BaseException:
-            del self._modules[name], sys.modules[own_name]
+            self._forget(name)
             raise
+        finally:
+            self._unfinished.remove(name)
         return module
+
+    def _forget(self, name: str) -> None:
+        del self._modules[name], sys.modules[self._prefix + name]
+
+    def after_fork(self) -> None:
+        """In the child of a fork: what another thread had begun will not be finished here."""
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            return  # a module that forks while it is imported goes on in both processes
+        self._lock = threading.RLock()
+        while self._unfinished:
+            self._forget(self._unfinished.pop())
 
     def _import(
         self,
@@ -218,6 +235,15 @@ _HOW_TO_ALLOW = (
 
 
 _numbers = itertools.count(1)
+_importers: weakref.WeakSet[Importer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for importer in _importers:
+        importer.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Loader(importlib.abc.InspectLoader):

@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from .errors import ProgramFormatError
+from .forks import lock_free_in_children
 
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
@@ -70,7 +70,7 @@ class ZipReader:
         self._entries = {entry.name: entry for entry in entries}
         self._checked: set[str] = set()
         self._unchecked: dict[str, ZipEntry] = {}
-        self._lock = threading.Lock()
+        self._lock = lock_free_in_children()
         _check_budget(entries, len(data), source)
 
     @property
@@ -95,8 +95,11 @@ class ZipReader:
         entry = self._entry(name)
         stored = self._stored(entry)
         unpacked = self._inflate(entry, stored) if entry.is_deflated else stored
-        if name not in self._checked and zlib.crc32(unpacked) != entry.checksum:
-            raise self._damaged(entry)
+        if name not in self._checked:
+            if zlib.crc32(unpacked) != entry.checksum:
+                raise self._damaged(entry)
+            self._checked.add(name)
+            self._unchecked.pop(name, None)
         return unpacked
 
     def view(self, name: str) -> memoryview:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -285,6 +286,41 @@ def test_threads_see_a_module_that_is_whole(shipped: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 8 and len(set(map(id, found))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_imports_what_another_thread_had_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "pause", lambda: (begun.set(), may_go_on.wait(60)), raising=False)
+    exporter = castoff.package.Exporter()
+    exporter.add_source("slow", "import sys\nsys.pause()\nvalue = 2\n")
+    importer = castoff.package.Importer(packaged(tmp_path / "p.pt2", exporter), allow_code=True)
+    thread = threading.Thread(target=importer.import_module, args=("slow",))
+    thread.start()
+    assert begun.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        monkeypatch.setattr(sys, "pause", lambda: None)
+        os._exit(0 if importer.import_module("slow").value == 2 else 1)
+    status = os.waitpid(child, 0)[1]
+    may_go_on.set()
+    thread.join()
+    assert status == 0
+    assert importer.import_module("slow").value == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_module_may_fork_while_it_is_imported(tmp_path: Path) -> None:
+    exporter = castoff.package.Exporter()
+    exporter.add_source("forking", "import os\nchild = os.fork()\n")
+    importer = castoff.package.Importer(packaged(tmp_path / "p.pt2", exporter), allow_code=True)
+    module = importer.import_module("forking")
+    if module.child == 0:
+        os._exit(0 if importer.import_module("forking") is module else 1)
+    assert os.waitpid(module.child, 0)[1] == 0
 
 
 def test_a_module_that_fails_is_not_half_there(tmp_path: Path) -> None:
