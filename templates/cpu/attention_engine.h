@@ -196,8 +196,9 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
             for (int64_t i = 0; i < a->value_size; i++)
                 for (int64_t c = 0; c < width; c++) sums[i * width + c] *= factor[c];
         const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = v, .a_row = 1,
-                                                 .a_col = v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL};
-        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = width, .add = key > 0};
+                                                 .a_col = v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL,
+                                                 .sums = key > 0 ? sums : 0, .sums_row = width};
+        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = width};
         castoff_gemm_f32_run_block(&weighted, &to_sums);
     }
     for (int64_t c = 0; c < width; c++) factor[c] = total[c] == 0 ? 0 : 1 / total[c];
@@ -264,8 +265,8 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
         }
         const castoff_gemm_f32_block weighted = {.rows = count, .cols = whole, .k = keys, .a = scores,
                                                  .a_row = CASTOFF_ATTENTION_KEYS, .a_col = 1, .b = v, .b_step = v_row,
-                                                 .b_panel = CASTOFF_PANEL};
-        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = padded, .add = 1};
+                                                 .b_panel = CASTOFF_PANEL, .sums = sums, .sums_row = padded};
+        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = padded};
         castoff_gemm_f32_run_block(&weighted, &to_sums);
         for (int64_t c = 0; c < count && whole < a->value_size; c++)
             for (int64_t i = 0; i < keys; i++)

@@ -18,9 +18,11 @@
  *                                whole batch
  *         relu                   0 or 1 (NaN passes)
  *         epilogue, epilogue_context   NULL, or called instead of the store, bias and relu
+ *         cut                    how the product is cut, where that was measured (castoff_gemm_cut); zeros otherwise
  *     void castoff_gemm_T_run(const castoff_gemm_T_args *, castoff_pool *, void *scratch)
  *     int64_t castoff_gemm_T_scratch(batch, m, n, k, b_is_packed, threads)
  *                                bytes of scratch for any strides; align to 64; batch = product of the batch sizes
+ *     int64_t castoff_gemm_T_scratch_cut(batch, m, n, k, b_is_packed, threads, cut)    the same for a product with a cut
  *
  * Epilogue: void (*)(const void *context, const E *tile, int64_t tile_stride, int64_t row0, int64_t col0,
  *                    int64_t rows, int64_t cols, int64_t batch)
@@ -64,15 +66,21 @@ typedef struct {
  * rows (packing.h with rows and columns changed over). */
 typedef enum { CASTOFF_ROWS_STRIDED, CASTOFF_ROWS_TILED, CASTOFF_ROWS_PANELS } castoff_rows;
 
+/* How a product is cut, where that was measured for its shape: at most so many rows in a register tile, rows in a block,
+ * steps of k in a block (which decides how sums are rounded). What is 0 follows the rules of this file. */
+typedef struct {
+    int32_t tile_rows, rows, depth;
+} castoff_gemm_cut;
+
 /* Rows cut into tiles: the first `taller` have height + 1 rows, the rest height, the last what is left. */
 typedef struct {
     int64_t height, taller;
 } castoff_tiles;
 
-CASTOFF_INLINE castoff_tiles castoff_cut_rows(int64_t rows, castoff_rows layout) {
+CASTOFF_INLINE castoff_tiles castoff_cut_rows(int64_t rows, castoff_rows layout, int64_t most) {
     const int64_t divisor = CASTOFF_MR < 8 ? 4 : 8;
     if (layout == CASTOFF_ROWS_PANELS) return (castoff_tiles){castoff_min_i64(divisor, castoff_max_i64(rows, 1)), 0};
-    const int64_t count = castoff_max_i64(1, castoff_ceil_div(rows, CASTOFF_MR));
+    const int64_t count = castoff_max_i64(1, castoff_ceil_div(rows, most));
     return (castoff_tiles){castoff_max_i64(1, rows / count), rows >= count ? rows % count : 0};
 }
 

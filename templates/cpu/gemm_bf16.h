@@ -178,7 +178,7 @@ static CASTOFF_UNUSED void castoff_gemm_bf16_run_blocks(const castoff_gemm_bf16_
     const castoff_gemm_bf16_plan *plan = &job->plan;
     const castoff_gemm_bf16_offsets o = castoff_gemm_bf16_locate(args, item);
     const castoff_gemm_f32_sink sink = {args->c ? args->c + o.c : 0, args->c_row, args->bias_row, args->bias_col, args->relu,
-                                        args->epilogue, args->epilogue_context, item, 0};
+                                        args->epilogue, args->epilogue_context, item};
     float *sums = (float *)(void *)scratch;
     uint16_t *tiles = (uint16_t *)(void *)(scratch + CASTOFF_BF16_SUM_BYTES);
     const uint16_t *b = args->b_packed ? args->b_packed + o.b : panels;

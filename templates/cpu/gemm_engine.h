@@ -26,6 +26,7 @@ typedef struct {
     int32_t relu;
     G(epilogue) epilogue;
     const void *epilogue_context;
+    castoff_gemm_cut cut;
 } G(args);
 
 /* Where finished tiles go. */
@@ -37,7 +38,6 @@ typedef struct {
     G(epilogue) epilogue;
     const void *epilogue_context;
     int64_t batch;
-    int32_t add; /* to what is in c; whole vectors of columns, no bias, relu or epilogue */
 } G(sink);
 
 /* What one call of a register tile computes: out[mr, width] = relu(start + a b). The sums start from the vectors at
@@ -184,6 +184,9 @@ typedef struct {
     const S *b;
     int64_t b_step, b_panel;
     int64_t row0, col0;
+    const E *sums; /* NULL, or what the tiles begin from in place of the bias: element (i, j) at sums[i * sums_row + j], */
+    int64_t sums_row; /* in whole vectors */
+    int64_t tile_rows; /* at most, or 0 */
 } G(block);
 
 static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) {
@@ -191,7 +194,8 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
     G(sink) finished = *sink;
     finished.bias_row = finished.bias_col = 0;
     finished.relu = 0;
-    const castoff_tiles tiles = castoff_cut_rows(g->rows, g->a_layout);
+    const int64_t most = g->tile_rows ? castoff_min_i64(g->tile_rows, CASTOFF_MR) : CASTOFF_MR;
+    const castoff_tiles tiles = castoff_cut_rows(g->rows, g->a_layout, most);
     const int64_t tallest = tiles.height + (tiles.taller > 0);
     const int64_t widest = tallest <= CASTOFF_MR8 ? 8 : tallest <= CASTOFF_MR4 ? 4 : 2;
     G(tile) t = {.k = g->k, .b_step = g->b_step, .b_panel = g->b_panel, .start_col = LANES};
@@ -229,10 +233,10 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
             if (in_place) {
                 t.out = sink->c + (g->row0 + row) * sink->c_row + g->col0 + col;
                 t.out_row = sink->c_row;
-                if (sink->add) {
-                    t.start = t.out;
-                    t.start_row = t.out_row;
-                }
+            }
+            if (g->sums) {
+                t.start = g->sums + row * g->sums_row + col;
+                t.start_row = g->sums_row;
             }
             t.start_rows = sink->bias_row ? sink->bias_row + g->row0 + row : 0;
             G(run_tile)(&t, mr, vectors);
@@ -306,15 +310,18 @@ typedef struct {
     int64_t a_bytes, sum_bytes, b_bytes, thread_bytes; /* scratch */
 } G(plan);
 
-static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, int64_t k, int pack_b, int threads) {
+static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, int64_t k, int pack_b, int threads,
+                                            castoff_gemm_cut cut) {
     G(plan) p;
     const int64_t size = (int64_t)sizeof(E);
     p.threads = threads;
     p.batch = batch;
     p.pack_b = pack_b;
     p.by_batch = batch >= threads;
-    p.kc = m > CASTOFF_MR && k > CASTOFF_KC_MAX ? castoff_ceil_div(k, castoff_ceil_div(k, CASTOFF_KC)) : k;
+    const int64_t depth = cut.depth ? cut.depth : m > CASTOFF_MR && k > CASTOFF_KC_MAX ? CASTOFF_KC : k;
+    p.kc = depth < k ? castoff_ceil_div(k, castoff_ceil_div(k, depth)) : k;
     p.mc = castoff_max_i64(3 * CASTOFF_MR, CASTOFF_L2_BYTES * 3 / 8 / (size * castoff_max_i64(p.kc, 1)));
+    if (cut.rows) p.mc = cut.rows;
     p.mc = castoff_max_i64(1, castoff_ceil_div(m, castoff_max_i64(1, castoff_ceil_div(m, p.mc)))); /* m may be 0 */
     p.nc = castoff_max_i64(256, CASTOFF_L3_BYTES / 4 / (size * castoff_max_i64(p.kc, 1)) / 128 * 128);
     if (!p.by_batch) {
@@ -331,9 +338,14 @@ static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, 
     return p;
 }
 
-static CASTOFF_UNUSED int64_t G(scratch)(int64_t batch, int64_t m, int64_t n, int64_t k, int b_is_packed, int threads) {
-    const G(plan) p = G(make_plan)(batch, m, n, k, !b_is_packed, threads);
+static CASTOFF_UNUSED int64_t G(scratch_cut)(int64_t batch, int64_t m, int64_t n, int64_t k, int b_is_packed, int threads,
+                                             castoff_gemm_cut cut) {
+    const G(plan) p = G(make_plan)(batch, m, n, k, !b_is_packed, threads, cut);
     return p.thread_bytes * threads + p.b_bytes;
+}
+
+static CASTOFF_UNUSED int64_t G(scratch)(int64_t batch, int64_t m, int64_t n, int64_t k, int b_is_packed, int threads) {
+    return G(scratch_cut)(batch, m, n, k, b_is_packed, threads, (castoff_gemm_cut){0, 0, 0});
 }
 
 typedef struct {
@@ -390,12 +402,13 @@ static CASTOFF_UNUSED void G(run_range)(const G(args) *args, const G(plan) *plan
                                         int64_t b_panel, const G(sink) *sink, char *scratch, int64_t row0, int64_t row1,
                                         int64_t col0, int64_t col1) {
     const int64_t rows = row1 - row0, columns_per_sum = plan->kc < args->k ? CASTOFF_SUM_COLUMNS : col1 - col0;
-    E *copy = (E *)(void *)scratch, *sums = (E *)(void *)(scratch + plan->a_bytes);
+    const G(sink) partial = {.c = (E *)(void *)(scratch + plan->a_bytes), .c_row = CASTOFF_SUM_COLUMNS};
+    E *copy = (E *)(void *)scratch;
     for (int64_t col = col0; col < col1; col += columns_per_sum) {
         const int64_t cols = castoff_min_i64(columns_per_sum, col1 - col);
         for (int64_t k0 = 0; k0 == 0 || k0 < args->k; k0 += plan->kc) {
             const int64_t k = castoff_min_i64(plan->kc, args->k - k0);
-            G(block) block = {.rows = rows, .cols = cols, .k = k, .row0 = row0, .col0 = col,
+            G(block) block = {.rows = rows, .cols = cols, .k = k, .row0 = row0, .col0 = col, .tile_rows = args->cut.tile_rows,
                               .b = b + col / CASTOFF_PANEL * b_panel + k0 * b_step, .b_step = b_step, .b_panel = b_panel};
             const S *from = a + row0 * args->a_row + k0 * args->a_col;
             const int64_t row_bytes = args->a_row * (int64_t)sizeof(S) % 2048;
@@ -408,20 +421,23 @@ static CASTOFF_UNUSED void G(run_range)(const G(args) *args, const G(plan) *plan
                 block.a_row = args->a_row;
                 block.a_col = args->a_col;
             }
-            if (plan->kc == args->k || args->k == 0) {
-                G(run_block)(&block, sink);
-                break;
+            if (k0 > 0) {
+                block.sums = partial.c;
+                block.sums_row = partial.c_row;
             }
-            block.row0 = block.col0 = 0;
-            block.cols = castoff_round_up(cols, LANES);
-            const G(sink) partial = {.c = sums, .c_row = CASTOFF_SUM_COLUMNS, .add = k0 > 0};
-            G(run_block)(&block, &partial);
+            if (k0 + k < args->k) {
+                G(sink) to_sums = partial;
+                if (k0 == 0) {
+                    to_sums.bias_row = sink->bias_row ? sink->bias_row + row0 : 0;
+                    to_sums.bias_col = sink->bias_col ? sink->bias_col + col : 0;
+                }
+                block.row0 = block.col0 = 0;
+                G(run_block)(&block, &to_sums);
+            } else {
+                G(run_block)(&block, sink);
+            }
+            if (args->k == 0) break;
         }
-        if (plan->kc < args->k)
-            for (int64_t row = 0; row < rows; row += CASTOFF_MR)
-                for (int64_t j = 0; j < cols; j += 2 * CASTOFF_PANEL)
-                    G(emit)(sink, sums + row * CASTOFF_SUM_COLUMNS + j, CASTOFF_SUM_COLUMNS, row0 + row, col + j,
-                            castoff_min_i64(CASTOFF_MR, rows - row), castoff_min_i64(2 * CASTOFF_PANEL, cols - j));
     }
 }
 
@@ -430,7 +446,7 @@ static CASTOFF_UNUSED void G(run_blocks)(const G(args) *args, const G(plan) *pla
                                          int64_t first, int64_t last) {
     const G(operands) o = G(locate)(args, item);
     const G(sink) sink = {o.c, args->c_row, args->bias_row, args->bias_col, args->relu, args->epilogue,
-                          args->epilogue_context, item, 0};
+                          args->epilogue_context, item};
     const int64_t m_blocks = castoff_ceil_div(args->m, plan->mc), panel = args->k * CASTOFF_PANEL;
     for (int64_t index = first; index < last; index++) {
         const int64_t row0 = index % m_blocks * plan->mc, row1 = castoff_min_i64(row0 + plan->mc, args->m);
@@ -504,7 +520,7 @@ static CASTOFF_UNUSED void G(run)(const G(args) *args, castoff_pool *pool, void 
     if (batch == 0 || args->m == 0 || args->n == 0) return;
     const int threads = castoff_pool_threads(pool);
     G(job) job = {.args = args, .scratch = (char *)scratch};
-    job.plan = G(make_plan)(batch, args->m, args->n, args->k, !args->b_packed, threads);
+    job.plan = G(make_plan)(batch, args->m, args->n, args->k, !args->b_packed, threads, args->cut);
     job.plan.pack_b = !G(reads_b_in_place)(args);
     const int64_t work = args->m * args->n * (args->k + 1), enough = 1 << 16;
     if (job.plan.by_batch) {

@@ -24,6 +24,11 @@ ENTRY(f64)
 ENTRY(bf16)
 ENTRY(f16)
 
+int64_t test_gemm_f32_scratch_cut(int64_t batch, int64_t m, int64_t n, int64_t k, int packed, int threads, int tile_rows,
+                                  int rows, int depth) {
+    return castoff_gemm_f32_scratch_cut(batch, m, n, k, packed, threads, (castoff_gemm_cut){tile_rows, rows, depth});
+}
+
 /* Epilogues that write 2 x + 1 to a dense [batch, m, n] output whose pointer, rows and columns are the context. */
 typedef struct {
     void *out;

@@ -47,8 +47,7 @@ class Args(Structure):
         ("relu", c_int32),
         ("epilogue", c_void_p),
         ("epilogue_context", c_void_p),
-        ("a_from", c_int32),  # only of bf16, as b_from
-        ("b_from", c_int32),
+        ("last", c_int32 * 3),  # a_from and b_from of bf16; the cut of the others
     ]
 
 
@@ -92,6 +91,7 @@ def multiply(
     bias_col: Array | None = None,
     relu: bool = False,
     epilogue: bool = False,
+    cut: tuple[int, int, int] = (0, 0, 0),
 ) -> Array:
     """a @ b by the kernel; operands are [batch..., rows, cols] views with any strides."""
     *batch, m, k = a.shape
@@ -123,7 +123,10 @@ def multiply(
     if bias_col is not None:
         args.bias_col = bias_col.ctypes.data
     args.relu = int(relu)
-    args.a_from, args.b_from = int(a.dtype == np.float32), int(b.dtype == np.float32)
+    if kind.name == "bf16":
+        args.last = (c_int32 * 3)(a.dtype == np.float32, b.dtype == np.float32, 0)
+    else:
+        args.last = (c_int32 * 3)(*cut)
     where = Output(out.ctypes.data, m, n)
     if epilogue:
         function = getattr(kernels, f"test_epilogue_{'f64' if kind.name == 'f64' else 'f32'}")
@@ -133,7 +136,11 @@ def multiply(
         args.c = out.ctypes.data
     scratch_size = getattr(kernels, f"test_gemm_{kind.name}_scratch")
     scratch_size.restype = c_int64
-    size = scratch_size(*map(c_int64, (count, m, n, k)), int(packed), threads)
+    more: tuple[int, ...] = ()
+    if any(cut):
+        scratch_size, more = kernels.test_gemm_f32_scratch_cut, cut
+        scratch_size.restype = c_int64
+    size = scratch_size(*map(c_int64, (count, m, n, k)), int(packed), threads, *more)
     scratch = aligned(size + GUARD, np.uint8)
     scratch[:] = 0xFF
     getattr(kernels, f"test_gemm_{kind.name}")(byref(args), threads, c_void_p(scratch.ctypes.data))
@@ -261,6 +268,31 @@ def test_same_bits_for_any_number_of_threads(
     for threads in (2, 3, 7, 32):
         many = multiply(kernels, kind, a, b, packed=packed, threads=threads)
         assert many.tobytes() == alone.tobytes()
+
+
+CUTS = [
+    *((rows, 0, 0) for rows in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)),
+    (0, 1, 0), (0, 7, 0), (0, 500, 0), (0, 0, 1), (0, 0, 17), (0, 0, 64), (5, 24, 33), (14, 16, 100),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_products_may_be_cut_in_any_way(kernels: ctypes.CDLL, cut: tuple[int, int, int]) -> None:
+    kind = KINDS["f32"]
+    for m, n, k in [(1, 40, 70), (9, 33, 65), (30, 129, 100), (50, 300, 130)]:
+        a, b = random((m, k), kind.storage), random((k, n), kind.storage, 1)
+        row, column = random((m,), kind.output, 2), random((n,), kind.output, 3)
+        for packed in (True, False):
+            alone = multiply(kernels, kind, a, b, packed=packed, cut=cut)
+            check(kind, alone, a, b)
+            many = multiply(kernels, kind, a, b, packed=packed, cut=cut, threads=3)
+            assert many.tobytes() == alone.tobytes()
+        by_row = multiply(kernels, kind, a, b, packed=True, cut=cut, bias_row=row, relu=True)
+        check(kind, by_row, a, b, row[:, None], relu=True)
+        by_column = multiply(kernels, kind, a, b, packed=True, cut=cut, bias_col=column)
+        check(kind, by_column, a, b, column)
+        finished = multiply(kernels, kind, a, b, packed=True, cut=cut, epilogue=True)
+        check(kind, (finished - 1) / 2, a, b)
 
 
 @pytest.mark.parametrize("name", ["f32", "bf16"])
