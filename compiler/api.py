@@ -25,6 +25,7 @@ from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, SHOW_TIMES, Observer
 from .options import CompileOptions, resolve_options
 from .passes.pipeline import optimize
 from .toolchain.build import build_shared_library
+from .toolchain.tune import tune
 
 VERSION = "0.1.0"
 
@@ -57,7 +58,7 @@ def compile_stages(
     *,
     remove_runtime_assertions: bool = False,
 ) -> Stages:
-    """Everything before the C compiler: read, import, optimise, lower, render."""
+    """Everything before the C compiler: read, import, optimise, lower, measure where wanted, render."""
     exported = read_stage(source, observer)
     imported = graph_stage(
         exported,
@@ -65,9 +66,13 @@ def compile_stages(
         remove_runtime_assertions=remove_runtime_assertions,
         random_seed=options.random_seed,
     )
-    program = kernel_stage(imported, observer, choices_of(options))
+    choices = choices_of(options)
+    if options.max_autotune:
+        with observer.stage("measure"):
+            choices = measured(choices, imported.graph, options)
+    program = kernel_stage(imported, observer, choices)
     with observer.stage("render"):
-        generated = generate(imported, program, options, name, VERSION)
+        generated = generate(imported, program, options, name, VERSION, choices.tuning)
     if (report := generated.manifest.weights_report) and observer.wants(SHOW_TIMES):
         observer.record("weights.txt", report, SHOW_TIMES)
     return Stages(exported, imported, program, generated)
@@ -110,6 +115,11 @@ def graph_stage(
 def choices_of(options: CompileOptions) -> Choices:
     """What the options leave to lowering."""
     return Choices(options.device == "cpu", options.compute, options.weights)
+
+
+def measured(choices: Choices, graph: Graph, options: CompileOptions) -> Choices:
+    """The choices with what is fastest on this machine for the shapes of an optimised graph."""
+    return replace(choices, tuning=tune(lower(graph, choices), options))
 
 
 def kernel_stage(

@@ -41,6 +41,9 @@ class CompileOptions:
         (a code of 8 bits, a scale for each output channel) or "int4" (4 bits, a scale for every 64
         weights of an output channel). Activations are not rounded; what the weights lose is in the
         manifest.
+    max_autotune: measure on this machine, one thread, how the program's float32 products are best
+        cut and which form its convolutions take. The choices are in the manifest; bytes then depend
+        on what was measured.
     opt_level: the C compiler's -O level.
     random_seed: what the numbers of random operators depend on, beside their places in the program.
     debug: keep symbols and line numbers.
@@ -65,6 +68,7 @@ class CompileOptions:
     target_cpu: str = "portable"
     compute: str = "f32"
     weights: str = "full"
+    max_autotune: bool = False
     opt_level: int = 2
     random_seed: int = 0
     debug: bool = False
@@ -88,6 +92,8 @@ class CompileOptions:
         ]
         if self.device != "cpu" and self.compute != "f32":
             problems.append(f'device = {self.device!r}: compute is a choice of "cpu"')
+        if self.device != "cpu" and self.max_autotune:
+            problems.append(f'device = {self.device!r}: max_autotune measures kernels of "cpu"')
         if problems:
             raise OptionError("these options are out of range:\n  " + "\n  ".join(problems))
 
@@ -247,6 +253,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     ),
     "compute": (_is_one_of("f32", "bf16"), 'expected "f32" or "bf16"'),
     "weights": (_is_one_of("full", "int8", "int4"), 'expected "full", "int8" or "int4"'),
+    "max_autotune": (_is_bool, "expected True or False"),
     "opt_level": (_is_int(0, 3), "expected 0, 1, 2 or 3"),
     "random_seed": (_is_int(0, 2**64 - 1), "expected a number of 64 bits, 0 or more"),
     "debug": (_is_bool, "expected True or False"),

@@ -126,7 +126,8 @@ class Manifest(NamedTuple):
     `in_spec` and `out_spec` are treespecs in the JSON of torch.utils._pytree; `namedtuple_fields`
     holds the fields of the named tuples they mention. `forward_arg_names` are the names of the
     positional arguments, where known. `libraries` are opened when the program is loaded.
-    `weights_report` says how far compressed weights are from what they were.
+    `weights_report` says how far compressed weights are from what they were, `tuning` what
+    max_autotune chose.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Manifest(NamedTuple):
     steps: tuple[StepSpec, ...] = ()
     libraries: tuple[str, ...] = ()
     weights_report: str = ""
+    tuning: tuple[str, ...] = ()
     format: int = MANIFEST_FORMAT
 
     def as_dict(self) -> dict[str, object]:

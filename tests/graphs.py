@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from castoff.compiler import ops
-from castoff.compiler.api import choices_of
+from castoff.compiler.api import choices_of, measured
 from castoff.compiler.codegen.generate import Generated, generate
 from castoff.compiler.frontends.program import ImportedProgram, TensorInput, TensorOutput
 from castoff.compiler.ir import shapes
@@ -142,7 +142,11 @@ def generated(graph: Graph, **options: Any) -> Generated:
     """The optimised graph as C."""
     graph = optimized(graph)
     chosen = CompileOptions(**{**QUICK, **options})
-    return generate(as_program(graph), lower(graph, choices_of(chosen)), chosen, "test", "0")
+    choices = choices_of(chosen)
+    if chosen.max_autotune:
+        choices = measured(choices, graph, chosen)
+    program = lower(graph, choices)
+    return generate(as_program(graph), program, chosen, "test", "0", choices.tuning)
 
 
 def build(graph: Graph, folder: Path, **options: Any) -> Path:

@@ -21,6 +21,7 @@ from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
 from ..lowering.layouts import Coder
 from ..lowering.program import Program
+from ..lowering.tuning import RULES, Tuning
 from ..options import CompileOptions
 from ..targets import cpu
 from .definition import make_manifest, write_definition
@@ -57,7 +58,12 @@ class TargetCode:
 
 
 def generate(
-    imported: ImportedProgram, program: Program, options: CompileOptions, name: str, version: str
+    imported: ImportedProgram,
+    program: Program,
+    options: CompileOptions,
+    name: str,
+    version: str,
+    tuning: Tuning = RULES,
 ) -> Generated:
     """Everything that is built into one artefact."""
     coder = Coder()
@@ -67,7 +73,8 @@ def generate(
         imported, name, specs, buffers, size, code.target, code.levels, platform.machine(), version,
         options.device,
     )._replace(
-        steps=code.steps, libraries=code.libraries, weights_report=coder.report()
+        steps=code.steps, libraries=code.libraries, weights_report=coder.report(),
+        tuning=tuning.report(),
     )  # fmt: skip
     definition = write_definition(
         program.graph,

@@ -13,7 +13,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Origin
 from ..ir.shapes import Dim
 from ..kernels import Scalar
-from ..lowering.packing import is_depthwise, suits_winograd
+from ..lowering.packing import is_depthwise
 from ..lowering.program import (
     AttentionStep,
     Buffer,
@@ -24,6 +24,7 @@ from ..lowering.program import (
     StridedView,
     TileElement,
 )  # fmt: skip
+from ..lowering.tuning import Cut
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
@@ -98,6 +99,7 @@ class ProductText:
     axes: tuple[Axis, ...]
     batch_count: str
     plain: PlainStore | None
+    cuts: tuple[tuple[int, Cut], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +385,7 @@ def write_product(step: ProductStep) -> KernelCode:
     tile_type = cpu.C_TYPE[step.dtype.compute]
     text = ProductText(
         replace(kernel, tile_type=tile_type), suffix, operands, step.packed_right, sizes,
-        tuple(reversed(axes)), count, plain,
+        tuple(reversed(axes)), count, plain, step.cuts,
     )  # fmt: skip
     if header == "cpu/gemm_exact.h" and plain is not None:
         raise AssertionError("exact products have no plain stores")
@@ -444,8 +446,7 @@ def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
     if step.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
         return "tiled_bf16", "cpu/conv_bf16.h"
-    is_float = step.output.dtype is DType.FLOAT32 and step.packed_weight
-    if is_float and suits_winograd(sizes, step.attributes, step.output.shape):
+    if step.by_transforms:
         return "winograd_f32", "cpu/conv_winograd.h"
     return GEMM_SUFFIX[step.output.dtype], "cpu/conv.h"
 

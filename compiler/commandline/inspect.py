@@ -132,6 +132,7 @@ def artefact_text(path: str, manifest: Manifest) -> str:
         ("levels", ", ".join(manifest.levels)),
         ("weights", f"{manifest.weights_size_bytes} bytes, {manifest.weights_digest[:16]}"),
         *([("compressed", manifest.weights_report)] if manifest.weights_report else []),
+        *(("measured", choice) for choice in manifest.tuning),
         ("program", manifest.program_digest[:16]),
         ("built by", f"castoff {manifest.castoff_version} {manifest.builder}".strip()),
         ("compiler", manifest.compiler),

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
+from ..ir.shapes import Shape
+from ..kernels import Convolution
 from .program import Buffer, PackedConstant, Space
+from .tuning import RULES, Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +20,25 @@ class Choices:
     artefact as `layouts.py` has them, and images have their channels last (`channels_last.py`). Codes of weights then
     come in panels, else channel by channel.
     compute: what float32 is multiplied as, "f32" or "bf16". weights: how constant right operands of products are
-    kept, "full", "int8" or "int4".
+    kept, "full", "int8" or "int4". tuning: what was measured where the program is built.
     """
 
     packs_constants: bool = True
     compute: str = "f32"
     weights: str = "full"
+    tuning: Tuning = RULES
 
     def multiplied(self, dtype: DType) -> DType:
         """What the operands of a product of this type are multiplied as."""
         narrows = self.compute == "bf16" and dtype is DType.FLOAT32
         return DType.BFLOAT16 if narrows else dtype
+
+    def uses_winograd(
+        self, dtype: DType, weight: Shape, attributes: Convolution, output: Shape
+    ) -> bool:
+        """Whether a convolution with a packed weight, multiplied as `dtype`, is computed by transforms."""
+        is_float = dtype is DType.FLOAT32
+        return is_float and self.tuning.uses_winograd(weight, attributes, output)
 
 
 DEFAULT = Choices()

@@ -28,7 +28,6 @@ from .packing import (
     pack_pair_panels,
     pack_panels,
     panels_size,
-    suits_winograd,
 )
 from .program import Buffer, CodedRight, StridedView
 from .storage import StoragePlan
@@ -128,7 +127,7 @@ class ConstantOperands:
             return None
         sizes = tuple(size for size in weight.shape if isinstance(size, int))
         groups = attributes.groups
-        if dtype is DType.FLOAT32 and suits_winograd(sizes, attributes, output):
+        if self.context.choices.uses_winograd(dtype, sizes, attributes, output):
             layout = "convolution_winograd"
             packed = TensorType(dtype, (36 * sizes[0] * sizes[1],))
         elif dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):

@@ -268,6 +268,9 @@ class GraphLowering:
         return ProductStep(
             "matmul", left, right, batch, rows, columns, depth, dtype, epilogue, self._origins(group),
             constant is not None, constant.coded if constant is not None else None,
+            self.context.choices.tuning.cuts_of(
+                dtype, batch, rows, columns, depth, constant is not None
+            ) if constant is None or constant.coded is None else (),
         )  # fmt: skip
 
     def _origins(self, group: Group) -> tuple[Origin, ...]:
@@ -289,6 +292,8 @@ class GraphLowering:
         return ConvolutionStep(
             "convolution", image, packed or self.contiguous(weight), definition, dtype, value.type,
             weight.type, epilogue, self._origins(group), packed is not None,
+            packed is not None
+            and self.context.choices.uses_winograd(dtype, weight.shape, definition, value.shape),
         )  # fmt: skip
 
     def _attention(self, group: Group) -> AttentionStep:

@@ -113,20 +113,29 @@ def conv_weight_size(shape: tuple[int, ...], groups: int) -> int:
     return -(-(out_channels // groups) // PANEL) * PANEL * depth * groups
 
 
-WINOGRAD_PIXELS = 784
+WINOGRAD_PIXELS = 196
 """From how many output pixels on a 3 x 3 convolution is computed by transforms: with fewer, reading the
 larger weight takes what the multiplications save."""
 
 
-def suits_winograd(weight: tuple[int, ...], attributes: Convolution, output: Shape) -> bool:
-    """Whether `templates/cpu/conv_winograd.h` is for a float convolution that gives this shape,
-    [N, *spatial, O]."""
-    pixels = output[1:-1]
+def takes_winograd(weight: Shape, attributes: Convolution) -> bool:
+    """Whether `templates/cpu/conv_winograd.h` can compute a float convolution."""
+    outer, inner, *kernel = weight
     return (
-        weight[2:] == (3, 3)
+        kernel == [3, 3]
         and attributes.stride == attributes.dilation == (1, 1)
         and attributes.groups == 1
-        and weight[0] % PANEL == weight[1] % PANEL == 0
+        and isinstance(outer, int)
+        and isinstance(inner, int)
+        and outer % PANEL == inner % PANEL == 0
+    )
+
+
+def suits_winograd(weight: Shape, attributes: Convolution, output: Shape) -> bool:
+    """Whether it is the faster form for a convolution that gives this shape, [N, *spatial, O]."""
+    pixels = output[1:-1]
+    return (
+        takes_winograd(weight, attributes)
         and all(isinstance(size, int) for size in pixels)
         and math.prod(size for size in pixels if isinstance(size, int)) >= WINOGRAD_PIXELS
     )

@@ -15,6 +15,7 @@ from ..ir.graph import Graph, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Argument, Attention, Convolution, HeaderText, Scalar
 from .coding import Coding
+from .tuning import Cut
 
 
 class Space(enum.Enum):
@@ -177,6 +178,8 @@ class ProductStep:
     """The right operand is a constant that was packed into panels when the program was built."""
     coded_right: CodedRight | None = None
     """The right operand is a constant whose numbers were rounded to codes when the program was built."""
+    cuts: tuple[tuple[int, Cut], ...] = ()
+    """How it is cut, by the bytes of a vector, where that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ class ConvolutionStep:
     epilogue: Epilogue
     origins: tuple[Origin, ...]
     packed_weight: bool = False
+    by_transforms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
