@@ -46,7 +46,7 @@ def tune(program: Program, options: CompileOptions) -> Tuning:
     products, convolutions = _shapes(program.steps)
     if not products and not convolutions:
         return RULES
-    names = options.cpu_levels_for(has_tiles=False)
+    names = options.cpu_levels_for(is_narrow=False)
     cuts: dict[ProductShape, dict[int, Cut]] = {shape: {} for shape in products}
     by_transforms: dict[ConvolutionShape, bool] = {}
     for name in names:
