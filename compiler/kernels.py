@@ -158,6 +158,19 @@ def apply(name: str, *args: Scalar, dtype: DType | None = None) -> Scalar:
     return Apply(dtype, name, args)
 
 
+def decided(comparison: Apply) -> bool | None:
+    """What a comparison of an unsigned number with 0 always gives; None for all others."""
+    left, right = comparison.args[0], comparison.args[-1]
+    if left.dtype.is_float or left.dtype.is_complex or left.dtype.is_signed:
+        return None
+    match comparison.name, left, right:
+        case ("lt", _, Literal(value=0)) | ("gt", Literal(value=0), _):
+            return False
+        case ("ge", _, Literal(value=0)) | ("le", Literal(value=0), _):
+            return True
+    return None
+
+
 def cast(arg: Scalar, to: DType) -> Scalar:
     """Conversion to a type, rounding to it; nothing where it is of that type already."""
     if arg.dtype is to:

@@ -268,7 +268,7 @@ def written_names(node: Node) -> tuple[str, ...]:
 def is_aten_write(node: Node) -> bool:
     """Whether a node is an operator of aten that by its name writes into what it takes."""
     namespace, base, overload = _split(node.target)
-    return namespace == "aten" and (_is_in_place(base) or _is_out(overload))
+    return namespace == "aten" and (_is_in_place(base) or is_out_overload(overload))
 
 
 def is_effectful(graph: Graph) -> bool:
@@ -320,10 +320,8 @@ class _Effects:
     ) -> None:
         first = tuple(_tensors(node.inputs[:1]))
         is_in_place = base in _IN_PLACE_DUNDERS or (base.endswith("_") and base[-2:] != "__")
-        if (
-            overload == "out"
-            or overload.endswith("_out")
-            or (is_in_place and base.startswith(("_foreach", "_fused", "rrelu_with_noise")))
+        if is_out_overload(overload) or (
+            is_in_place and base.startswith(("_foreach", "_fused", "rrelu_with_noise"))
         ):
             self.written = self.aliased = taken + given
         elif is_in_place:
@@ -353,8 +351,41 @@ def _is_in_place(base: str) -> bool:
     return base in _IN_PLACE_DUNDERS or (base.endswith("_") and base[-2:] != "__")
 
 
-def _is_out(overload: str) -> bool:
-    return overload == "out" or overload.endswith("_out")
+_OUT_OVERLOADS = frozenset(
+    [
+        "L",
+        "OutScalar_Other",
+        "OutScalar_Self",
+        "OutTensor",
+        "Q",
+        "U",
+        "X",
+        "a",
+        "dim_max",
+        "dim_min",
+        "dim_values",
+        "eigenvalues",
+        "eigvals",
+        "grad_input",
+        "inverse",
+        "out",
+        "out_",
+        "out_mode",
+        "out_rcond_tensor",
+        "out_tol_tensor",
+        "output",
+        "result",
+        "sign",
+        "values",
+        "values_stable",
+    ]
+)
+"""Overloads of aten that write into arguments given for it: many are called like the first of these."""
+
+
+def is_out_overload(overload: str) -> bool:
+    """Whether an overload of an operator of aten is a form with out=."""
+    return overload in _OUT_OVERLOADS or overload.endswith("_out")
 
 
 def _tensors(inputs: Iterable[NamedArgument]) -> Iterator[str]:

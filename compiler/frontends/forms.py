@@ -6,20 +6,22 @@ import inspect
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..ops.base import OperatorError, TargetFunction, find_target
+from ..exported.effects import is_out_overload
+from ..ops.base import OperatorError, TargetFunction, find_target, registered_targets
 
 _RENAMED = {
     "aten.float_power_.Tensor": "aten.float_power.Tensor_Tensor",
     "aten.float_power_.Scalar": "aten.float_power.Tensor_Scalar",
     "aten.floor_divide_.Tensor": "aten.floor_divide.default",
+    "aten.ldexp_.default": "aten.ldexp.Tensor",
     "aten.pow_.Tensor": "aten.pow.Tensor_Tensor",
     "aten.pow_.Scalar": "aten.pow.Tensor_Scalar",
     "aten.transpose_.default": "aten.transpose.int",
 }
 """In-place targets whose functional form has another overload name."""
 
-_OUT_OVERLOADS = ("default", "Tensor", "dim", "other", "dim_IntList", "int", "Scalar")
-"""Overloads whose form with out= may be called `out`, the usual ones first."""
+_FUNCTIONAL_OVERLOADS = ("default", "Tensor", "dim", "other", "dim_IntList", "int", "Scalar")
+"""Overloads that a form with out= may stand for where several take the same arguments, the usual ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +68,38 @@ def find_form(target: str, given: Collection[str]) -> Form:
     form = _out_form(target, given)
     if form is not None:
         return form
-    namespace, _, name = target.partition(".")
-    base, _, overload = name.partition(".")
-    called = f"{namespace}::{base}" + (f".{overload}" if overload not in ("", "default") else "")
+    called = qualified_name(target)
     raise OperatorError(f'not registered (castoff.register_custom_op("{called}", …) adds it)')
 
 
+def qualified_name(target: str) -> str:
+    """What a program calls the operator of a target: `mylib.scale.default` -> `mylib::scale`."""
+    namespace, _, name = target.partition(".")
+    base, _, overload = name.partition(".")
+    return f"{namespace}::{base}" + (f".{overload}" if overload not in ("", "default") else "")
+
+
 def _out_form(target: str, given: Collection[str]) -> Form | None:
+    """The functional form that takes the most of the arguments; the others are written to."""
     prefix, _, overload = target.rpartition(".")
-    if overload == "out":
-        overloads: tuple[str, ...] = _OUT_OVERLOADS
-    elif overload.endswith("_out"):
-        overloads = (overload[: -len("_out")], f"dim_{overload[: -len('_out')]}", "default", "dim")
-    else:
+    if not is_out_overload(overload):
         return None
-    for candidate in overloads:
-        function = find_target(f"{prefix}.{candidate}")
-        if function is None:
-            continue
-        parameters = inspect.signature(function).parameters
-        taken = {name for name in given if name in parameters}
-        required = [
-            name
-            for name, parameter in list(parameters.items())[1:]
-            if parameter.default is inspect.Parameter.empty
-            and parameter.kind
-            in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        ]
-        if taken.issuperset(required):
-            out = tuple(name for name in given if name not in taken)
-            return Form(f"{prefix}.{candidate}", function, out=out)
-    return None
+    own = overload.removesuffix("_out")
+    names = {f"{prefix}.{name}": None for name in (own, f"dim_{own}", *_FUNCTIONAL_OVERLOADS)}
+    names |= dict.fromkeys(name for name in registered_targets() if name.startswith(f"{prefix}."))
+    forms = (_taking(name, function, given) for name in names if (function := find_target(name)))
+    return min((form for form in forms if form), key=lambda form: len(form.out), default=None)
+
+
+def _taking(target: str, function: TargetFunction, given: Collection[str]) -> Form | None:
+    """A form that writes to what a function does not take; None if it lacks what that requires."""
+    parameters = inspect.signature(function).parameters
+    out = tuple(name for name in given if name not in parameters)
+    required = {
+        name
+        for name, parameter in list(parameters.items())[1:]
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind
+        in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    return Form(target, function, out=out) if out and required <= set(given) else None

@@ -10,6 +10,7 @@ from ..ir.dtypes import DType
 from ..ops.base import OperatorError
 from .arguments import Argued, OperatorName, decode
 from .autocast import Autocast
+from .forms import qualified_name
 from .functionalize import TensorRef
 from .scope import Scope
 
@@ -93,7 +94,9 @@ def _auto_functionalized(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
     name = args[0].target if isinstance(args[0], OperatorName) else str(args[0])
-    raise OperatorError(f"the custom operator {name} changes its arguments")
+    raise OperatorError(
+        f"the custom operator {qualified_name(name)} changes its arguments; those of castoff give new tensors"
+    )
 
 
 WRAPPERS: Mapping[str, HigherOrder] = {

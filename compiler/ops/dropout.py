@@ -41,8 +41,7 @@ def feature_dropout(b: Builder, input: Value, p: float, train: bool) -> Value:
     """Whole channels are dropped."""
     if not train or p == 0:
         return input
-    shape = (*input.shape[:2], *(1,) * (input.rank - 2))
-    return _dropped(b, input, _kept(b, shape, p), p)
+    return _dropped(b, input, _kept(b, _channels(input), p), p)
 
 
 @target("aten.native_dropout.default")
@@ -53,16 +52,29 @@ def native_dropout(b: Builder, input: Value, p: float, train: bool | None) -> tu
     return _dropped(b, input, kept, p), kept
 
 
-@target("aten.alpha_dropout.default", "aten.feature_alpha_dropout.default", alias=True)
+@target("aten.alpha_dropout.default", alias=True)
 def alpha_dropout(b: Builder, input: Value, p: float, train: bool) -> Value:
     """Dropout that keeps mean and variance of what selu gives."""
-    if not train or p == 0:
-        return input
+    return _saturated(b, input, input.shape, p) if train and p != 0 else input
+
+
+@target("aten.feature_alpha_dropout.default", alias=True)
+def feature_alpha_dropout(b: Builder, input: Value, p: float, train: bool) -> Value:
+    """The same with whole channels."""
+    return _saturated(b, input, _channels(input), p) if train and p != 0 else input
+
+
+def _channels(x: Value) -> tuple[Dim, ...]:
+    """The shape of what says one thing of each channel."""
+    return (*x.shape[:2], *(1,) * (x.rank - 2))
+
+
+def _saturated(b: Builder, input: Value, shape: Sequence[Dim], p: float) -> Value:
     if p == 1:
         return _dropped(b, input, input, p)
     saturation = 1.7580993408473766
     scale = 1 / math.sqrt((saturation * saturation * p + 1) * (1 - p))
-    kept = _kept(b, input.shape, p)
+    kept = _kept(b, shape, p)
     floor = b.full((), -saturation, input.dtype)
     return affine_of(b, b.where(kept, input, floor), scale, saturation * p * scale, input.dtype)
 

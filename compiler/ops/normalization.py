@@ -312,7 +312,7 @@ def batch_norm_with_update(
     return (*results, b.full((0,), 0, DType.UINT8))
 
 
-@target("aten._batch_norm_with_update_functional.default")
+@target("aten._batch_norm_with_update_functional.default", misdescribed=True)
 def batch_norm_with_update_functional(
     b: Builder, input: Value, weight: Value | None, bias: Value | None, running_mean: Value,
     running_var: Value, momentum: float, eps: float,

@@ -135,6 +135,15 @@ def integers_and_masks() -> tuple[Graph, list[np.ndarray]]:
     return b.graph(kept), [np.arange(-6, 6, dtype=np.int32)]
 
 
+def unsigned_and_zero() -> tuple[Graph, list[np.ndarray]]:
+    b = GraphBuilder()
+    x = b.input("x", 3, 5, dtype=DType.UINT8)
+    zero = b.full((), 0, DType.UINT8)
+    outputs = [b.apply(name, x, zero) for name in ("lt", "ge", "gt", "le")]
+    outputs += [b.apply(name, zero, x) for name in ("gt", "le", "lt", "ge")]
+    return b.graph(*outputs), [np.arange(15, dtype=np.uint8).reshape(3, 5) % 4]
+
+
 def narrow_floats() -> tuple[Graph, list[np.ndarray]]:
     b = GraphBuilder()
     x = b.input("x", 4, 9, dtype=DType.FLOAT16)
@@ -172,6 +181,6 @@ SPREAD: Mapping[str, Case] = {
         pointwise_chain, softmax, layer_norm, linear_gelu, convolution, convolution_by_transforms, attention,
         linear_bfloat16, convolution_bfloat16,
         strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
-        integers_and_masks, narrow_floats, counter, batched_product, empty_tensors,
+        integers_and_masks, unsigned_and_zero, narrow_floats, counter, batched_product, empty_tensors,
     )
 }  # fmt: skip

@@ -18,6 +18,7 @@ load_all()
         ("aten.__iand__.Tensor", "aten.__and__.Tensor"),
         ("aten.__and__.Tensor", None),
         ("aten.pow_.Tensor", "aten.pow.Tensor_Tensor"),
+        ("aten.ldexp_.default", "aten.ldexp.Tensor"),
         ("aten.relu.default", None),
         ("aten._softmax.default", None),
     ],
@@ -33,8 +34,13 @@ def test_functional_names(target: str, functional: str | None) -> None:
         ("aten.exp.out", ("self", "out"), "aten.exp.default", ("out",)),
         ("aten.sum.IntList_out", ("self", "dim", "out"), "aten.sum.dim_IntList", ("out",)),
         ("aten.mul.Scalar_out", ("self", "other", "out"), "aten.mul.Scalar", ("out",)),
+        ("aten.sort.values", ("self", "dim", "values", "indices"), "aten.sort.default", ("values", "indices")),
+        ("aten.max.dim_max", ("self", "dim", "max", "max_values"), "aten.max.dim", ("max", "max_values")),
+        ("aten.gelu_backward.grad_input", ("grad_output", "self", "grad_input"),
+         "aten.gelu_backward.default", ("grad_input",)),
+        ("aten.empty.out", ("size", "out"), "aten.empty.memory_format", ("out",)),
     ],
-)
+)  # fmt: skip
 def test_out_forms(
     target: str, given: tuple[str, ...], functional: str, out: tuple[str, ...]
 ) -> None:

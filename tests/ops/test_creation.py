@@ -125,6 +125,14 @@ def test_dropout_in_training_keeps_the_mean() -> None:
     np.testing.assert_array_equal(result, x)
 
 
+def test_alpha_dropout_of_features_drops_whole_channels() -> None:
+    x = np.ones((40, 50, 3), np.float32)
+    (result,) = evaluate("aten.feature_alpha_dropout.default", x, 0.25, True)
+    assert (result == result[:, :, :1]).all() and len(np.unique(result)) == 2
+    (each,) = evaluate("aten.alpha_dropout.default", x, 0.25, True)
+    assert (each != each[:, :, :1]).any()
+
+
 @pytest.mark.parametrize("length", [1, 2, 7])
 @pytest.mark.parametrize(
     ("window", "oracle"),

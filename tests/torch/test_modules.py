@@ -84,6 +84,58 @@ def test_a_module_gives_what_it_gave_in_torch(tmp_path: Path) -> None:
         assert_equal(run(images), module(images))
 
 
+def written_results(x: Any) -> tuple[Any, ...]:
+    ints, whole = torch.zeros(4, dtype=torch.int64), torch.zeros(4, 4)
+    return (
+        *torch.sort(x, 1, out=(whole, torch.zeros(4, 4, dtype=torch.int64))),
+        *torch.sort(
+            x, dim=0, stable=True, out=(torch.zeros(4, 4), torch.zeros(4, 4, dtype=torch.int64))
+        ),
+        *torch.topk(x, 2, 0, out=(torch.zeros(2, 4), torch.zeros(2, 4, dtype=torch.int64))),
+        *torch.max(x, 1, out=(torch.zeros(4), ints)),
+        torch.div(x[0], x[1], rounding_mode="floor", out=torch.zeros(4)),
+        torch.xlogy(2.0, x[0].abs(), out=torch.zeros(4)),
+        torch.add(x[0], x[1], alpha=2, out=torch.zeros(4)),
+        x[0].clone().ldexp_(x[1]),
+        whole,
+    )
+
+
+def test_results_may_be_written_to_given_tensors(tmp_path: Path) -> None:
+    x = torch.randn(4, 4)
+    for got, want in zip(
+        compiled(written_results, tmp_path, (x,))(x), written_results(x), strict=True
+    ):
+        assert_equal(got, want)
+
+
+def test_custom_operators_that_change_their_arguments_are_named(tmp_path: Path) -> None:
+    def bump(x: torch.Tensor, by: float) -> None:
+        x.add_(by)
+
+    def changed(x: Any) -> Any:
+        y = x * 2
+        torch.ops.castofftest.bump(y, 1.0)
+        return y
+
+    operator = torch.library.custom_op("castofftest::bump", bump, mutates_args=("x",))
+    operator.register_fake(lambda x, by: None)
+    program = torch.export.export(_Function(changed), (torch.ones(3),), strict=False)
+    with pytest.raises(castoff.CastoffError, match="castofftest::bump"):
+        castoff.aot_compile(program, output=tmp_path / "program.so")
+    with pytest.raises(castoff.CastoffError, match="castofftest::bump changes its arguments"):
+        castoff.aot_compile(program.run_decompositions(), output=tmp_path / "program.so")
+
+
+class _Function(nn.Module):  # type: ignore[misc,name-defined]
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
 def test_dynamic_shapes_are_those_of_torch(tmp_path: Path) -> None:
     module = Block().eval()
     batch, length = torch.export.Dim("batch", max=64), torch.export.Dim("length", max=64)
