@@ -1,4 +1,4 @@
-"""Matrix products, convolutions and attention as CUDA: calls of the constant kernels, with generated epilogues."""
+"""Matrix products and attention as CUDA: calls of the constant kernels, with generated epilogues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..lowering.program import AttentionStep, CodedRight, ConvolutionStep, Epilo
 from ..lowering.storage import estimate
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
-from .products import Axis, Operand, ProductWriter, three
+from .products import Axis, Operand, ProductWriter
 from .render import render
 from .statements import Statement, drop_unused
 
@@ -62,28 +62,6 @@ class CodedProductText:
     bits: int
     sizes: tuple[str, str, str]
     row_bounds: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceConvolutionText:
-    """What `convolution.cu.j2` needs; spatial lists have three entries."""
-
-    kernel: KernelText
-    element: str
-    batch: str
-    groups: int
-    in_channels: str
-    out_channels: str
-    in_sizes: tuple[str, ...]
-    out_sizes: tuple[str, ...]
-    kernel_sizes: tuple[str, ...]
-    positions: str
-    points: str
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    padding: tuple[int, ...]
-    x: Operand
-    weight: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,48 +190,6 @@ def _library_store(writer: DeviceProductWriter, dtype: DType) -> LibraryStore | 
         plain.bias_column,
         store.buffer.dtype is dtype,
     )
-
-
-def write_convolution(step: ConvolutionStep) -> KernelCode:
-    """The code of a convolution."""
-    assert not step.packed_weight, "constants are not packed for a device"
-    writer = DeviceProductWriter(step.epilogue)
-    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
-    attributes = step.attributes
-    spatial = len(step.output.shape) - 2
-
-    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return three(tuple(writer.sizes.dim(size) for size in shape[2:]), "1")
-
-    def product(dims: tuple[Dim, ...]) -> str:
-        return writer.sizes.dim(shapes.element_count(dims))
-
-    in_channels = writer.sizes.dim(step.x.shape[1])
-    out_channels = writer.sizes.dim(step.output.shape[1])
-    batch = writer.sizes.dim(step.output.shape[0])
-    in_sizes, out_sizes = sizes(step.x.shape), sizes(step.output.shape)
-    kernel_sizes = sizes(step.weight_type.shape)
-    positions, points = product(step.output.shape[2:]), product(step.weight_type.shape[2:])
-    text = DeviceConvolutionText(
-        writer.device_text(step),
-        element_type(step.output.dtype),
-        batch,
-        attributes.groups,
-        in_channels,
-        out_channels,
-        in_sizes,
-        out_sizes,
-        kernel_sizes,
-        positions,
-        points,
-        three(attributes.stride, 1),
-        three(attributes.dilation, 1),
-        three(tuple(before for before, _ in attributes.padding), 0),
-        Operand(x.pointer, (*x.strides[:2], *("0",) * (3 - spatial), *x.strides[2:])),
-        weight.pointer,
-    )
-    rendered = render("cuda/convolution.cu.j2", c=text)
-    return writer.code(step.name, rendered, text.kernel, ("cuda/convolution.cuh",))
 
 
 def _attention_bounds(sizes: Mapping[str, Dim]) -> tuple[int, int]:

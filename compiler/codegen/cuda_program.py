@@ -18,8 +18,9 @@ from ..lowering.program import (
     StridedView,
 )
 from ..targets import cpu
+from .cuda_convolutions import write_convolution
 from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
-from .cuda_products import write_attention, write_convolution, write_product
+from .cuda_products import write_attention, write_product
 from .cuda_scatter import ScatterWriter, schedule_scatter
 from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter

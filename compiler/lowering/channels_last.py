@@ -17,7 +17,7 @@ FEW_CHANNELS = 4
 """Up to how many channels a row of the kernel is worth reading as one piece."""
 
 
-def carry_channels_last(graph: Graph) -> Graph:
+def carry_channels_last(graph: Graph, *, pads_rows: bool) -> Graph:
     """Convolutions read and give [N, *spatial, C], and what lies between them follows.
 
     Before: %y = Convolve(%x, %w); %z = relu(%y); %u = Convolve(%z, %v)
@@ -28,10 +28,11 @@ def carry_channels_last(graph: Graph) -> Graph:
     where it lies, and views that nobody reads cost nothing. The channels of a pixel are what
     register tiles load, what pooling and depthwise convolutions are vectorised over, and the rows
     of a matrix for a 1x1 convolution: with any number of channels, on every level.
+    `pads_rows`: few channels get the zeros of their padding in memory.
     """
     if not any(isinstance(node.op, Convolve) for node in graph.nodes):
         return graph
-    carrier = _Carrier({value.name for value in graph.values()})
+    carrier = _Carrier({value.name for value in graph.values()}, pads_rows)
     for node in graph.nodes:
         carrier.place(node)
     return replace(graph, nodes=tuple(carrier.nodes))
@@ -50,6 +51,7 @@ def first_order(rank: int) -> tuple[int, ...]:
 @dataclass(slots=True)
 class _Carrier:
     names: set[str]
+    pads_rows: bool
     nodes: list[Node] = field(default_factory=list)
     twins: dict[Value, Value] = field(default_factory=dict)
     """The channels-last form of a value; those that are more than views of it are also in `carried`."""
@@ -123,7 +125,8 @@ class _Carrier:
         channels = weight.shape[1]
         before, after = op.padding[-1]
         if (
-            (before, after) != (0, 0)
+            self.pads_rows
+            and (before, after) != (0, 0)
             and op.groups == op.dilation[-1] == 1
             and weight.shape[-1] != 1
             and isinstance(channels, int)

@@ -16,9 +16,9 @@ from .tuning import RULES, Tuning
 class Choices:
     """What a target and the options leave to lowering.
 
-    packs_constants: whether operands take the layouts of the CPU's kernels: constant ones of products go into the
-    artefact as `layouts.py` has them, and images have their channels last (`channels_last.py`). Codes of weights then
-    come in panels, else channel by channel.
+    packs_constants: whether constant operands of products take the layouts of the CPU's kernels, as `layouts.py` has
+    them, and rows of few channels their zeros (`channels_last.py`). Otherwise weights of convolutions are rows, and
+    codes of weights come channel by channel rather than in panels.
     compute: what float32 is multiplied as, "f32" or "bf16". weights: how constant right operands of products are
     kept, "full", "int8" or "int4". tuning: what was measured where the program is built.
     """

@@ -20,9 +20,11 @@ from .coding import LEAST_ELEMENTS, Coded, Coding, coding_of, encode, relative_e
 from .packing import (
     bf16_size,
     conv_pairs_size,
+    conv_rows_shape,
     conv_weight_size,
     is_depthwise,
     pack_conv_pairs,
+    pack_conv_rows,
     pack_conv_weight,
     pack_conv_winograd,
     pack_pair_panels,
@@ -121,13 +123,14 @@ class ConstantOperands:
         its own type is widened. None where it is no constant.
         """
         source = self.plan.contiguous_base(weight)
-        if not self.context.choices.packs_constants or source not in self.graph.constants:
-            return None
-        if source.shape != weight.shape:
+        if source not in self.graph.constants or source.shape != weight.shape:
             return None
         sizes = tuple(size for size in weight.shape if isinstance(size, int))
         groups = attributes.groups
-        if self.context.choices.uses_winograd(dtype, sizes, attributes, output):
+        if not self.context.choices.packs_constants:
+            layout = f"convolution_rows:{groups}"
+            packed = TensorType(weight.dtype, conv_rows_shape(sizes, groups, weight.dtype.itemsize))
+        elif self.context.choices.uses_winograd(dtype, sizes, attributes, output):
             layout = "convolution_winograd"
             packed = TensorType(dtype, (36 * sizes[0] * sizes[1],))
         elif dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
@@ -151,6 +154,8 @@ def lay_out(array: Array, layout: str) -> Array:
         return array
     if kind == "convolution_pairs":
         return pack_conv_pairs(_bfloat16(np.ascontiguousarray(array)), int(numbers[0]))
+    if kind == "convolution_rows":
+        return pack_conv_rows(np.ascontiguousarray(array), int(numbers[0]))
     if kind == "convolution_winograd":
         return pack_conv_winograd(np.ascontiguousarray(array))
     if kind == "convolution":

@@ -55,8 +55,7 @@ class GraphLowering:
     """Lowers one graph: the program's, or one that a control-flow operator runs."""
 
     def __init__(self, graph: Graph, context: Context, inputs: tuple[Buffer, ...] | None) -> None:
-        if context.choices.packs_constants:
-            graph = carry_channels_last(graph)
+        graph = carry_channels_last(graph, pads_rows=context.choices.packs_constants)
         self.graph = graph
         self.context = context
         self.is_program = inputs is None

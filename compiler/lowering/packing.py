@@ -113,6 +113,31 @@ def conv_weight_size(shape: tuple[int, ...], groups: int) -> int:
     return -(-(out_channels // groups) // PANEL) * PANEL * depth * groups
 
 
+ROW_BYTES = 64
+"""Rows of `pack_conv_rows` are whole pieces of so many bytes: `CASTOFF_CONVOLUTION_DEPTH` in `templates/cuda/`."""
+
+
+def conv_rows_shape(shape: tuple[int, ...], groups: int, itemsize: int) -> tuple[int, int]:
+    """The shape of what `pack_conv_rows` gives for a weight of a shape."""
+    out_channels, inner, *kernel = shape
+    points = math.prod(kernel)
+    if is_depthwise(shape, groups):
+        return points, out_channels
+    piece = ROW_BYTES // itemsize
+    return out_channels, -(-points * inner // piece) * piece
+
+
+def pack_conv_rows(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """[channel, kernel points * input channels], zeros at the end of each row; depthwise [kernel point, channel]."""
+    out_channels, inner = weight.shape[:2]
+    points = weight.reshape(out_channels, inner, -1)
+    if is_depthwise(weight.shape, groups):
+        return np.ascontiguousarray(points[:, 0].T)
+    rows = np.zeros(conv_rows_shape(weight.shape, groups, weight.dtype.itemsize), weight.dtype)
+    rows[:, : inner * points.shape[2]] = points.swapaxes(1, 2).reshape(out_channels, -1)
+    return rows
+
+
 WINOGRAD_PIXELS = 196
 """From how many output pixels on a 3 x 3 convolution is computed by transforms: with fewer, reading the
 larger weight takes what the multiplications save."""

@@ -49,16 +49,26 @@ template <class Element>
 static __device__ void castoff_multiply_tiles(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     const int lane = (int)threadIdx.x % 32, t = lane % 4;
     const auto half = [](uint32_t pair, int which) { return Element::widen((uint16_t)(pair >> 16 * which)); };
+    struct Left {
+        uint32_t registers[4];
+    };
+    struct Right {
+        uint32_t registers[2];
+    };
+    Left rows[4]; /* of the lanes that have elements of this one's rows, then of its columns */
+    Right columns[8];
+    for (int other = 0; other < 4; ++other)
+        rows[other] = __shfl_sync(0xffffffffu, Left{{a[0], a[1], a[2], a[3]}}, (lane & ~3) | other);
+    for (int other = 0; other < 8; ++other) columns[other] = __shfl_sync(0xffffffffu, Right{{b[0], b[1]}}, 8 * t + other);
     for (int k = 0; k < 16; ++k) {
         const int other = k % 8 / 2, upper = k / 8, which = k % 2;
-        const uint32_t low = __shfl_sync(0xffffffffu, a[2 * upper], (lane & ~3) | other);
-        const uint32_t high = __shfl_sync(0xffffffffu, a[2 * upper + 1], (lane & ~3) | other);
-        const uint32_t left = __shfl_sync(0xffffffffu, b[upper], 8 * t + other);
-        const uint32_t right = __shfl_sync(0xffffffffu, b[upper], 8 * t + 4 + other);
-        d[0] = fmaf(half(low, which), half(left, which), d[0]);
-        d[1] = fmaf(half(low, which), half(right, which), d[1]);
-        d[2] = fmaf(half(high, which), half(left, which), d[2]);
-        d[3] = fmaf(half(high, which), half(right, which), d[3]);
+        const uint32_t *const row = rows[other].registers + 2 * upper;
+        const float left = half(columns[other].registers[upper], which);
+        const float right = half(columns[4 + other].registers[upper], which);
+        d[0] = fmaf(half(row[0], which), left, d[0]);
+        d[1] = fmaf(half(row[0], which), right, d[1]);
+        d[2] = fmaf(half(row[1], which), left, d[2]);
+        d[3] = fmaf(half(row[1], which), right, d[3]);
     }
 }
 

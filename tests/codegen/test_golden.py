@@ -60,6 +60,15 @@ def embedding() -> Graph:
     return b.graph(b.call("aten.embedding.default", table, ids))
 
 
+def convolution() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", 2, 8, 9, 10, dtype=DType.FLOAT16)
+    weight = b.array(np.ones((40, 8, 3, 3), np.float16), "weight")
+    bias = b.array(np.arange(40).astype(np.float16), "bias")
+    y = b.call("aten.conv2d.default", x, weight, bias, [2, 1], [1, 1])
+    return b.graph(b.permute(b.call("aten.relu.default", y), (0, 2, 3, 1)))
+
+
 def state() -> Graph:
     b = GraphBuilder()
     x = b.input("x", 4)
@@ -71,7 +80,8 @@ def state() -> Graph:
 PROGRAMS: Mapping[str, Callable[[], Graph]] = {
     make.__name__: make
     for make in (
-        pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding, state,
+        pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding,
+        convolution, state,
     )
 }  # fmt: skip
 OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
@@ -87,6 +97,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
         "linear_with_epilogue",
         "coded_linear",
         "embedding",
+        "convolution",
         "state",
     ),
 }

@@ -1,0 +1,243 @@
+"""Convolutions as CUDA: which of the constant kernels computes one, with which tile, and the call with its epilogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import shapes
+from ..ir.dtypes import DType
+from ..ir.shapes import Dim
+from ..lowering.packing import ROW_BYTES, is_depthwise
+from ..lowering.program import ConvolutionStep, StridedView
+from .cuda_products import DeviceProductWriter, element_type
+from .kernel_text import KernelCode, KernelText
+from .products import Operand, three
+from .render import render
+
+WANTED_BLOCKS = 128
+"""Blocks that keep a large GPU busy: it has 108 to 142 multiprocessors. With fewer, the depth of the sums is split."""
+LEAST_DEPTH_TILES = 4
+"""Tiles of the depth that a part has: `castoff_convolution_parts()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Output pixels and channels of a block, and of each of its warps; tiles in shared memory; blocks to a
+    multiprocessor. `rate`: about what share of the best tile's rate it reaches.
+    """
+
+    pixels: int
+    channels: int
+    warp_pixels: int
+    warp_channels: int
+    stages: int
+    blocks: int
+    rate: float
+
+    def blocks_of(self, pixels: int, channels: int, groups: int) -> int:
+        """How many blocks make so many pixels, of so many channels a group."""
+        return -(-pixels // self.pixels) * -(-channels // self.channels) * groups
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The tiles of one kind of kernel, from large to small; narrow ones are for few channels."""
+
+    kind: str
+    header: str
+    large: Tile | None
+    middle: Tile | None
+    small: Tile
+    narrow: Tile
+
+
+_TENSOR = Tiles(
+    "castoff_tensor_tile",
+    "cuda/tensor_convolution.cuh",
+    Tile(128, 128, 64, 64, 4, 2, 1.0),
+    Tile(128, 64, 64, 32, 3, 3, 0.8),
+    Tile(64, 64, 32, 32, 4, 4, 0.6),
+    Tile(128, 32, 32, 32, 3, 4, 0.5),
+)
+_BLOCKED = Tiles(
+    "castoff_blocked_tile",
+    "cuda/blocked_convolution.cuh",
+    None,
+    Tile(128, 64, 32, 64, 3, 3, 1.0),
+    Tile(64, 64, 32, 32, 3, 3, 0.8),
+    Tile(128, 32, 32, 32, 3, 3, 0.75),
+)
+_DOUBLE = Tiles(
+    "castoff_blocked_tile",
+    "cuda/blocked_convolution.cuh",
+    None,
+    None,
+    Tile(64, 64, 16, 32, 3, 2, 1.0),
+    Tile(64, 32, 16, 32, 3, 4, 0.8),
+)
+TILES = {
+    DType.FLOAT16: _TENSOR, DType.BFLOAT16: _TENSOR, DType.FLOAT32: _BLOCKED, DType.FLOAT64: _DOUBLE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TileForm:
+    """A convolution as a product: `tiles`, one, or a large one and a small one that the run chooses from.
+
+    piece: bytes of channels that are copied at a time. may_split: whether the small one splits the depth.
+    """
+
+    tiles: tuple[Tile, ...]
+    piece: int
+    is_packed: bool
+    may_split: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseForm:
+    """A convolution of every channel by itself: `outputs` pixels and `channels` of a thread.
+
+    kernel, stride: of the last axis, where the kernel is made for them; 0 and 0: any.
+    """
+
+    kernel: int
+    stride: int
+    outputs: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConvolutionText:
+    """What `convolution.cu.j2` needs; spatial lists have three entries."""
+
+    kernel: KernelText
+    element: str
+    kind: str
+    form: TileForm | DepthwiseForm
+    images: str
+    groups: int
+    in_channels: str
+    out_channels: str
+    in_sizes: tuple[str, ...]
+    out_sizes: tuple[str, ...]
+    kernel_sizes: tuple[str, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    x: Operand
+    weight: str
+    wanted_blocks: int = WANTED_BLOCKS
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Which of the two kinds of kernel it is."""
+        return isinstance(self.form, DepthwiseForm)
+
+
+def form_of(step: ConvolutionStep) -> TileForm | DepthwiseForm:
+    """How a convolution is computed.
+
+    [32, 56, 56, 64] by [256, 64, 1, 1] of float16: 128 x 128 pixels and channels, 16 bytes at a time.
+    [1, 7, 7, 512] by [512, 512, 3, 3]: 64 x 64, and the depth of 4608 in 16 parts.
+    [32, 56, 56, 96] by [96, 1, 3, 3] in 96 groups: depthwise, two pixels of 8 channels a thread.
+    """
+    sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
+    is_static = len(sizes) == len(step.weight_type.shape)
+    if step.packed_weight and is_depthwise(sizes, step.attributes.groups):
+        return _depthwise_form(step, sizes)
+    piece = piece_bytes(step.x, step.weight_type.shape[1])
+    tiles = TILES[step.output.dtype]
+    large = tiles.large if piece == 16 else None
+    groups, pixels = step.attributes.groups, shapes.element_count(step.output.shape[:-1])
+    channels = sizes[0] // groups if is_static else 0
+    middle = large if large is not None and channels > 64 else tiles.middle
+    if is_static and channels <= 32:
+        return TileForm((tiles.narrow,), piece, step.packed_weight, may_split=True)
+    if not (isinstance(pixels, int) and is_static):
+        chosen = (tiles.small,) if middle is None else (middle, tiles.small)
+        return TileForm(chosen, piece, step.packed_weight, may_split=True)
+    depth_tiles = -(-shapes_product(sizes[1:]) * step.output.dtype.itemsize // ROW_BYTES)
+
+    def time(tile: Tile) -> float:
+        blocks = tile.blocks_of(pixels, channels, groups)
+        parts = max(1, min(WANTED_BLOCKS // max(blocks, 1), depth_tiles // LEAST_DEPTH_TILES))
+        parts = parts if tile is tiles.small else 1
+        waves = -(-blocks * parts // WANTED_BLOCKS)
+        return waves * tile.pixels * tile.channels / parts / tile.rate
+
+    candidates = [t for t in (large, tiles.middle, tiles.small) if t is not None]
+    best = min(candidates, key=time)
+    few = best.blocks_of(pixels, channels, groups) * 2 <= WANTED_BLOCKS
+    may_split = few and best is tiles.small and depth_tiles >= 2 * LEAST_DEPTH_TILES
+    return TileForm((best,), piece, step.packed_weight, may_split)
+
+
+def shapes_product(sizes: tuple[int, ...]) -> int:
+    """How many elements there are."""
+    count = shapes.element_count(sizes)
+    assert isinstance(count, int), "sizes that are numbers"
+    return count
+
+
+def piece_bytes(x: StridedView, channels: Dim) -> int:
+    """How many bytes of neighbouring channels lie together, at a multiple of their size: 16, 8, 4, or one element."""
+    itemsize = x.buffer.dtype.itemsize
+    steps = [stride for size, stride in zip(x.shape[:-1], x.strides[:-1], strict=True) if size != 1]
+    for piece in (16, 8, 4):
+        count = piece // itemsize
+        if count >= 1 and all(
+            shapes.is_equal(shapes.mod(dim, count), 0) is True
+            for dim in (channels, x.offset, *steps)
+        ):
+            return piece
+    return itemsize
+
+
+def _depthwise_form(step: ConvolutionStep, sizes: tuple[int, ...]) -> DepthwiseForm:
+    itemsize = step.output.dtype.itemsize
+    channels = piece_bytes(step.x, sizes[0]) // itemsize
+    kernel, stride = sizes[-1], step.attributes.stride[-1]
+    is_known = step.attributes.dilation[-1] == 1 and kernel in (3, 5, 7) and stride in (1, 2)
+    outputs = 2 if channels * itemsize == 16 else 4
+    return DepthwiseForm(kernel if is_known else 0, stride if is_known else 0, outputs, channels)
+
+
+def write_convolution(step: ConvolutionStep) -> KernelCode:
+    """The code of a convolution."""
+    attributes = step.attributes
+    assert attributes.channels_last, "convolutions have their channels last"
+    writer = DeviceProductWriter(step.epilogue)
+    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
+    spatial = len(attributes.stride)
+
+    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
+        return three(tuple(writer.sizes.dim(size) for size in shape), "1")
+
+    form = form_of(step)
+    images = writer.sizes.dim(step.output.shape[0])
+    in_channels = writer.sizes.dim(step.weight_type.shape[1])
+    out_channels = writer.sizes.dim(shapes.floordiv(step.weight_type.shape[0], attributes.groups))
+    in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
+    kernel_sizes = sizes(step.weight_type.shape[2:])
+    tiles = TILES[step.output.dtype]
+    text = DeviceConvolutionText(
+        writer.device_text(step),
+        element_type(step.output.dtype),
+        tiles.kind,
+        form,
+        images,
+        attributes.groups,
+        in_channels,
+        out_channels,
+        in_sizes,
+        out_sizes,
+        kernel_sizes,
+        three(attributes.stride, 1),
+        three(attributes.dilation, 1),
+        three(tuple(before for before, _ in attributes.padding), 0),
+        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])),
+        weight.pointer,
+    )
+    rendered = render("cuda/convolution.cu.j2", c=text)
+    header = "cuda/depthwise_convolution.cuh" if text.is_depthwise else tiles.header
+    return writer.code(step.name, rendered, text.kernel, (header,))
