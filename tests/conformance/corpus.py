@@ -170,7 +170,8 @@ def decode_tree(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> An
         case "ordereddict":
             return collections.OrderedDict(zip(node["keys"], items, strict=False))
         case "defaultdict":
-            return collections.defaultdict(None, zip(node["keys"], items, strict=False))
+            # The tree does not say of what; the corpus was exported with lists, as its programs say.
+            return collections.defaultdict(list, zip(node["keys"], items, strict=False))
         case "namedtuple" | "dataclass":
             return _CONTAINERS[node["name"]](**dict(zip(node["fields"], items, strict=False)))
     raise ValueError(f"the corpus has a tree of an unknown kind, {node['kind']!r}")
