@@ -10,10 +10,11 @@ from typing import Any
 
 from ..ir import shapes
 from ..ir.dtypes import DType
-from ..ir.graph import Value
+from ..ir.graph import Graph, TensorType, Value
 from ..ir.shapes import Dim
 from ..ops.attention import Attention
 from ..ops.base import Builder, Op, OperatorError
+from ..ops.control_flow import ScanLoop
 from ..ops.gathering import AdvancedIndex, IndexPut, MaskedPut, ScatterAxis
 from ..ops.grouped import GroupedMatMul
 from ..ops.recurrent import RecurrentLayer
@@ -109,7 +110,7 @@ def _recurrent(b: Builder, op: RecurrentLayer, *inputs: Value) -> Sequence[Value
     c = inputs[3] if op.kind == "lstm" else h
     steps = projected.shape[0]
     if not isinstance(steps, int):
-        raise OperatorError(f"{op.kind} over {steps} steps: their number must be known")
+        return _recurrent_loop(b, op, steps, inputs)
     outputs: list[Value] = [h] * steps
     for t in reversed(range(steps)) if op.reverse else range(steps):
         x = b.select(projected, 0, t)
@@ -118,6 +119,30 @@ def _recurrent(b: Builder, op: RecurrentLayer, *inputs: Value) -> Sequence[Value
     shape = (1, *h.shape)
     y = b.concatenate([b.reshape(output, shape) for output in outputs], 0)
     return (y, h, c) if op.kind == "lstm" else (y, h)
+
+
+def _recurrent_loop(
+    b: Builder, op: RecurrentLayer, steps: Dim, inputs: Sequence[Value]
+) -> Sequence[Value]:
+    """The steps as rounds of a loop, where the run decides how many there are."""
+    projected, h, weight, *rest = inputs
+    state = [h, rest.pop(0)] if op.kind == "lstm" else [h]
+    body = Builder()
+
+    def inner(x: Value, shape: Sequence[Dim]) -> Value:
+        return Value(body.unique_name(x.name), TensorType(x.dtype, tuple(shape)))
+
+    x = inner(projected, projected.shape[1:])
+    carried = [inner(value, value.shape) for value in state]
+    fixed = [inner(value, value.shape) for value in (weight, *rest)]
+    of_step = [x, carried[0], fixed[0], *carried[1:], *fixed[1:]]
+    results = _step(body, op.kind, x, carried[0], carried[-1], fixed[0], of_step)[: len(state)]
+    graph = Graph(
+        f"{op.kind}_step", (*carried, x, *fixed), (*results, results[0]), tuple(body.nodes)
+    )
+    loop = ScanLoop(graph, len(state), 1, steps, op.reverse)
+    *last, y = b.emit(loop, *state, projected, weight, *rest)
+    return (y, *last)
 
 
 def _step(

@@ -159,18 +159,24 @@ class NodeWriter:
                     inner.add_source(symbol, tensor, axis)
         self.write(inner, graph)
         inputs = [inner.argument(inner.written[value]) for value in graph.inputs]
-        outputs = [inner.argument(_own(inner, graph, value)) for value in graph.outputs]
+        outputs = [inner.argument(tensor) for tensor in _own(inner, graph)]
         return schema.AsGraph(
             w.unique(name), inner.graph(inputs, outputs, is_single_tensor_return=is_single)
         )
 
 
-def _own(w: GraphWriter, graph: Graph, value: Value) -> Tensor:
-    """A result in memory of its own: subgraphs may not give back what they were given."""
-    tensor = w.written[value]
-    if value in graph.inputs:
-        return w.call("clone.default", value.type, self=tensor)
-    return tensor
+def _own(w: GraphWriter, graph: Graph) -> list[Tensor]:
+    """The results, each in memory of its own: subgraphs may give back neither what they were given
+    nor one result twice."""
+    taken = set(graph.inputs)
+    results = []
+    for value in graph.outputs:
+        tensor = w.written[value]
+        if value in taken:
+            tensor = w.call("clone.default", value.type, self=tensor)
+        taken.add(value)
+        results.append(tensor)
+    return results
 
 
 def _without_first_axis(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ s0//2 + 1   ->   Add(FloorDiv(Symbol('s0', positive=True, integer=True), Integer
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..exported import schema
 from ..exported.arguments import subgraphs
@@ -26,6 +26,11 @@ _OPERATORS = {
     "mod": "_operator.mod",
     "max": "torch.sym_max",
     "min": "torch.sym_min",
+}
+# 1 where it is true, else 0: PyTorch's comparisons give truth values, which sizes cannot count with.
+_COMPARISONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
+    "less": lambda left, right: shapes.minimum(shapes.maximum(right - left, 0), 1),
+    "equal": lambda left, right: 1 - shapes.minimum(shapes.maximum(left - right, right - left), 1),
 }
 Apply = Callable[[str, Dim, str | int, str | int], str]
 """Adds a node of a binary operator for a value; its name."""
@@ -97,6 +102,8 @@ class SymbolTexts:
                 return self._texts[self.name(atom)]
             case Func(name, (left, right)) if name in _FUNCTIONS:
                 return f"{_FUNCTIONS[name]}({self._text(left)}, {self._text(right)})"
+            case Func(name, (left, right)) if name in _COMPARISONS:
+                return self._text(_COMPARISONS[name](left, right))
         raise OperatorError(f"the size {atom} has no expression in PyTorch")
 
 
@@ -139,6 +146,10 @@ class SizeNodes:
             return self._symbol_node(atom)
         if isinstance(atom, Func):
             operator = _OPERATORS.get(atom.name)
+            if atom.name in _COMPARISONS:
+                computed = self.argument(_COMPARISONS[atom.name](*atom.args))
+                assert isinstance(computed, str), "what is known is no function"
+                return computed
             if operator is None:
                 raise OperatorError(f"the size {atom} has no operator in PyTorch")
             return self._binary(operator, dim, *atom.args)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...ir import shapes
+from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
 from ...ops import sorting
 from ...ops.base import OperatorError
@@ -40,6 +41,10 @@ def _reduce(w: GraphWriter, node: Node, op: Reduce, x: Tensor) -> Sequence[Tenso
                 kept = TensorType(x.dtype, (*x.shape[:axis], *x.shape[axis + 1 :]))
                 x = w.call("prod.dim_int", kept, self=x, dim=axis, dtype=x.dtype)
             return [x]
+        case "xor" if x.dtype is DType.INT64:
+            bits = TensorType(DType.UINT64, node.outputs[0].shape)
+            hashed = w.call("hash_tensor.default", bits, self=x, dim=axes)
+            return call(w, node, "view.dtype", self=hashed, dtype=DType.INT64)
     raise OperatorError(f"the reduction {op.kind} has no operator in ATen")
 
 
