@@ -42,6 +42,7 @@ NUMPY_DTYPES: Mapping[ScalarType, np.dtype[np.generic]] = MappingProxyType(
 """The NumPy type whose bytes are those of each element type of the file."""
 
 _MAX_ELEMENTS = 1 << 62
+_MAX_RANK = 64
 
 CPU = Device("cpu")
 
@@ -129,6 +130,19 @@ def numpy_dtype(dtype: ScalarType, where: str) -> np.dtype[np.generic]:
     return found
 
 
+def _checked_shape(
+    sizes: tuple[int, ...], strides: tuple[int, ...], offset: int, where: str
+) -> str:
+    """What lies where, in words, once it is known to be a tensor that could be."""
+    text = f"{list(sizes)} with strides {list(strides)} at offset {offset}"
+    numbers = (*sizes, *strides, offset)
+    if len(sizes) != len(strides) or min(numbers) < 0:
+        raise ProgramFormatError(f"{where}: {text} is not a tensor shape")
+    if len(sizes) > _MAX_RANK or max(numbers) > _MAX_ELEMENTS:
+        raise ProgramFormatError(f"{where}: {text} is past what can be addressed")
+    return text
+
+
 def strided_tensor(
     storage: Storage,
     dtype: ScalarType,
@@ -146,11 +160,7 @@ def strided_tensor(
     Raises `ProgramFormatError`, naming `where`, unless all of it lies inside the storage.
     """
     element_type = numpy_dtype(dtype, where)
-    shape_text = f"{list(sizes)} with strides {list(strides)} at offset {offset}"
-    if len(sizes) != len(strides) or min((*sizes, *strides, offset), default=0) < 0:
-        raise ProgramFormatError(f"{where}: {shape_text} is not a tensor shape")
-    if len(sizes) > 64 or max((*sizes, *strides, offset), default=0) > _MAX_ELEMENTS:
-        raise ProgramFormatError(f"{where}: {shape_text} is past what can be addressed")
+    shape_text = _checked_shape(sizes, strides, offset, where)
     array: npt.NDArray[np.generic]
     is_empty = 0 in sizes
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
@@ -186,16 +196,11 @@ def meta_tensor(
 
     Raises `ProgramFormatError`, naming `where`, for what is no tensor shape.
     """
-    if (
-        len(sizes) != len(strides)
-        or len(sizes) > 32
-        or min((*sizes, *strides, offset), default=0) < 0
-    ):
-        raise ProgramFormatError(f"{where}: {list(sizes)} is not a tensor shape")
+    shape_text = _checked_shape(sizes, strides, offset, where)
     try:
         array = np.broadcast_to(np.zeros((), numpy_dtype(dtype, where)), sizes)
     except ValueError as error:
-        raise ProgramFormatError(f"{where}: {list(sizes)} is no array: {error}") from None
+        raise ProgramFormatError(f"{where}: {shape_text} is no array: {error}") from None
     device = Device("meta")
     return TensorData(
         array, dtype, storage, offset, requires_grad, is_parameter, device, stated_strides=strides
