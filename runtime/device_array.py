@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ._abi_cdef import ffi
-from .abi import DTYPE_CODES
-from .dlpack import CUDA, LEGACY_STREAM, make_capsule, stream_handle
-from .errors import DeviceError
+from .abi import RUNTIME_ERROR
+from .dlpack import CUDA, LEGACY_STREAM, Lent, lent_tensor, make_capsule, stream_handle
+from .errors import DeviceError, ProgramError
 from .library import CData
 from .tensors import Array, native_dtype, storage_dtype
 
@@ -92,18 +92,15 @@ class DeviceArray:
             raise DeviceError(ffi.string(self._api.last_error()).decode("utf-8", "replace"))
 
     def _tensor(self) -> tuple[CData, object]:
-        sizes = ffi.new("int64_t[]", self.shape)
-        tensor = ffi.new("DLTensor *")
-        tensor.data = ffi.cast("void *", self.address)
-        tensor.device.device_type, tensor.device.device_id = self.__dlpack_device__()
-        tensor.ndim = len(self.shape)
-        tensor.dtype.code, tensor.dtype.bits = DTYPE_CODES[self.dtype]
-        tensor.dtype.lanes = 1
-        tensor.shape = sizes
-        return tensor, sizes
+        place = self.__dlpack_device__()
+        return lent_tensor(Lent(self.address, self.dtype, self.shape, None, place, False, self))
 
     def numpy(self) -> Array:
-        """A copy in host memory, once the array is computed. Raises DeviceError."""
+        """A copy in host memory, once the array is computed.
+
+        Raises DeviceError, and ProgramError where a run before it on its stream read an index out
+        of range.
+        """
         array = np.empty(self.shape, storage_dtype(self.dtype))
         tensor, _keep = self._tensor()
         host = ffi.from_buffer(array)
@@ -111,7 +108,8 @@ class DeviceArray:
             self._instance, tensor, host, ffi.cast("void *", self.stream)
         )
         if status:
-            raise DeviceError(ffi.string(self._api.last_error()).decode("utf-8", "replace"))
+            kind = ProgramError if status == RUNTIME_ERROR else DeviceError
+            raise kind(ffi.string(self._api.last_error()).decode("utf-8", "replace"))
         return array.view(native_dtype(self.dtype))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

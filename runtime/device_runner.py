@@ -182,10 +182,26 @@ class DeviceRunner(Runner):
             there.append(DeviceTarget(position, result.index, leaf, lent))
         taken = {target.position for target in there}
         hosts = [None if i in taken else leaf for i, leaf in enumerate(receivers)]
-        return [
-            *there,
-            *find_targets(self.manifest, self._spec.result_paths, hosts, plan.shapes),
-        ]
+        on_host = find_targets(self.manifest, self._spec.result_paths, hosts, plan.shapes)
+        self._refuse_two_places(there, on_host)
+        return [*there, *on_host]
+
+    def _refuse_two_places(self, there: Sequence[DeviceTarget], on_host: Sequence[Target]) -> None:
+        """An output that stands for several results is not copied on the device."""
+        first = {target.output: target for target in reversed(there)}
+        both: list[DeviceTarget | Target] = [*there, *on_host]
+        for target in both:
+            other = first.get(target.output)
+            if other is None or other is target:
+                continue
+            if isinstance(target, DeviceTarget) and _is_same_memory(target.lent, other.lent):
+                continue
+            paths = [self._spec.result_paths[i] for i in (other.position, target.position)]
+            names = " and ".join("out" + path.removeprefix("result") for path in paths)
+            raise InputMismatchError(
+                f"{names}: one output of the program, which goes to one place where that is on a "
+                "device; give memory for one of them"
+            )
 
     def _place_outputs(
         self, plan: Plan, targets: Sequence[Receiver], is_kept_there: bool, keep: list[object]
@@ -222,11 +238,9 @@ class DeviceRunner(Runner):
         if spec.kind != "tensor" or tensor.device.device_type == CPU:
             assert read is not None, "an output without an array is read"
             return read()
-        lent = next(
-            (t.lent for t in targets if isinstance(t, DeviceTarget) and t.output == index), None
-        )
-        if lent is not None:
-            return lent
+        for target in targets:
+            if isinstance(target, DeviceTarget) and target.output == index:
+                return target.leaf
         address, shape = tensor.data, tuple(tensor.shape[0 : tensor.ndim])
         tensor.data = ffi.NULL
         return DeviceArray(
@@ -250,6 +264,10 @@ def _key_of(value: Any) -> object:
     if isinstance(value, Lent):
         return ("device", value.shape)
     return ("host", value.shape) if isinstance(value, np.ndarray) else value
+
+
+def _is_same_memory(one: Lent, other: Lent) -> bool:
+    return (one.address, one.strides) == (other.address, other.strides)
 
 
 def _point_to(tensor: CData, lent: Lent, keep: list[object]) -> None:

@@ -17,6 +17,8 @@ from .library import CData
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
 LEGACY_STREAM = 1
+STREAM_OF_THREAD = 2
+"""What artefacts copy on outside of runs."""
 
 _DTYPES: Mapping[tuple[int, int], str] = {code: name for name, code in DTYPE_CODES.items()}
 _PLAIN, _VERSIONED = b"dltensor", b"dltensor_versioned"
@@ -97,6 +99,20 @@ def borrow(value: Any, stream: int) -> Lent:
         is_read_only,
         capsule,
     )
+
+
+def lent_tensor(lent: Lent) -> tuple[CData, object]:
+    """A DLTensor over memory that was lent, and what has to outlive it."""
+    sizes = ffi.new("int64_t[]", lent.shape)
+    strides = ffi.NULL if lent.strides is None else ffi.new("int64_t[]", lent.strides)
+    tensor = ffi.new("DLTensor *")
+    tensor.data = ffi.cast("void *", lent.address)
+    tensor.device.device_type, tensor.device.device_id = lent.device
+    tensor.ndim = len(lent.shape)
+    tensor.dtype.code, tensor.dtype.bits = DTYPE_CODES[lent.dtype]
+    tensor.dtype.lanes = 1
+    tensor.shape, tensor.strides = sizes, strides
+    return tensor, (sizes, strides, lent)
 
 
 def stream_handle(stream: Any) -> int:

@@ -11,6 +11,7 @@ from . import abi
 from ._abi_cdef import ffi
 from .device import Device
 from .diagnose import describe
+from .dlpack import STREAM_OF_THREAD, borrow, device_of, is_on_gpu, lent_tensor
 from .errors import ArtefactError, ConstantError, DeviceError, UnsupportedCpuError
 from .library import CData, Library
 from .load_options import LoadOptions
@@ -140,11 +141,21 @@ def _find(specs: Sequence[Any], name: str, what: str) -> Any:
 
 
 def _tensor_for(spec: ConstantSpec | BufferSpec, value: object) -> tuple[CData, object]:
+    """The tensor of a new value, and what has to outlive it: a copy, or memory of a device as it is."""
+    if is_on_gpu(device_of(value)):
+        lent = borrow(value, STREAM_OF_THREAD)
+        if (lent.dtype, lent.shape) != (spec.dtype, spec.shape):
+            raise _other_value(spec, f"{lent.dtype}[{', '.join(map(str, lent.shape))}]")
+        return lent_tensor(lent)
     array = as_array(value)
     if array is None or not matches(array, spec.dtype) or array.shape != spec.shape:
-        sizes = ", ".join(map(str, spec.shape))
-        raise ConstantError(f"{spec.name}: expected {spec.dtype}[{sizes}], got {describe(value)}")
+        raise _other_value(spec, describe(value))
     stored = as_storage(array, spec.dtype)
     dense = np.array(stored, storage_dtype(spec.dtype), order="C", copy=True)
     tensor, keep = dense_tensor(dense, spec.dtype)
     return tensor, (keep, dense)
+
+
+def _other_value(spec: ConstantSpec | BufferSpec, got: str) -> ConstantError:
+    sizes = ", ".join(map(str, spec.shape))
+    return ConstantError(f"{spec.name}: expected {spec.dtype}[{sizes}], got {got}")

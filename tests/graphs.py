@@ -108,17 +108,22 @@ def reference(graph: Graph, *arrays: np.ndarray) -> list[np.ndarray]:
     return run_graph(graph, list(arrays), Environment(symbols))[: len(graph.outputs)]
 
 
-def as_program(graph: Graph) -> ImportedProgram:
-    """The graph as a program that takes its inputs in order and returns a tuple."""
+def as_program(graph: Graph, results: Sequence[int] | None = None) -> ImportedProgram:
+    """The graph as a program that takes its inputs in order and returns a tuple: of its outputs in
+    order, or of those with these numbers.
+    """
+    outputs = [TensorOutput(value.name, index) for index, value in enumerate(graph.outputs)]
+    if results is not None:
+        outputs = [outputs[index] for index in results]
     return ImportedProgram(
         graph,
         _treespec(
             [_container("builtins.tuple", len(graph.inputs)), _container("builtins.dict", 0)]
         ),
-        _treespec([_LEAF] * len(graph.outputs)),
+        _treespec([_LEAF] * len(outputs)),
         tuple(value.name for value in graph.inputs),
         tuple(TensorInput(value.name, index) for index, value in enumerate(graph.inputs)),
-        tuple(TensorOutput(value.name, index) for index, value in enumerate(graph.outputs)),
+        tuple(outputs),
         mutated_buffers=tuple(
             graph.buffers[target].name for target, _ in graph.mutations if target in graph.buffers
         ),
@@ -138,20 +143,22 @@ def _treespec(children: Sequence[object]) -> str:
     return json.dumps([1, root])
 
 
-def generated(graph: Graph, **options: Any) -> Generated:
-    """The optimised graph as C."""
+def generated(graph: Graph, *, results: Sequence[int] | None = None, **options: Any) -> Generated:
+    """The optimised graph as C; `results` as in `as_program`."""
     graph = optimized(graph)
     chosen = CompileOptions(**{**QUICK, **options})
     choices = choices_of(chosen)
     if chosen.max_autotune:
         choices = measured(choices, graph, chosen)
     program = lower(graph, choices)
-    return generate(as_program(graph), program, chosen, "test", "0", choices.tuning)
+    return generate(as_program(graph, results), program, chosen, "test", "0", choices.tuning)
 
 
-def build(graph: Graph, folder: Path, **options: Any) -> Path:
-    """The artefact of a graph."""
-    made = generated(graph, **options)
+def build(
+    graph: Graph, folder: Path, *, results: Sequence[int] | None = None, **options: Any
+) -> Path:
+    """The artefact of a graph; `results` as in `as_program`."""
+    made = generated(graph, results=results, **options)
     return build_shared_library(
         made.tree,
         folder / "test.so",

@@ -232,7 +232,8 @@ typedef struct castoff_api {
   void (*release_on_stream)(void *memory, void *stream);
   /* What is enqueued on `consumer` from now on comes after what `producer` holds now. */
   castoff_status (*order_streams)(castoff_instance *instance, void *producer, void *consumer);
-  /* A dense tensor of the device into host memory, once `stream` is there; returns when it is done. */
+  /* A dense tensor of the device into host memory, once `stream` is there; returns when it is done. Refuses where a run on
+   * the stream found an index out of range, which is then told. */
   castoff_status (*copy_to_host)(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream);
   /* Memory the artefact allocated for an output with several owners: the handle is one, each tensor that is lent another.
    * The last one that lets go gives it back, as release_on_stream() does, or where it was lent to a consumer that works

@@ -51,7 +51,7 @@ static void after_fork_in_child(void) {
     for (castoff_run_context *context = atomic_load(&instance->contexts); context; context = context->next) {
       atomic_store(&context->constants, NULL);
       atomic_store(&context->taken, 0);
-      for (int i = 0; i < context->blocks.count; i++) context->blocks.list[i].in_use = 0;
+      castoff_context_drop_blocks(context, 0);
     }
     castoff_device_after_fork(instance->device);
   }
@@ -218,6 +218,7 @@ static castoff_status copy_to_host(castoff_instance *instance, const DLTensor *t
   castoff_status status = castoff_device_accepts(instance->device, "", "tensor", tensor);
   if (status != CASTOFF_OK || (status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
   status = castoff_device_copy_to_host(instance->device, host, tensor, stream);
+  if (status == CASTOFF_OK) status = castoff_learn_of_runs(instance, stream);
   castoff_device_leave(instance->device, previous);
   return status;
 }

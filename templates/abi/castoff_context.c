@@ -104,9 +104,19 @@ castoff_status castoff_take_context(castoff_instance *instance, void *stream, ca
   return CASTOFF_OK;
 }
 
+static void drop_blocks(castoff_blocks *blocks, int kept) {
+  for (int i = 0; i < blocks->count; i++)
+    if (blocks->list[i].in_use > kept) blocks->list[i].in_use = 0;
+}
+
+void castoff_context_drop_blocks(castoff_run_context *context, int kept) {
+  drop_blocks(&context->blocks, kept);
+  drop_blocks(&context->host_blocks, kept);
+  context->block_uses = kept;
+}
+
 void castoff_give_back_context(castoff_run_context *context) {
-  for (int i = 0; i < context->blocks.count; i++) context->blocks.list[i].in_use = 0;
-  for (int i = 0; i < context->host_blocks.count; i++) context->host_blocks.list[i].in_use = 0;
+  castoff_context_drop_blocks(context, 0);
   castoff_unpin_constants(context);
   atomic_store_explicit(&context->taken, 0, memory_order_release);
 }
@@ -155,7 +165,7 @@ static void *allocate(castoff_run_context *context, castoff_blocks *blocks, size
     castoff_device_no_memory(device, size_bytes, what);
     return NULL;
   }
-  block->in_use = 1;
+  block->in_use = ++context->block_uses;
   return block->memory;
 }
 

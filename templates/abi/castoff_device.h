@@ -78,6 +78,8 @@ castoff_status castoff_device_launch(castoff_device_run *run, castoff_frame *fra
 castoff_status castoff_device_end(castoff_device_run *run, castoff_status status);
 /* Waits for what the run has enqueued. */
 castoff_status castoff_device_wait(castoff_device_run *run);
+/* Refuses where the last run, on the stream, is done and found an index out of range. */
+castoff_status castoff_device_learn(castoff_device_run *run, void *stream);
 
 /* One run after the other reads and writes the buffers of an instance; the caller holds their lock. */
 castoff_status castoff_device_take_buffers(castoff_device *device, castoff_device_run *run);

@@ -177,6 +177,12 @@ castoff_status castoff_device_wait(castoff_device_run *run) {
   return CASTOFF_OK;
 }
 
+castoff_status castoff_device_learn(castoff_device_run *run, void *stream) {
+  (void)run;
+  (void)stream;
+  return CASTOFF_OK;
+}
+
 castoff_status castoff_device_take_buffers(castoff_device *device, castoff_device_run *run) {
   (void)device;
   (void)run;

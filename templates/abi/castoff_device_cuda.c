@@ -184,11 +184,21 @@ castoff_status castoff_device_no_memory(const castoff_device *device, size_t siz
                         device->id, size_bytes, what, device->weights_size_bytes, free_bytes, total_bytes);
 }
 
+/* cudaFree() waits for nothing where memory comes from a pool. */
+static void free_when_idle(int device_id, void *memory) {
+  int previous = 0;
+  if (cudaGetDevice(&previous) != cudaSuccess) return;
+  cudaSetDevice(device_id);
+  cudaDeviceSynchronize();
+  cudaFree(memory);
+  cudaSetDevice(previous);
+}
+
 void castoff_device_release(void *memory) {
   struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
   if (!memory) return;
   if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess && attributes.type == cudaMemoryTypeDevice) {
-    cudaFree(memory);
+    free_when_idle(attributes.device, memory);
     return;
   }
   cudaGetLastError();

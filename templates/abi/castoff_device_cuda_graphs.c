@@ -58,6 +58,7 @@ static castoff_graph *add(castoff_device_run *run, size_t size) {
 static void record(castoff_device_run *run, castoff_graph *graph, castoff_frame *frame,
                    int (*function)(castoff_frame *frame)) {
   cudaGraph_t recorded = NULL;
+  const int kept = run->context->block_uses;
   graph->is_refused = 1;
   if (cudaStreamBeginCapture(run->own_stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     cudaGetLastError();
@@ -72,6 +73,7 @@ static void record(castoff_device_run *run, castoff_graph *graph, castoff_frame 
     graph->is_refused = 0;
   if (recorded) cudaGraphDestroy(recorded);
   cudaGetLastError();
+  if (graph->is_refused) castoff_context_drop_blocks(run->context, kept); /* the run takes them again */
 }
 
 castoff_status castoff_graph_launch(castoff_device_run *run, castoff_frame *frame,

@@ -231,6 +231,13 @@ static castoff_status take_faults(castoff_device_run *run) {
   return CASTOFF_OK;
 }
 
+castoff_status castoff_device_learn(castoff_device_run *run, void *stream) {
+  if (run->stream != as_stream(stream)) return CASTOFF_OK;
+  if (run->is_pending && cudaEventQuery(run->done) != cudaSuccess) return CASTOFF_OK;
+  run->is_pending = 0;
+  return take_faults(run);
+}
+
 /* ---- runs ---- */
 
 castoff_status castoff_device_new_run(castoff_device *device, castoff_run_context *context, castoff_device_run **made) {
@@ -322,8 +329,10 @@ castoff_status castoff_device_wait(castoff_device_run *run) {
 castoff_status castoff_device_end(castoff_device_run *run, castoff_status status) {
   castoff_device *device = run->device;
   if (!run->is_waited_for && !run->has_copied_to_host && status == CASTOFF_OK) {
-    run->is_pending = 1;
-    return castoff_cuda_check(device, cudaEventRecord(run->done, run->stream), "an event at the end of a run");
+    const cudaError_t recorded = cudaEventRecord(run->done, run->stream);
+    run->is_pending = recorded == cudaSuccess;
+    if (run->is_pending) return CASTOFF_OK;
+    status = castoff_cuda_check(device, recorded, "an event at the end of a run");
   }
   const cudaError_t error = cudaStreamSynchronize(run->stream);
   run->is_pending = 0;

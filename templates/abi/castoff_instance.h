@@ -29,7 +29,7 @@ typedef struct castoff_range {
 typedef struct castoff_block {
   void *memory;
   size_t size_bytes;
-  int in_use;
+  int in_use; /* 0, or the how manieth that the run took */
 } castoff_block;
 
 typedef struct castoff_blocks {
@@ -61,6 +61,7 @@ typedef struct castoff_run_context {
   size_t arena_size_bytes;
   castoff_blocks blocks; /* scratch, and dense copies of tensors that kernels cannot use as they are */
   castoff_blocks host_blocks;
+  int block_uses; /* blocks that this run has taken */
   uint64_t memory_version; /* another one: arena or blocks lie elsewhere than they did */
 } castoff_run_context;
 
@@ -91,6 +92,8 @@ castoff_status castoff_grow_arena(castoff_run_context *context);
 /* Memory of the device, and of the host, to the end of the run; NULL with the sentence set. */
 void *castoff_context_block(castoff_run_context *context, size_t size_bytes);
 void *castoff_context_host_block(castoff_run_context *context, size_t size_bytes);
+/* The run does not need what it took after the first `kept` blocks. */
+void castoff_context_drop_blocks(castoff_run_context *context, int kept);
 
 /* ---- castoff_lent.c ---- */
 
@@ -103,6 +106,8 @@ void castoff_unshare(void *shared);
 castoff_status castoff_run(castoff_instance *instance, const castoff_call *call);
 castoff_status castoff_run_on_stream(castoff_instance *instance, const castoff_call *call, void *stream);
 castoff_status castoff_synchronize_runs(castoff_instance *instance);
+/* Refuses where a run on the stream is done and found an index out of range. */
+castoff_status castoff_learn_of_runs(castoff_instance *instance, void *stream);
 castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_inputs, DLTensor *const *inputs,
                                      int32_t n_outputs, int64_t *const *shapes);
 

@@ -275,18 +275,27 @@ castoff_status castoff_run_on_stream(castoff_instance *instance, const castoff_c
   return run(instance, call, stream, 0);
 }
 
+/* What runs that nobody is in have to say; `is_waited_for`: those of all streams, once they are done. */
+static castoff_status ask_runs(castoff_instance *instance, void *stream, int is_waited_for) {
+  castoff_status status = CASTOFF_OK;
+  for (castoff_run_context *context = atomic_load(&instance->contexts); context && status == CASTOFF_OK;
+       context = context->next) {
+    int free_to_take = 0; /* one that is taken has a caller who is told what becomes of it */
+    if (!atomic_compare_exchange_strong(&context->taken, &free_to_take, 1)) continue;
+    status = is_waited_for ? castoff_device_wait(context->device_run) : castoff_device_learn(context->device_run, stream);
+    atomic_store_explicit(&context->taken, 0, memory_order_release);
+  }
+  return status;
+}
+
+castoff_status castoff_learn_of_runs(castoff_instance *instance, void *stream) { return ask_runs(instance, stream, 0); }
+
 castoff_status castoff_synchronize_runs(castoff_instance *instance) {
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
   int previous = 0;
   castoff_status status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
-  for (castoff_run_context *context = atomic_load(&instance->contexts); context && status == CASTOFF_OK;
-       context = context->next) {
-    int free_to_take = 0; /* one that is taken has a caller who is told what becomes of it */
-    if (!atomic_compare_exchange_strong(&context->taken, &free_to_take, 1)) continue;
-    status = castoff_device_wait(context->device_run);
-    atomic_store_explicit(&context->taken, 0, memory_order_release);
-  }
+  status = ask_runs(instance, NULL, 1);
   castoff_device_leave(instance->device, previous);
   return status;
 }

@@ -1,4 +1,4 @@
-"""The example in C runs an artefact for CUDA as it is: its arrays lie on the host."""
+"""Artefacts for CUDA from C: the example as it is, whose arrays lie on the host, and with pointers of the device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import castoff
+from tests.graphs import GraphBuilder
 
 from .building import DeviceBuilds, device_options
+from .machine import architecture
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits"
@@ -47,3 +49,19 @@ def test_the_c_example_classifies_on_the_device(
     )
     rows = np.array([line.split()[1:] for line in done.stdout.decode().splitlines()], np.float64)
     np.testing.assert_allclose(rows, logits, rtol=1e-3, atol=1e-3)
+
+
+def test_pointers_of_the_device_are_passed_from_c(
+    device_builds: DeviceBuilds, tmp_path: Path
+) -> None:
+    b = GraphBuilder()
+    artefact = device_builds.build(b.graph(b.apply("neg", b.input("x", 4))))
+    program, nvcc = tmp_path / "device_pointers", f"{device_builds.home}/bin/nvcc"
+    source = Path(__file__).parent / "device_pointers.cu"
+    flags = ("-std=c++20", f"-arch=sm_{architecture()}", "-I", str(ROOT / "templates" / "abi"))
+    subprocess.run([nvcc, *flags, str(source), "-o", str(program), "-ldl"], check=True)
+    done = subprocess.run(
+        [str(program), str(artefact)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["-1 -2 -3 -4", "1 2 3 4"]

@@ -11,7 +11,7 @@ import pytest
 from castoff.compiler.ir.dtypes import DType
 from castoff.runtime.device_array import DeviceArray
 from castoff.runtime.dlpack import CPU, CUDA
-from castoff.runtime.errors import DeviceError, InputMismatchError, ProgramError
+from castoff.runtime.errors import ConstantError, DeviceError, InputMismatchError, ProgramError
 from castoff.runtime.runner import Runner, aot_load
 from tests.graphs import GraphBuilder, size
 
@@ -184,6 +184,64 @@ def test_an_index_out_of_range_is_told_when_it_is_known(device_builds: DeviceBui
     program.synchronize()  # type: ignore[attr-defined]
     (result,) = program(given, np.array([0, 3, 1]))
     np.testing.assert_array_equal(result.numpy(), given[[0, 3, 1]])
+
+
+def test_an_index_out_of_range_is_told_by_the_array_that_is_read(
+    device_builds: DeviceBuilds,
+) -> None:
+    b = GraphBuilder()
+    table, index = b.input("table", 4, 2), b.input("index", 3, dtype=DType.INT64)
+    graph = b.graph(b.call("aten.embedding.default", table, index))
+    program = device_builds.load(graph, results="device")
+    given = np.ones((4, 2), np.float32)
+    (wrong,) = program(given, np.array([0, 7, 1]))
+    with pytest.raises(ProgramError, match="index out of range"):
+        wrong.numpy()
+    (right,) = program(given, np.array([0, 3, 1]))
+    np.testing.assert_array_equal(right.numpy(), given[[0, 3, 1]])
+
+
+def test_results_that_are_one_output_go_to_one_place(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    x = np.arange(6, dtype=np.float32)
+    path = device_builds.build(b.graph(b.apply("neg", b.input("x", 6))), results=(0, 0))
+    program = aot_load(path, "cuda")
+    assert len(program.manifest.outputs) == 1
+    first, _ = aot_load(path, "cuda", results="device")(x)
+    other, _ = aot_load(path, "cuda", results="device")(x)
+    again = x + 1
+    assert program(again, out=(first, first)) == (first, first)
+    np.testing.assert_array_equal(first.numpy(), -again)
+    assert program(x, out=(first, None))[0] is first
+    np.testing.assert_array_equal(np.asarray(program(x, out=(None, first))[0]), -x)
+    for out in ((first, other), (first, np.empty_like(x)), (np.empty_like(x), first)):
+        with pytest.raises(InputMismatchError, match=r"out\[\d\] and out\[\d\]: one output"):
+            program(x, out=out)
+    np.testing.assert_array_equal(first.numpy(), -x)
+
+
+def test_constants_and_buffers_are_set_from_memory_of_the_device(
+    device_builds: DeviceBuilds, artefact: str, on_device: Runner
+) -> None:
+    b = GraphBuilder()
+    total = b.buffer("total", np.zeros((2, 8), np.float32))
+    weight = b.array(np.ones((2, 8), np.float32), "weight")
+    updated = b.apply("add", total, b.apply("mul", b.input("x", 2, 8), weight))
+    program = device_builds.load(b.graph(updated, mutations=[(total, updated)]))
+    x, y = sample(2)
+    (there,) = on_device(x, y)
+    program.write_buffer("total", there)
+    np.testing.assert_array_equal(program.read_buffer("total"), expected(x, y))
+    program.replace_constants({"weight": there})
+    np.testing.assert_array_equal(program.read_constant("weight"), expected(x, y))
+    np.testing.assert_array_equal(program(x)[0], expected(x, y) + x * expected(x, y))
+    (longer,) = on_device(*sample(3))
+    with pytest.raises(
+        ConstantError, match=r"total: expected float32\[2, 8\], got float32\[3, 8\]"
+    ):
+        program.write_buffer("total", longer)
+    with pytest.raises(ConstantError, match=r"weight: expected float32\[2, 8\]"):
+        program.replace_constants({"weight": longer})
 
 
 def test_shapes_that_depend_on_data_are_known_after_the_call(device_builds: DeviceBuilds) -> None:

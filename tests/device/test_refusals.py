@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from castoff.compiler.ir.dtypes import DType
 from castoff.runtime.errors import DeviceError
 from castoff.runtime.runner import aot_load
 from tests.emulation.home import default_home
@@ -159,6 +160,73 @@ for _ in range(3):
     assert "cudaError" in second
     assert "cannot be used any more, only a new process can recover" not in second
     assert third.startswith("cuda:0 cannot be used any more, only a new process can recover")
+
+
+_DRIVER = f"""
+import ctypes
+driver = ctypes.CDLL({str(default_home() / "lib64" / "libcuda.so.1")!r})
+def free_bytes():
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    driver.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
+    return free.value
+"""
+"""Asks the emulated driver, which a process has once, beside what the program does with it."""
+
+
+def test_a_stream_of_another_device_is_refused(artefact: Path) -> None:
+    body = f"""{_DRIVER}
+program = load("cuda:0", results="device")
+stream = ctypes.c_void_p()
+driver.cudaSetDevice(1)
+driver.cudaStreamCreate(ctypes.byref(stream))
+driver.cudaSetDevice(0)
+try:
+    program(x, stream=stream.value)
+except castoff.InputMismatchError as error:
+    print(error)
+print(load("cuda:1", results="device")(x, stream=stream.value)[0].numpy().sum())"""
+    refused, answer = outcome(artefact, body, DEVICES="2").splitlines()
+    assert refused == "stream: expected one of cuda:0, got one of cuda:1"
+    assert answer == "96.0"
+
+
+@pytest.mark.parametrize("streams", ["eager", "deferred"])
+def test_a_run_whose_end_cannot_be_recorded_is_refused_and_the_next_one_runs(
+    artefact: Path, streams: str
+) -> None:
+    body = """
+program = load(results="device")
+for _ in range(3):
+    try:
+        print(program(x)[0].numpy().sum())
+    except castoff.DeviceError as error:
+        print(error)"""
+    first, second, third = outcome(artefact, body, FAIL_EVENT="2", STREAMS=streams).splitlines()
+    assert (first, third) == ("96.0", "96.0")
+    assert second.startswith("cuda:0: an event at the end of a run: ")
+
+
+def test_a_run_that_cannot_be_recorded_needs_no_second_scratch(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    count = 1 << 14
+    x, where = b.input("x", 8), b.input("where", count, dtype=DType.INT64)
+    ones = b.array(np.ones(count, np.float32))
+    sums = b.call("aten.index_add.default", x, 0, where, ones)
+    options = {"device": "cuda", "cuda_home": str(default_home()), "cuda_architectures": (90,)}
+    found = b.call("aten.nonzero.default", sums)  # how many, the host has to know
+    path = build(b.graph(b.reduce("sum", found, [0])), tmp_path, **options)
+    left = []
+    for graphs in (False, True):
+        body = f"""{_DRIVER}
+program = load(cuda_graphs={graphs})
+before = free_bytes()
+for _ in range(4):
+    (total,) = program(np.zeros(8, np.float32), np.arange({count}) % 3)
+print(total.item(), before - free_bytes())"""
+        left.append(outcome(path, body))
+    assert left[0].startswith("3 ")
+    assert int(left[0].split()[-1]) > 4 * 8 * count
+    assert left[0] == left[1]
 
 
 def test_a_forked_child_is_told_to_load_again(artefact: Path) -> None:

@@ -24,6 +24,7 @@ Run with these:
     CASTOFF_EMULATION_ARCH            compute capability, 90
     CASTOFF_EMULATION_DRIVER_VERSION  13000; 0: there is no driver
     CASTOFF_EMULATION_FAIL            N: the N-th launch fails, and every call after it (a sticky error)
+    CASTOFF_EMULATION_FAIL_EVENT      N: the N-th record of an event fails, and only that
     CASTOFF_EMULATION_FAULT           abort | error: what a broken rule does, after it was said on stderr
 
 Rules that are checked: every thread of a block reaches a barrier; lanes that meet agree on mask and operation; sizes of

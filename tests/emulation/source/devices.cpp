@@ -23,6 +23,7 @@ static Driver* make_driver()
     driver->memory_bytes = strtoull(setting("CASTOFF_EMULATION_MEMORY", "8589934592"), nullptr, 0);
     driver->architecture = atoi(setting("CASTOFF_EMULATION_ARCH", "90"));
     driver->failing_launch = strtoull(setting("CASTOFF_EMULATION_FAIL", "0"), nullptr, 0);
+    driver->failing_event = strtoull(setting("CASTOFF_EMULATION_FAIL_EVENT", "0"), nullptr, 0);
     driver->devices.resize(strtoul(setting("CASTOFF_EMULATION_DEVICES", "1"), nullptr, 0));
     for (size_t i = 0; i < driver->devices.size(); i++) {
         auto stream = std::make_shared<CUstream_st>();

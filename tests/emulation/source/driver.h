@@ -20,6 +20,7 @@ struct Allocation {
     size_t bytes;
     int device;          // -1: host memory that the device knows
     bool is_registered;  // the host memory is the caller's
+    bool is_pooled = false;  // cudaFree() waits for nothing that uses it
 };
 
 // One operation of a stream, or one node of a graph.
@@ -83,6 +84,7 @@ struct Driver {
     size_t memory_bytes = 0;
     int architecture = 90;
     uint64_t launches = 0, failing_launch = 0;
+    uint64_t events_recorded = 0, failing_event = 0;
     cudaError_t sticky = cudaSuccess;
     std::vector<Device> devices;
     std::map<uintptr_t, Allocation> allocations;

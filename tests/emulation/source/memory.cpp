@@ -192,7 +192,8 @@ cudaError_t cudaFree(void* pointer)
     if (cudaError_t error = check_unsafe_while_capturing()) return failed(error);
     const auto* found = find_allocation(pointer, 0);
     if (!found || found->second.device < 0) return failed(cudaErrorInvalidValue);
-    if (cudaError_t error = drain_device(found->second.device)) return failed(error);
+    if (!found->second.is_pooled)
+        if (cudaError_t error = drain_device(found->second.device)) return failed(error);
     return free_device(pointer);
 }
 
@@ -202,7 +203,9 @@ cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t handle)
     auto stream = find_stream(handle);
     if (!stream) return failed(cudaErrorInvalidResourceHandle);
     if (stream->capture) return fault(cudaErrorNotSupported, "allocations inside a graph are not emulated");
-    return allocate_device(pointer, bytes, stream->device);
+    if (cudaError_t error = allocate_device(pointer, bytes, stream->device)) return error;
+    if (*pointer) driver.allocations.at(reinterpret_cast<uintptr_t>(*pointer)).is_pooled = true;
+    return cudaSuccess;
 }
 
 cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t, cudaStream_t handle)

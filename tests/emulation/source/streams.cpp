@@ -264,6 +264,7 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t handle, uns
     ENTER;
     FIND(stream, handle);
     if (!driver.events.count(event)) return failed(cudaErrorInvalidResourceHandle);
+    if (++driver.events_recorded == driver.failing_event) return failed(cudaErrorInvalidResourceHandle);
     event->stream = stream;
     event->capture = stream->capture;
     if (stream->capture) {
