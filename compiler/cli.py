@@ -331,7 +331,7 @@ def _add_package(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of the compiler")
     group.add_argument("--target-cpu", help=f"portable, or some of {', '.join(LEVELS)}")
-    group.add_argument("--compute", help="what float32 products are multiplied as: f32, bf16")
+    group.add_argument("--compute", help="what float32 products are multiplied as: f32, bf16, tf32")
     group.add_argument("--weights", help="how weights of products are kept: full, int8, int4")
     group.add_argument("-O", "--opt-level", type=int, help="0 to 3")
     group.add_argument("--random-seed", type=int, help="of random operators; 0 if not given")

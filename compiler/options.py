@@ -35,8 +35,9 @@ class CompileOptions:
     target_cpu: "portable" (x86-64, x86-64-v3, x86-64-v4 and, for products of bfloat16 or int8,
         x86-64-bf16 and x86-64-amx in one file; the best one is chosen at load), or CPU levels between commas, or
         "native" for the processor at hand.
-    compute: what float32 operands of matrix products and convolutions are multiplied as, on a CPU:
-        "f32", or "bf16", rounded to bfloat16 and summed in float32.
+    compute: what float32 operands of matrix products and convolutions are multiplied as: "f32"; on
+        a CPU "bf16", rounded to bfloat16; on a GPU "tf32", rounded to 10 bits of fraction. Sums are
+        float32.
     weights: how constant matrices that products multiply with are kept: "full", "int8"
         (a code of 8 bits, a scale for each output channel) or "int4" (4 bits, a scale for every 64
         weights of an output channel). Activations are not rounded; what the weights lose is in the
@@ -90,8 +91,8 @@ class CompileOptions:
             for name, (is_valid, wanted) in _RULES.items()
             if not is_valid(getattr(self, name))
         ]
-        if self.device != "cpu" and self.compute != "f32":
-            problems.append(f'device = {self.device!r}: compute is a choice of "cpu"')
+        if self.compute == {"cpu": "tf32", "cuda": "bf16"}.get(self.device):
+            problems.append(f"device = {self.device!r}: it does not multiply as {self.compute!r}")
         if self.device != "cpu" and self.max_autotune:
             problems.append(f'device = {self.device!r}: max_autotune measures kernels of "cpu"')
         if problems:
@@ -251,7 +252,7 @@ _RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
         _is_target_cpu,
         f"expected one or more, between commas, of portable, {', '.join(LEVELS)}",
     ),
-    "compute": (_is_one_of("f32", "bf16"), 'expected "f32" or "bf16"'),
+    "compute": (_is_one_of("f32", "bf16", "tf32"), 'expected "f32", "bf16" or "tf32"'),
     "weights": (_is_one_of("full", "int8", "int4"), 'expected "full", "int8" or "int4"'),
     "max_autotune": (_is_bool, "expected True or False"),
     "opt_level": (_is_int(0, 3), "expected 0, 1, 2 or 3"),

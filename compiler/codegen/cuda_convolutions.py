@@ -134,8 +134,8 @@ class DeviceConvolutionText:
         return isinstance(self.form, DepthwiseForm)
 
 
-def form_of(step: ConvolutionStep) -> TileForm | DepthwiseForm:
-    """How a convolution is computed.
+def form_of(step: ConvolutionStep, tiles: Tiles) -> TileForm | DepthwiseForm:
+    """How a convolution is computed, with one of these tiles unless it is depthwise.
 
     [32, 56, 56, 64] by [256, 64, 1, 1] of float16: 128 x 128 pixels and channels, 16 bytes at a time.
     [1, 7, 7, 512] by [512, 512, 3, 3]: 64 x 64, and the depth of 4608 in 16 parts.
@@ -146,7 +146,6 @@ def form_of(step: ConvolutionStep) -> TileForm | DepthwiseForm:
     if step.packed_weight and is_depthwise(sizes, step.attributes.groups):
         return _depthwise_form(step, sizes)
     piece = piece_bytes(step.x, step.weight_type.shape[1])
-    tiles = TILES[step.output.dtype]
     large = tiles.large if piece == 16 else None
     groups, pixels = step.attributes.groups, shapes.element_count(step.output.shape[:-1])
     channels = sizes[0] // groups if is_static else 0
@@ -202,8 +201,8 @@ def _depthwise_form(step: ConvolutionStep, sizes: tuple[int, ...]) -> DepthwiseF
     return DepthwiseForm(kernel if is_known else 0, stride if is_known else 0, outputs, channels)
 
 
-def write_convolution(step: ConvolutionStep) -> KernelCode:
-    """The code of a convolution."""
+def write_convolution(step: ConvolutionStep, *, is_tf32: bool) -> KernelCode:
+    """The code of a convolution; float32 may be multiplied as TF32 where it `is_tf32`."""
     attributes = step.attributes
     assert attributes.channels_last, "convolutions have their channels last"
     writer = DeviceProductWriter(step.epilogue)
@@ -213,16 +212,19 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     def sizes(shape: shapes.Shape) -> tuple[str, ...]:
         return three(tuple(writer.sizes.dim(size) for size in shape), "1")
 
-    form = form_of(step)
+    tiles = _TENSOR if is_tf32 and step.output.dtype is DType.FLOAT32 else TILES[step.output.dtype]
+    form = form_of(step, tiles)
+    element = element_type(
+        step.output.dtype, is_tf32=is_tf32 and not isinstance(form, DepthwiseForm)
+    )
     images = writer.sizes.dim(step.output.shape[0])
     in_channels = writer.sizes.dim(step.weight_type.shape[1])
     out_channels = writer.sizes.dim(shapes.floordiv(step.weight_type.shape[0], attributes.groups))
     in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
     kernel_sizes = sizes(step.weight_type.shape[2:])
-    tiles = TILES[step.output.dtype]
     text = DeviceConvolutionText(
         writer.device_text(step),
-        element_type(step.output.dtype),
+        element,
         tiles.kind,
         form,
         images,

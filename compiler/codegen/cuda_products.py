@@ -114,9 +114,13 @@ class DeviceProductWriter(ProductWriter):
         return replace(text, tile_type=cpu.C_TYPE[dtype.compute])
 
 
-def element_type(dtype: DType) -> str:
-    """The C++ type that says how elements are stored and what they are computed as."""
+def element_type(dtype: DType, *, is_tf32: bool = False) -> str:
+    """The C++ type that says how elements are stored and what they are computed as. `is_tf32`: float32
+    may be multiplied as TF32.
+    """
     match dtype:
+        case DType.FLOAT32 if is_tf32:
+            return "castoff_tf32"
         case DType.FLOAT16:
             return "castoff_half"
         case DType.BFLOAT16:
@@ -125,8 +129,8 @@ def element_type(dtype: DType) -> str:
             return f"castoff_plain<{cpu.C_TYPE[dtype]}>"
 
 
-def write_product(step: ProductStep) -> KernelCode:
-    """The code of a matrix product; large ones of floats are cuBLASLt's."""
+def write_product(step: ProductStep, *, is_tf32: bool) -> KernelCode:
+    """The code of a matrix product; large ones of floats are cuBLASLt's, in TF32 where it `is_tf32`."""
     if step.coded_right is not None:
         return _write_coded(step, step.coded_right)
     assert not step.packed_right, "constants are packed for a device as codes only"
@@ -147,7 +151,9 @@ def write_product(step: ProductStep) -> KernelCode:
     uses_library = step.dtype in _BLAS_TYPES and work >= _BLAS_LEAST
     store = _library_store(writer, step.dtype) if uses_library else None
     text = DeviceProductText(
-        writer.device_text(step), element_type(step.dtype), left, right, sizes, axes, count,
+        writer.device_text(step),
+        element_type(step.dtype, is_tf32=is_tf32 and uses_library),
+        left, right, sizes, axes, count,
         uses_library, store,
     )  # fmt: skip
     rendered = render("cuda/product.cu.j2", p=text)

@@ -66,8 +66,9 @@ class HostCallsText:
 class CudaProgramWriter(ProgramWriter):
     """Writes the steps of a program as launches on one stream."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, is_tf32: bool) -> None:
         super().__init__(program)
+        self.is_tf32 = is_tf32
         self.headers = {"cuda/launch.cuh": None, "cuda/strided.cuh": None}
         self.host_headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
         self.host_calls: list[HostCall] = []
@@ -146,9 +147,9 @@ class CudaProgramWriter(ProgramWriter):
     def _product(self, block: Block, step: ProductStep | ConvolutionStep | AttentionStep) -> None:
         match step:
             case ProductStep():
-                code = write_product(step)
+                code = write_product(step, is_tf32=self.is_tf32)
             case ConvolutionStep():
-                code = write_convolution(step)
+                code = write_convolution(step, is_tf32=self.is_tf32)
             case AttentionStep():
                 code = write_attention(step)
         if "cuda/blas_product.cuh" in code.headers:

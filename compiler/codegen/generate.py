@@ -131,7 +131,7 @@ def _cuda_code(program: Program, options: CompileOptions) -> TargetCode:
     from .cuda_program import BLAS_UNIT, CudaProgramWriter
 
     architectures = options.cuda_architectures or cuda.ARCHITECTURES
-    writer = CudaProgramWriter(program)
+    writer = CudaProgramWriter(program, is_tf32=options.compute == "tf32")
     flags = ("-Iabi", *cuda.FLAGS, *cuda.architecture_flags(architectures))
     units = [SourceUnit("program.cu", writer.write(), flags)]
     units += [SourceUnit(path, template_text(path), flags) for path in writer.units]

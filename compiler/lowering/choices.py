@@ -19,7 +19,7 @@ class Choices:
     packs_constants: whether constant operands of products take the layouts of the CPU's kernels, as `layouts.py` has
     them, and rows of few channels their zeros (`channels_last.py`). Otherwise weights of convolutions are rows, and
     codes of weights come channel by channel rather than in panels.
-    compute: what float32 is multiplied as, "f32" or "bf16". weights: how constant right operands of products are
+    compute: what float32 is multiplied as: "bf16", or by itself. weights: how constant right operands of products are
     kept, "full", "int8" or "int4". tuning: what was measured where the program is built.
     """
 

@@ -33,7 +33,7 @@ enum { LAYOUT_BATCH_COUNT = 5, LAYOUT_BATCH_STRIDE = 6 };
 enum { DESCRIPTION_TRANSPOSE_A = 3, DESCRIPTION_TRANSPOSE_B = 4, DESCRIPTION_EPILOGUE = 7, DESCRIPTION_BIAS = 8 };
 enum { PREFERENCE_WORKSPACE = 1, PREFERENCE_ALIGNMENT_A = 5 /* of b, c and d: 6, 7, 8 */ };
 enum { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4 };
-enum { COMPUTE_F32 = 68, COMPUTE_F64 = 70 };
+enum { COMPUTE_F32 = 68, COMPUTE_F64 = 70, COMPUTE_TF32 = 77 };
 enum { ALLOCATION_FAILED = 3, NOT_SUPPORTED = 15 };
 
 static struct {
@@ -231,7 +231,8 @@ static int describe(castoff_blas_call *call, const castoff_blas_product *p) {
   const int32_t transposes[] = {first.is_transposed, second.is_transposed};
   const int32_t epilogue = p->bias ? EPILOGUE_BIAS : EPILOGUE_NONE;
   const int is_double = p->type == CASTOFF_BLAS_F64;
-  int status = blas.create_description(&call->description, is_double ? COMPUTE_F64 : COMPUTE_F32,
+  const int compute = is_double ? COMPUTE_F64 : p->is_tf32 ? COMPUTE_TF32 : COMPUTE_F32;
+  int status = blas.create_description(&call->description, compute,
                                        is_double ? CASTOFF_BLAS_F64 : CASTOFF_BLAS_F32);
   if (!status) status = blas.set_description(call->description, DESCRIPTION_TRANSPOSE_A, &transposes[0], sizeof(int32_t));
   if (!status) status = blas.set_description(call->description, DESCRIPTION_TRANSPOSE_B, &transposes[1], sizeof(int32_t));

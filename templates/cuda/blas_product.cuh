@@ -16,6 +16,8 @@ struct castoff_blas_type<castoff_plain<float>> {
     static constexpr int stored = CASTOFF_BLAS_F32, computed = CASTOFF_BLAS_F32;
 };
 template <>
+struct castoff_blas_type<castoff_tf32> : castoff_blas_type<castoff_plain<float>> {};
+template <>
 struct castoff_blas_type<castoff_plain<double>> {
     static constexpr int stored = CASTOFF_BLAS_F64, computed = CASTOFF_BLAS_F64;
 };
@@ -70,6 +72,7 @@ static int castoff_run_matrices(castoff_frame *frame, const castoff_matrices<Ele
     castoff_blas_product product = {};
     product.type = castoff_blas_type<Element>::stored;
     product.out_type = castoff_blas_type<Element>::computed;
+    product.is_tf32 = __is_same(Element, castoff_tf32);
     product.batch = p.batch;
     product.rows = p.rows;
     product.columns = p.columns;

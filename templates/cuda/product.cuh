@@ -49,6 +49,8 @@ struct castoff_brain {
     typedef float Value;
     static __device__ __forceinline__ float widen(castoff_bf16 x) { return castoff_bf16_to_f32(x); }
 };
+/* float32 that may be multiplied with 10 bits of fraction (TF32), where there is something that does. */
+struct castoff_tf32 : castoff_plain<float> {};
 
 /* ---- matrices ---- */
 

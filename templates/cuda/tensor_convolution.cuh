@@ -1,4 +1,4 @@
-/* tensor_convolution.cuh - the tile of a convolution on tensor cores: float16 and bfloat16, summed in float32. */
+/* tensor_convolution.cuh - the tile of a convolution on tensor cores: float16, bfloat16 and TF32, summed in float32. */
 #ifndef CASTOFF_CUDA_TENSOR_CONVOLUTION_CUH
 #define CASTOFF_CUDA_TENSOR_CONVOLUTION_CUH
 
@@ -24,12 +24,15 @@ struct castoff_tensor_tile {
         for (int from = 0; from < CASTOFF_CONVOLUTION_DEPTH; from += 32) {
             uint32_t x[DOWN][4];
 #pragma unroll
-            for (int i = 0; i < DOWN; ++i)
+            for (int i = 0; i < DOWN; ++i) {
                 castoff_load_tiles(x[i], (const uint16_t *)(pixels + 16 * i * CASTOFF_CONVOLUTION_STRIDE + from));
+                castoff_round_tiles<Of>(x[i]);
+            }
 #pragma unroll
             for (int j = 0; j < ACROSS; j += 2) {
                 uint32_t y[4]; /* two pieces of the depth of eight channels, then of the next eight */
                 castoff_load_tiles(y, (const uint16_t *)(channels + 8 * j * CASTOFF_CONVOLUTION_STRIDE + from));
+                castoff_round_tiles<Of>(y);
                 const uint32_t left[2] = {y[0], y[1]}, right[2] = {y[2], y[3]};
 #pragma unroll
                 for (int i = 0; i < DOWN; ++i) {

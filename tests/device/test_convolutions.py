@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from castoff.compiler.codegen.cuda_convolutions import DepthwiseForm, TileForm, form_of
+from castoff.compiler.codegen.cuda_convolutions import (
+    TILES,
+    DepthwiseForm,
+    TileForm,
+    form_of,
+)
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Value
 from castoff.compiler.ir.shapes import Dim
 from castoff.compiler.lowering.choices import Choices
 from castoff.compiler.lowering.lower import lower
 from castoff.compiler.lowering.program import ConvolutionStep
+from castoff.runtime.runner import aot_load
 from tests.graphs import GraphBuilder, optimized, reference, size
 
 from .building import DeviceBuilds
@@ -137,8 +143,12 @@ def step_of(dtype: DType, case: Case) -> ConvolutionStep:
     return step
 
 
+def form_in(dtype: DType, case: Case) -> TileForm | DepthwiseForm:
+    return form_of(step_of(dtype, case), TILES[dtype])
+
+
 def tile_of(x: tuple[int, ...], weight: tuple[int, ...], dtype: DType) -> tuple[int, int, bool]:
-    form = form_of(step_of(dtype, Case(x, weight, padding=(weight[-1] // 2,))))
+    form = form_in(dtype, Case(x, weight, padding=(weight[-1] // 2,)))
     assert isinstance(form, TileForm)
     (tile,) = form.tiles
     return tile.pixels, tile.channels, form.may_split
@@ -161,16 +171,16 @@ def test_few_channels_are_copied_in_small_pieces() -> None:
         (DType.FLOAT32, 4): 16, (DType.FLOAT32, 3): 4, (DType.FLOAT64, 3): 8,
     }  # fmt: skip
     for (dtype, channels), piece in pieces.items():
-        form = form_of(step_of(dtype, Case((1, channels, 9, 9), (8, channels, 3, 3))))
+        form = form_in(dtype, Case((1, channels, 9, 9), (8, channels, 3, 3)))
         assert isinstance(form, TileForm)
         assert form.piece == piece
 
 
 def test_depthwise_kernels_are_made_for_common_sizes() -> None:
     case = Case((1, 16, 9, 9), (16, 1, 3, 3), groups=16)
-    assert form_of(step_of(DType.FLOAT16, case)) == DepthwiseForm(3, 1, 2, 8)
+    assert form_in(DType.FLOAT16, case) == DepthwiseForm(3, 1, 2, 8)
     dilated = Case((1, 16, 9, 9), (16, 1, 3, 3), dilation=(2,), groups=16)
-    assert form_of(step_of(DType.FLOAT32, dilated)) == DepthwiseForm(0, 0, 2, 4)
+    assert form_in(DType.FLOAT32, dilated) == DepthwiseForm(0, 0, 2, 4)
 
 
 @pytest.mark.parametrize(("dtype", "channels"), [("float16", 128), ("float32", 64)])
@@ -180,7 +190,7 @@ def test_many_pixels_take_large_tiles(
 ) -> None:
     kind = DType(dtype)
     case = Case((1, 8, 128, 128), (128, 8, 1, 1), is_symbolic=is_symbolic)
-    form = form_of(step_of(kind, case))
+    form = form_in(kind, case)
     assert isinstance(form, TileForm)
     assert (form.tiles[0].pixels, form.tiles[0].channels) == (128, channels)
     b = GraphBuilder()
@@ -214,3 +224,33 @@ def test_a_chain_of_convolutions_stays_channels_last(device_builds: DeviceBuilds
     given = random(2, 8, 9, 9).astype(np.float32)
     got, wanted = device_builds.load(graph)(given)[0], reference(graph, given)[0]
     np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+
+
+TENSOR_FLOAT = [
+    "whole channels",
+    "three channels",
+    "a long sum of few pixels",
+    "a weight that is given",
+    "groups",
+]
+
+
+def test_float32_is_multiplied_as_tf32_where_that_is_asked_for(device_builds: DeviceBuilds) -> None:
+    b, kind = GraphBuilder(), DType.FLOAT32
+    cases = [CASES[name] for name in TENSOR_FLOAT]
+    graph = b.graph(*(case.add(b, kind, number) for number, case in enumerate(cases)))
+    given = [array for case in cases for array in case.arguments(kind)]
+    program = aot_load(device_builds.build(graph, compute="tf32"), "cuda")
+    for got, wanted in zip(program(*given), reference(graph, *given), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)
+
+
+def test_tf32_has_ten_bits_of_fraction(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1, 16, 5, 5)
+    ones = b.array(np.ones((40, 16, 1, 1), np.float32), "ones")
+    graph = b.graph(b.call("aten.conv2d.default", x, ones))
+    given = np.full((1, 16, 5, 5), 1 + 2**-11, np.float32)
+    for compute, wanted in (("f32", 16 + 2**-7), ("tf32", 16 + 2**-6)):
+        path = device_builds.build(graph, compute=compute)
+        assert (aot_load(path, "cuda")(given)[0] == wanted).all()

@@ -148,3 +148,11 @@ def test_bfloat16_sums_are_float32(device_builds: DeviceBuilds) -> None:
     program = device_builds.load(product((1, n), (n, 40), matmul, "bfloat16"))
     ones = np.ones((1, n), ml_dtypes.bfloat16), np.ones((n, 40), ml_dtypes.bfloat16)
     assert (np.asarray(program(*ones)[0], np.float32) == n).all()
+
+
+def test_tf32_has_ten_bits_of_fraction(device_builds: DeviceBuilds) -> None:
+    graph = product((40, 48), (48, 40), matmul, "float32")
+    given = np.full((40, 48), 1 + 2**-11, np.float32), np.ones((48, 40), np.float32)
+    for compute, wanted in (("f32", 48 + 48 * 2**-11), ("tf32", 48 + 48 * 2**-10)):
+        path = device_builds.build(graph, compute=compute)
+        assert (aot_load(path, "cuda")(*given)[0] == wanted).all()

@@ -98,9 +98,10 @@ def test_weights_that_are_not_finite_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(OptionError, match=r'compute = .bf32.: expected "f32" or "bf16"'):
+    with pytest.raises(OptionError, match=r'compute = .bf32.: expected "f32", "bf16" or "tf32"'):
         CompileOptions(compute="bf32")
     with pytest.raises(OptionError, match='weights = 8: expected "full", "int8" or "int4"'):
         CompileOptions(weights=8)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match='compute is a choice of "cpu"'):
-        CompileOptions(device="cuda", compute="bf16")
+    for device, compute in (("cuda", "bf16"), ("cpu", "tf32")):
+        with pytest.raises(OptionError, match=f"{device}.: it does not multiply as .{compute}"):
+            CompileOptions(device=device, compute=compute)

@@ -15,7 +15,7 @@
 
 enum { SUCCESS = 0, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
 enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
-enum { COMPUTE_32F = 68, COMPUTE_64F = 70 };
+enum { COMPUTE_32F = 68, COMPUTE_64F = 70, COMPUTE_TF32 = 77 };
 
 struct Layout {
     int type;
@@ -73,6 +73,17 @@ static void store(void* memory, int type, int64_t at, double value)
     }
 }
 
+// A float32 as tensor cores read it: to the nearest of 10 bits of fraction, ties away from 0.
+static double rounded(double value)
+{
+    float single = static_cast<float>(value);
+    uint32_t bits;
+    memcpy(&bits, &single, 4);
+    bits = (bits + 0x1000u) & ~0x1fffu;
+    memcpy(&single, &bits, 4);
+    return single;
+}
+
 struct Product {
     Description description;
     Layout a_layout, b_layout, d_layout;
@@ -86,6 +97,7 @@ static cudaError_t run(void* data)
     const Layout &a = p.a_layout, &b = p.b_layout, &d = p.d_layout;
     const bool ta = p.description.transposes[0], tb = p.description.transposes[1];
     const uint64_t depth = ta ? a.rows : a.columns;
+    const bool is_tf32 = p.description.compute_type == COMPUTE_TF32;
     for (int64_t entry = 0; entry < d.batch_count; entry++) {
         for (uint64_t column = 0; column < d.columns; column++) {
             for (uint64_t row = 0; row < d.rows; row++) {
@@ -93,7 +105,9 @@ static cudaError_t run(void* data)
                 for (uint64_t k = 0; k < depth; k++) {
                     const int64_t at_a = ta ? int64_t(row) * a.stride + int64_t(k) : int64_t(k) * a.stride + int64_t(row);
                     const int64_t at_b = tb ? int64_t(k) * b.stride + int64_t(column) : int64_t(column) * b.stride + int64_t(k);
-                    sum += load(p.a, a.type, entry * a.batch_stride + at_a) * load(p.b, b.type, entry * b.batch_stride + at_b);
+                    const double left = load(p.a, a.type, entry * a.batch_stride + at_a);
+                    const double right = load(p.b, b.type, entry * b.batch_stride + at_b);
+                    sum += is_tf32 ? rounded(left) * rounded(right) : left * right;
                 }
                 if (p.description.bias) sum += load(p.description.bias, d.type, int64_t(row));
                 store(p.d, d.type, entry * d.batch_stride + int64_t(column) * d.stride + int64_t(row), sum);
@@ -115,6 +129,7 @@ static int check(const Description& description, const Layout& a, const Layout& 
     if (a.batch_count != d.batch_count || b.batch_count != d.batch_count) return INVALID_VALUE;
     if (a.type != b.type || (d.type != a.type && d.type != R_32F)) return NOT_SUPPORTED;
     if ((a.type == R_64F) != (description.compute_type == COMPUTE_64F)) return NOT_SUPPORTED;
+    if (description.compute_type == COMPUTE_TF32 && a.type != R_32F) return NOT_SUPPORTED;
     return SUCCESS;
 }
 
@@ -157,7 +172,7 @@ int cublasLtMatrixLayoutDestroy(Layout* layout)
 
 int cublasLtMatmulDescCreate(Description** description, int compute_type, int scale_type)
 {
-    if (compute_type != COMPUTE_32F && compute_type != COMPUTE_64F) return unknown("compute type", compute_type);
+    if (compute_type != COMPUTE_32F && compute_type != COMPUTE_64F && compute_type != COMPUTE_TF32) return unknown("compute type", compute_type);
     if (scale_type != (compute_type == COMPUTE_64F ? R_64F : R_32F)) return INVALID_VALUE;
     *description = new Description{compute_type, scale_type};
     return SUCCESS;
