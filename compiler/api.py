@@ -65,6 +65,7 @@ def compile_stages(
         observer,
         remove_runtime_assertions=remove_runtime_assertions,
         random_seed=options.random_seed,
+        has_levels=options.device == "cpu",
     )
     choices = choices_of(options)
     if options.max_autotune:
@@ -96,6 +97,7 @@ def graph_stage(
     *,
     remove_runtime_assertions: bool = False,
     random_seed: int = 0,
+    has_levels: bool = True,
 ) -> ImportedProgram:
     """The program as a graph: imported, then through every pass, verified after each."""
     with observer.stage("import"):
@@ -106,7 +108,7 @@ def graph_stage(
     if observer.wants(SHOW_GRAPH):
         observer.record("imported.ir", graph_text(imported.graph), DUMP_ONLY)
     with observer.stage("optimise"):
-        graph = optimize(imported.graph, observer)
+        graph = optimize(imported.graph, observer, has_levels=has_levels)
     if observer.wants(SHOW_GRAPH):
         observer.record("graph.ir", graph_text(graph), SHOW_GRAPH)
     return replace(imported, graph=graph)

@@ -493,10 +493,12 @@ class MatrixProduct:
     """out[…, m, n] = sum over k of left[…, m, k] * right[…, k, n] with broadcast batch dimensions.
 
     `left_transposed`/`right_transposed`: the last two dimensions of the operand come swapped. Inputs 0 and 1.
+    With `zero`, left holds levels of 8 bits and that is the one for 0; right is a constant of int8, out int32.
     """
 
     left_transposed: bool = False
     right_transposed: bool = False
+    zero: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +506,7 @@ class Convolution:
     """Inputs: x [N, C, *spatial], weight [O, C/groups, *kernel]; output [N, O, *]. No bias.
 
     `padding` holds (before, after) for every spatial dimension. With `channels_last`, x is
-    [N, *spatial, C] and the output [N, *, O].
+    [N, *spatial, C] and the output [N, *, O]. `zero` as in MatrixProduct.
     """
 
     stride: tuple[int, ...]
@@ -512,6 +514,7 @@ class Convolution:
     dilation: tuple[int, ...]
     groups: int
     channels_last: bool = False
+    zero: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

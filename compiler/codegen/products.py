@@ -20,6 +20,7 @@ from ..lowering.program import (
     ConvolutionStep,
     Element,
     Epilogue,
+    Levels,
     ProductStep,
     StridedView,
     TileElement,
@@ -311,6 +312,8 @@ _GEMM_HEADER = {
 
 def _product_kernels(step: ProductStep) -> tuple[str, str]:
     """The suffix and the header of the kernels that compute a product."""
+    if step.levels is not None:
+        return "levels", "cpu/gemm_levels.h"
     if step.coded_right is not None:
         return "coded", "cpu/gemm_coded.h"
     return GEMM_SUFFIX[step.dtype], _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
@@ -324,6 +327,10 @@ def _operands(step: ProductStep, left: Operand, right: Operand, sizes: Sizes) ->
         Field("a_row", left.strides[-2]),
         Field("a_col", left.strides[-1]),
     ]
+    if step.levels is not None:
+        panels = f"(const uint8_t *)({right.pointer})"
+        source = Field("a_from", _SOURCE[step.left.buffer.dtype])
+        return (*fields, source, Field("b_packed", panels), *_levels(step.levels, sizes))
     if step.coded_right is not None:
         coding = step.coded_right.coding
         fields += [
@@ -348,7 +355,18 @@ def _operands(step: ProductStep, left: Operand, right: Operand, sizes: Sizes) ->
     return tuple(fields)
 
 
-_SOURCE = {DType.BFLOAT16: "CASTOFF_FROM_BF16", DType.FLOAT32: "CASTOFF_FROM_F32"}
+_SOURCE = {
+    DType.BFLOAT16: "CASTOFF_FROM_BF16", DType.FLOAT32: "CASTOFF_FROM_F32", DType.INT8: "CASTOFF_FROM_S8",
+    DType.UINT8: "CASTOFF_FROM_U8",
+}  # fmt: skip
+
+
+def _levels(levels: Levels, sizes: Sizes) -> tuple[Field, ...]:
+    """The fields that say what levels stand for."""
+    return (
+        Field("zero", str(levels.zero)),
+        Field("column_sums", sizes.pointer(levels.column_sums, 0)),
+    )
 
 
 def write_product(step: ProductStep) -> KernelCode:
@@ -419,12 +437,17 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
     kernel_sizes = sizes(step.weight_type.shape[2:])
     batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
+    sources: tuple[Field, ...] = ()
+    weight_pointer = weight.pointer
+    if step.levels is not None:
+        weight_pointer = f"(const uint8_t *)({weight.pointer})"
+        source = Field("x_from", _SOURCE[step.x.buffer.dtype])
+        sources = (source, *_levels(step.levels, writer.sizes))
     kernel = writer.text(step.origins, plain)
     bounds: tuple[str, str] | None = None
     if plain is not None and plain.is_bounded:
         dtype = step.output.dtype
         bounds = cpu.literal_text(plain.low, dtype), cpu.literal_text(plain.high, dtype)
-    sources: tuple[Field, ...] = ()
     if suffix == "tiled_bf16":
         sources = (Field("x_from", _SOURCE[step.x.buffer.dtype]),)
         if not step.packed_weight:
@@ -434,7 +457,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
         channels[0], channels[1], in_sizes,
         out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
         three(tuple(before for before, _ in attributes.padding), 0),
-        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight.pointer,
+        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight_pointer,
         step.packed_weight, plain, bounds, sources,
     )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)
@@ -443,6 +466,8 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
 
 def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     """The suffix and the header of the kernels that compute a convolution."""
+    if step.levels is not None:
+        return "levels", "cpu/conv_levels.h"
     sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
     if step.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
         return "tiled_bf16", "cpu/conv_bf16.h"

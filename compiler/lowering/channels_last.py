@@ -134,7 +134,9 @@ class _Carrier:
         ):
             # With the zeros in memory, the pixels that a row of the kernel reads are one piece.
             edges: tuple[tuple[Dim, Dim], ...] = ((0, 0),) * (x.rank - 2)
-            twin = self._emit(node, Pad((*edges, (before, after), (0, 0)), 0), (twin,), "padded")
+            twin = self._emit(
+                node, Pad((*edges, (before, after), (0, 0)), op.zero or 0), (twin,), "padded"
+            )
             op = replace(op, padding=(*op.padding[:-1], (0, 0)))
         return self._emit(node, replace(op, channels_last=True), (twin, weight))
 

@@ -20,16 +20,20 @@ from .coding import LEAST_ELEMENTS, Coded, Coding, coding_of, encode, relative_e
 from .packing import (
     bf16_size,
     conv_pairs_size,
+    conv_quads_size,
     conv_rows_shape,
     conv_weight_size,
     is_depthwise,
     pack_conv_pairs,
+    pack_conv_quads,
     pack_conv_rows,
     pack_conv_weight,
     pack_conv_winograd,
     pack_pair_panels,
     pack_panels,
+    pack_quad_panels,
     panels_size,
+    quads_size,
 )
 from .program import Buffer, CodedRight, StridedView
 from .storage import StoragePlan
@@ -47,6 +51,7 @@ class ConstantRight:
 
     buffer: Buffer
     coded: CodedRight | None = None
+    column_sums: Buffer | None = None
 
 
 class ConstantOperands:
@@ -58,10 +63,16 @@ class ConstantOperands:
         self.plan = plan
 
     def right(
-        self, value: Value, view: StridedView, dtype: DType, *, may_code: bool
+        self,
+        value: Value,
+        view: StridedView,
+        dtype: DType,
+        *,
+        may_code: bool,
+        is_levels: bool = False,
     ) -> ConstantRight | None:
         """The right operand of a product whose elements are multiplied as `dtype`: panels, or codes
-        where the options say so; None where it is no constant matrix.
+        where the options say so, or int8 levels; None where it is no constant matrix.
         """
         source = self.plan.strided_base(value)
         depth, columns = view.shape[-2:]
@@ -69,13 +80,20 @@ class ConstantOperands:
         if (
             source not in self.graph.constants
             or not (isinstance(depth, int) and isinstance(columns, int))
-            or value.dtype not in _PACKED
+            or not (value.dtype in _PACKED or is_levels)
             or any(stride != 0 for stride in view.strides[:-2])
             or not isinstance(view.offset, int)
         ):
             return None
         row, column = view.strides[-2:]
         place = f"{view.offset}:{row}:{column}:{depth}:{columns}"
+        if value.dtype is DType.INT8:
+            quads = TensorType(DType.INT8, (quads_size(columns, depth),))
+            sums = TensorType(DType.INT32, (columns,))
+            return ConstantRight(
+                self._buffer(source, "panels", quads, f"quads:{place}"),
+                column_sums=self._buffer(source, "sums", sums, f"sums:{place}"),
+            )
         coding = self._coding(source, depth, columns) if may_code else None
         if coding is not None:
             where = f"{coding.bits}:{coding.group}:{place}"
@@ -133,6 +151,9 @@ class ConstantOperands:
         elif self.context.choices.uses_winograd(dtype, sizes, attributes, output):
             layout = "convolution_winograd"
             packed = TensorType(dtype, (36 * sizes[0] * sizes[1],))
+        elif attributes.zero is not None:
+            layout = f"convolution_quads:{groups}"
+            packed = TensorType(DType.INT8, (conv_quads_size(sizes, groups),))
         elif dtype is DType.BFLOAT16 and not is_depthwise(sizes, groups):
             layout = f"convolution_pairs:{groups}"
             packed = TensorType(dtype, (conv_pairs_size(sizes, groups),))
@@ -141,6 +162,12 @@ class ConstantOperands:
             packed = TensorType(weight.dtype.compute, (conv_weight_size(sizes, groups),))
         buffer = self._buffer(source, "packed", packed, layout)
         return StridedView(buffer, 0, weight.shape, shapes.contiguous_strides(weight.shape))
+
+    def channel_sums(self, weight: Value) -> Buffer:
+        """The sums of a constant weight of levels, one for each output channel."""
+        source = self.plan.contiguous_base(weight)
+        sums = TensorType(DType.INT32, weight.shape[:1])
+        return self._buffer(source, "sums", sums, "channel_sums")
 
     def _buffer(self, source: Value, kind: str, packed: TensorType, layout: str) -> Buffer:
         name = f"{self.graph.constants[source].name}.{kind}"
@@ -156,13 +183,21 @@ def lay_out(array: Array, layout: str) -> Array:
         return pack_conv_pairs(_bfloat16(np.ascontiguousarray(array)), int(numbers[0]))
     if kind == "convolution_rows":
         return pack_conv_rows(np.ascontiguousarray(array), int(numbers[0]))
+    if kind == "convolution_quads":
+        return pack_conv_quads(np.ascontiguousarray(array), int(numbers[0]))
+    if kind == "channel_sums":
+        return _sums(array, tuple(range(1, array.ndim)))
     if kind == "convolution_winograd":
         return pack_conv_winograd(np.ascontiguousarray(array))
     if kind == "convolution":
         wide = np.float64 if array.dtype == np.float64 else np.float32
         return pack_conv_weight(np.ascontiguousarray(array.astype(wide)), int(numbers[0]))
-    assert kind in ("panels", "pairs"), f"an unknown layout {layout}"
+    assert kind in ("panels", "pairs", "quads", "sums"), f"an unknown layout {layout}"
     matrix = _matrix(array, numbers)
+    if kind == "quads":
+        return pack_quad_panels(matrix)
+    if kind == "sums":
+        return _sums(matrix, (0,))
     return pack_pair_panels(_bfloat16(matrix)) if kind == "pairs" else pack_panels(matrix)
 
 
@@ -206,6 +241,11 @@ class Coder:
             f"{count} {'matrices' if count != 1 else 'matrix'} in int{bits}, off by {mean:.2%} of their root mean "
             f"square on average, {self._errors[worst]:.2%} at most ({worst})"
         )
+
+
+def _sums(array: Array, axes: tuple[int, ...]) -> Array:
+    sums: Array = np.asarray(np.sum(array.astype(np.int32), axes, np.int32))
+    return sums
 
 
 def _bfloat16(array: Array) -> Array:

@@ -29,6 +29,7 @@ from .program import (
     ConvolutionStep,
     CopyStep,
     Element,
+    Levels,
     ProductStep,
     Program,
     Space,
@@ -247,9 +248,19 @@ class GraphLowering:
         dtype = self.context.choices.multiplied(value.dtype)
         merged = merged_rows(left, right)
         constant = self.constants.right(
-            node.inputs[1], right, dtype, may_code=merged is not None or not batch
+            node.inputs[1],
+            right,
+            dtype,
+            may_code=merged is not None or not batch,
+            is_levels=definition.zero is not None,
         )
         left = replace(left, buffer=self.buffer_of(self.plan.strided_base(node.inputs[0])))
+        levels: Levels | None = None
+        if definition.zero is not None:
+            assert constant is not None and constant.column_sums is not None, (
+                "levels have packed weights"
+            )
+            levels = Levels(definition.zero, constant.column_sums)
         if constant is None:
             right = replace(right, buffer=self.buffer_of(self.plan.strided_base(node.inputs[1])))
         else:
@@ -270,6 +281,7 @@ class GraphLowering:
             self.context.choices.tuning.cuts_of(
                 dtype, batch, rows, columns, depth, constant is not None
             ) if constant is None or constant.coded is None else (),
+            levels,
         )  # fmt: skip
 
     def _origins(self, group: Group) -> tuple[Origin, ...]:
@@ -287,12 +299,17 @@ class GraphLowering:
         ).emit(value.shape[:1], value.shape[1:cut], value.shape[cut:])
         dtype = self.context.choices.multiplied(value.dtype)
         packed = self.constants.weight(weight, definition, value.shape, dtype)
+        levels: Levels | None = None
+        if definition.zero is not None:
+            assert packed is not None, "levels have packed weights"
+            levels = Levels(definition.zero, self.constants.channel_sums(weight))
         image = self.rows(x) if definition.channels_last else self.strided(x)
         return ConvolutionStep(
             "convolution", image, packed or self.contiguous(weight), definition, dtype, value.type,
             weight.type, epilogue, self._origins(group), packed is not None,
             packed is not None
             and self.context.choices.uses_winograd(dtype, weight.shape, definition, value.shape),
+            levels,
         )  # fmt: skip
 
     def _attention(self, group: Group) -> AttentionStep:

@@ -105,10 +105,14 @@ def buffers_of(step: Step) -> Iterator[Buffer]:
         case ProductStep():
             yield step.left.buffer
             yield step.right.buffer
+            if step.levels is not None:
+                yield step.levels.column_sums
             yield from _statement_buffers(step.epilogue.stores)
         case ConvolutionStep():
             yield step.x.buffer
             yield step.weight.buffer
+            if step.levels is not None:
+                yield step.levels.column_sums
             yield from _statement_buffers(step.epilogue.stores)
         case AttentionStep():
             for view in (step.query, step.key, step.value, step.mask):

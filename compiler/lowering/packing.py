@@ -62,24 +62,63 @@ def pack_pair_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.ascontiguousarray(np.moveaxis(pairs, (-2, -1, -3), (-5, -2, -1)))
 
 
+QUAD_STEP = 64
+"""Of the inner dimension: 16 columns of 8-bit levels by this many are one kilobyte."""
+
+
+def quads_size(count: int, k: int) -> int:
+    """Bytes of the quad panels of so many columns of length k."""
+    return -(-count // PANEL) * -(-k // QUAD_STEP) * PANEL * QUAD_STEP
+
+
+def pack_quad_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Quad panels of the last two axes of `b` `[..., k, n]`: `[..., ceil(n / 16), ceil(k / 64), 16, 16, 4]`.
+
+    What lies past k and n is zero; `templates/cpu/levels.h` reads them.
+    """
+    *batch, k, n = b.shape
+    panels, steps = -(-n // PANEL), -(-k // QUAD_STEP)
+    padded = np.zeros((*batch, steps * QUAD_STEP, panels * PANEL), b.dtype)
+    padded[..., :k, :n] = b
+    quads = padded.reshape(*batch, steps, QUAD_STEP // 4, 4, panels, PANEL)
+    return np.ascontiguousarray(np.moveaxis(quads, (-2, -1, -3), (-5, -2, -1)))
+
+
 def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:
     """Whether a convolution with a weight of this shape has one input and one output channel a group."""
     return groups > 1 and shape[1] == 1 and shape[0] == groups
 
 
-def pack_conv_pairs(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
-    """What `weight_packed` of `templates/cpu/conv_bf16.h` points at: pair panels of each group."""
+def conv_matrices(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """The weight of a convolution as a matrix for each group: `[groups, points * in_channels, out_channels]`."""
     out_channels, inner = weight.shape[:2]
     points = weight.reshape(groups, out_channels // groups, inner, -1)
-    return pack_pair_panels(
-        points.transpose(0, 3, 2, 1).reshape(groups, -1, out_channels // groups)
+    matrices: NDArray[np.generic] = points.transpose(0, 3, 2, 1).reshape(
+        groups, -1, out_channels // groups
     )
+    return matrices
+
+
+def pack_conv_pairs(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """What `weight_packed` of `templates/cpu/conv_bf16.h` points at: pair panels of each group."""
+    return pack_pair_panels(conv_matrices(weight, groups))
+
+
+def pack_conv_quads(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:
+    """What `weight_packed` of `templates/cpu/conv_levels.h` points at: quad panels of each group."""
+    return pack_quad_panels(conv_matrices(weight, groups))
 
 
 def conv_pairs_size(shape: tuple[int, ...], groups: int) -> int:
     """Elements of what `pack_conv_pairs` gives for a weight of a shape."""
     out_channels, inner, *kernel = shape
     return groups * bf16_size(out_channels // groups, inner * math.prod(kernel))
+
+
+def conv_quads_size(shape: tuple[int, ...], groups: int) -> int:
+    """Elements of what `pack_conv_quads` gives for a weight of a shape."""
+    out_channels, inner, *kernel = shape
+    return groups * quads_size(out_channels // groups, inner * math.prod(kernel))
 
 
 def pack_conv_weight(weight: NDArray[np.generic], groups: int) -> NDArray[np.generic]:

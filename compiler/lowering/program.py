@@ -160,6 +160,16 @@ class CodedRight:
 
 
 @dataclass(frozen=True, slots=True)
+class Levels:
+    """What a product of 8-bit levels needs beside its operands: the level that stands for 0, and the sums of the
+    constant operand's columns, or output channels.
+    """
+
+    zero: int
+    column_sums: Buffer
+
+
+@dataclass(frozen=True, slots=True)
 class ProductStep:
     """A (batched) matrix product: left [batch…, M, K], right [batch…, K, N], finished by the epilogue."""
 
@@ -180,6 +190,8 @@ class ProductStep:
     """The right operand is a constant whose numbers were rounded to codes when the program was built."""
     cuts: tuple[tuple[int, Cut], ...] = ()
     """How it is cut, by the bytes of a vector, where that was measured."""
+    levels: Levels | None = None
+    """Operands are levels of 8 bits, the right one packed; sums are int32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +212,7 @@ class ConvolutionStep:
     origins: tuple[Origin, ...]
     packed_weight: bool = False
     by_transforms: bool = False
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True, slots=True)

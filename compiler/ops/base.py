@@ -79,7 +79,8 @@ class Op:
         raise OperatorError(f"{self}: writing through this view is not possible")
 
     def __str__(self) -> str:
-        attributes = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        attributes = ", ".join(f"{name}={x}" for name, x in given.items() if x is not None)
         name = type(self).__name__
         return f"{name}[{attributes}]" if attributes else name
 

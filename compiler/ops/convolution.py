@@ -14,6 +14,7 @@ from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Index
 from .base import Builder, Environment, Op, OperatorError, target
+from .matmul import fits_zero
 from .pointwise import widen
 
 _TILED = frozenset({DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16})
@@ -25,7 +26,8 @@ class Convolve(Op):
     """x [N, C, *spatial] with weight [O, C / groups, *kernel]; no bias.
 
     `padding` holds the zeros (before, after) every spatial dimension. Narrow floats accumulate in
-    float32. With `channels_last`, x and the result are [N, *spatial, channels].
+    float32. With `channels_last`, x and the result are [N, *spatial, channels]. With `zero`, x is
+    levels of 8 bits, that one standing for 0, in the padding too; weight is int8, the result int32.
     """
 
     stride: tuple[Dim, ...]
@@ -33,13 +35,14 @@ class Convolve(Op):
     dilation: tuple[Dim, ...]
     groups: int
     channels_last: bool = False
+    zero: int | None = None
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, weight = inputs
         rank = len(self.stride)
         channel = -1 if self.channels_last else 1
         if (
-            x.dtype is not weight.dtype
+            not fits_zero(self.zero, x.dtype, weight.dtype)
             or x.rank != rank + 2
             or weight.rank != rank + 2
             or shapes.is_equal(x.shape[channel], weight.shape[1] * self.groups) is False
@@ -59,12 +62,17 @@ class Convolve(Op):
         )
         if any(shapes.is_less(size, 0) is True for size in sizes):
             raise OperatorError(f"convolution of {x} with {weight}: the kernel is too large")
+        dtype = x.dtype if self.zero is None else DType.INT32
         if self.channels_last:
-            return (TensorType(x.dtype, (x.shape[0], *sizes, weight.shape[0])),)
-        return (TensorType(x.dtype, (x.shape[0], weight.shape[0], *sizes)),)
+            return (TensorType(dtype, (x.shape[0], *sizes, weight.shape[0])),)
+        return (TensorType(dtype, (x.shape[0], weight.shape[0], *sizes)),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, weight = (widen(array) for array in inputs)
+        if self.zero is None:
+            x, weight = (widen(array) for array in inputs)
+        else:
+            x, weight = (array.astype(np.int64) for array in inputs)
+            x = x - self.zero
         rank = len(self.stride)
         if self.channels_last:
             x = np.moveaxis(x, -1, 1)
@@ -88,6 +96,8 @@ class Convolve(Op):
             for group in range(self.groups)
         ]
         y = np.concatenate(parts, axis=-1)
+        if self.zero is not None:
+            y = y.astype(np.int32)
         return (y if self.channels_last else np.moveaxis(y, -1, 1),)
 
     def define(
@@ -100,10 +110,13 @@ class Convolve(Op):
             (p, q) for p, q in self.padding if isinstance(p, int) and isinstance(q, int)
         )
         is_static = len(stride) == len(dilation) == len(padding) == len(self.stride)
-        if is_static and x.dtype in _TILED:
+        if is_static and (x.dtype in _TILED or self.zero is not None):
             return (
-                kernels.Convolution(stride, padding, dilation, self.groups, self.channels_last),
+                kernels.Convolution(
+                    stride, padding, dilation, self.groups, self.channels_last, self.zero
+                ),
             )
+        assert self.zero is None, "levels are convolved by the kernel alone"
         inner = weight.shape[1]
         group_size = shapes.floordiv(weight.shape[0], self.groups)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +15,33 @@ from ..kernels import Definition
 from .base import Builder, Environment, Op, Operand, OperatorError, target
 from .pointwise import widen
 
+LEVELS: Mapping[DType, tuple[int, int]] = {DType.INT8: (-128, 127), DType.UINT8: (0, 255)}
+"""The types of levels, with the lowest and the highest."""
+
+
+def fits_zero(zero: int | None, left: DType, right: DType) -> bool:
+    """Whether a product with this `zero` takes operands of these types."""
+    if zero is None:
+        return left is right
+    low, high = LEVELS.get(left, (1, 0))
+    return right is DType.INT8 and low <= zero <= high
+
 
 @dataclass(frozen=True, slots=True)
 class MatMul(Op):
     """left [..., M, K] times right [..., K, N] with broadcast batch dimensions; one dtype, float32
     accumulation for narrow floats.
+
+    With `zero`, left is levels of 8 bits, signed or not, that one standing for 0; right is int8, and
+    the result int32, exact.
     """
+
+    zero: int | None = None
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         left, right = inputs
         if (
-            left.dtype is not right.dtype
+            not fits_zero(self.zero, left.dtype, right.dtype)
             or min(left.rank, right.rank) < 2
             or shapes.is_equal(left.shape[-1], right.shape[-2]) is False
         ):
@@ -33,9 +50,13 @@ class MatMul(Op):
             batch = shapes.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         except ValueError:
             raise OperatorError(f"matrix product of {left} and {right}") from None
-        return (TensorType(left.dtype, (*batch, left.shape[-2], right.shape[-1])),)
+        dtype = left.dtype if self.zero is None else DType.INT32
+        return (TensorType(dtype, (*batch, left.shape[-2], right.shape[-1])),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.zero is not None:
+            left, right = (x.astype(np.int64) for x in inputs)
+            return (np.matmul(left - self.zero, right).astype(np.int32),)
         left, right = (widen(x) for x in inputs)
         if left.dtype == bool:
             return (np.matmul(left.astype(np.int64), right.astype(np.int64)) != 0,)
@@ -48,7 +69,7 @@ class MatMul(Op):
         if 0 in output.shape or inputs[0].shape[-1] == 0:
             zero = kernels.literal(0, output.dtype)
             return (kernels.Pointwise(lambda index: zero),)
-        return (kernels.MatrixProduct(),)
+        return (kernels.MatrixProduct(zero=self.zero),)
 
 
 # ------------------------------------------------------------------------------------------ targets

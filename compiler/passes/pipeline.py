@@ -10,14 +10,17 @@ from ..ir.verify import verify_graph
 from ..observe import DUMP_ONLY, Observer
 from .dead import remove_dead_nodes
 from .fold import fold_constants
+from .levels import multiply_levels
 from .scale import fold_channel_scales
 from .share import share_common_nodes
 
 Pass = Callable[[Graph], Graph]
 
+LEVELS = "multiply levels"
 PASSES: tuple[tuple[str, Pass], ...] = (
     # First: importing leaves many, and the rest is quicker without.
     ("remove dead nodes", remove_dead_nodes),
+    (LEVELS, multiply_levels),  # before folding, which would make floats of small weights
     ("fold constants", fold_constants),  # before sharing: equal constants make equal nodes
     ("share common nodes", share_common_nodes),
     ("fold channel scales", fold_channel_scales),  # after folding: scales are constants by then
@@ -25,12 +28,15 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 )
 
 
-def optimize(graph: Graph, observer: Observer) -> Graph:
-    """All passes in order; what a pass changed is verified and dumped.
+def optimize(graph: Graph, observer: Observer, *, has_levels: bool = True) -> Graph:
+    """All passes in order; what a pass changed is verified and dumped. Without `has_levels`, products
+    of quantised operands stay products of floats.
 
     Raises InvalidGraphError, which names the pass, where one broke a rule of the IR.
     """
     for name, function in PASSES:
+        if name == LEVELS and not has_levels:
+            continue
         with observer.part(name):
             changed = function(graph)
             if changed is not graph:

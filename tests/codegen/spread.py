@@ -8,7 +8,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from castoff.compiler.ir.dtypes import DType
-from castoff.compiler.ir.graph import Graph
+from castoff.compiler.ir.graph import Graph, Value
 
 from ..graphs import GraphBuilder, size
 
@@ -59,6 +59,29 @@ def linear_bfloat16() -> tuple[Graph, list[np.ndarray]]:
     weight, bias = (b.array(_whole(*shape).astype(bfloat16)) for shape in ((23, 40), (23,)))
     y = b.call("aten.relu.default", b.call("aten.linear.default", x, weight, bias))
     return b.graph(b.cast(y, DType.FLOAT32)), [_whole(33, 40)]
+
+
+def _dequantized_weight(b: GraphBuilder, *shape: int) -> Value:
+    levels = b.array(
+        (np.arange(np.prod(shape)).reshape(shape) * 37 % 255 - 127).astype(np.int8), "levels"
+    )
+    scales = b.array(np.linspace(0.01, 0.02, shape[0], dtype=np.float32), "scales")
+    dequantize = "quantized_decomposed.dequantize_per_channel.default"
+    return b.call(dequantize, levels, scales, None, 0, -128, 127, DType.INT8)
+
+
+def quantised_layers() -> tuple[Graph, list[np.ndarray]]:
+    """A convolution and a linear layer that multiply levels of 8 bits."""
+    b = GraphBuilder()
+    limits = (0.37113, 3, 0, 255, DType.UINT8)  # no sum lies just between two levels
+    q = b.input("q", size("batch"), 5, 9, 8, dtype=DType.UINT8)
+    x = b.call("quantized_decomposed.dequantize_per_tensor.default", q, *limits)
+    x = b.call("aten.conv2d.default", x, _dequantized_weight(b, 20, 5, 3, 3), None, 1, 1)
+    q = b.call("quantized_decomposed.quantize_per_tensor.default", x, *limits)
+    x = b.call("quantized_decomposed.dequantize_per_tensor.default", q, *limits)
+    y = b.call("aten.linear.default", x, _dequantized_weight(b, 7, 8))
+    levels = np.arange(2 * 5 * 9 * 8).reshape(2, 5, 9, 8) % 7
+    return b.graph(y), [levels.astype(np.uint8)]
 
 
 def convolution_by_transforms() -> tuple[Graph, list[np.ndarray]]:
@@ -179,7 +202,7 @@ SPREAD: Mapping[str, Case] = {
     make.__name__: make
     for make in (
         pointwise_chain, softmax, layer_norm, linear_gelu, convolution, convolution_by_transforms, attention,
-        linear_bfloat16, convolution_bfloat16,
+        linear_bfloat16, convolution_bfloat16, quantised_layers,
         strided_reductions, joined_views, gather_and_scatter, sort_and_cumulate,
         integers_and_masks, unsigned_and_zero, narrow_floats, counter, batched_product, empty_tensors,
     )
