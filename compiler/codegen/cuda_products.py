@@ -19,7 +19,10 @@ from .statements import Statement, drop_unused
 _BLAS_TYPES = (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16)
 _BLAS_LEAST = 1 << 15
 """Multiply-adds of a product, at least, that cuBLASLt is asked for: smaller ones are one launch either way."""
-
+_SMALL_SIZE, _SMALL_DEPTH = 256, 64
+"""Elements of a result, and of the depth, at most, of products that have a thread to an element."""
+_FEW = 8
+"""Rows or columns of `skinny.cuh`, at most."""
 _MANY_ROWS = 1 << 30
 """More rows than any kernel is only for."""
 
@@ -47,6 +50,10 @@ class DeviceProductText:
     axes: tuple[Axis, ...]
     batch_count: str
     uses_library: bool
+    is_small: bool
+    """Whether a thread makes one element of the result."""
+    may_be_few: bool
+    """Whether rows or columns are as few as kernels of their own take."""
     store: LibraryStore | None
 
 
@@ -148,17 +155,25 @@ def write_product(step: ProductStep, *, is_tf32: bool) -> KernelCode:
     )
     count = writer.sizes.dim(shapes.element_count(step.batch))
     work = estimate((*step.batch, step.rows, step.columns, step.depth))
-    uses_library = step.dtype in _BLAS_TYPES and work >= _BLAS_LEAST
+    is_small = _is_small(step)
+    uses_library = step.dtype in _BLAS_TYPES and work >= _BLAS_LEAST and not is_small
     store = _library_store(writer, step.dtype) if uses_library else None
+    may_be_few = min(map(shapes.lower_bound, (step.rows, step.columns))) <= _FEW
     text = DeviceProductText(
         writer.device_text(step),
         element_type(step.dtype, is_tf32=is_tf32 and uses_library),
         left, right, sizes, axes, count,
-        uses_library, store,
+        uses_library, is_small, may_be_few, store,
     )  # fmt: skip
     rendered = render("cuda/product.cu.j2", p=text)
     header = "cuda/blas_product.cuh" if uses_library else "cuda/product.cuh"
     return writer.code(step.name, rendered, text.kernel, (header,))
+
+
+def _is_small(step: ProductStep) -> bool:
+    """Whether each matrix of the batch is too small for a tile, or for a library."""
+    size = shapes.upper_bound(step.rows) * shapes.upper_bound(step.columns)
+    return size <= _SMALL_SIZE and shapes.upper_bound(step.depth) <= _SMALL_DEPTH
 
 
 def _write_coded(step: ProductStep, coded: CodedRight) -> KernelCode:

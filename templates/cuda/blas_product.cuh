@@ -1,4 +1,5 @@
-/* blas_product.cuh - matrix products by cuBLASLt where it takes them, else tile by tile.
+/* blas_product.cuh - matrix products by cuBLASLt where it takes them, else tile by tile; those of few rows or columns by
+ * skinny.cuh, where copies of 16 bytes reach the operands.
  *
  * What the library does at the end of a product as the program means it, adding a bias for each column and storing whole
  * rows, it does; any other epilogue follows as a kernel of its own over the products. (Its relu loses NaN.)
@@ -7,7 +8,7 @@
 #define CASTOFF_CUDA_BLAS_PRODUCT_CUH
 
 #include "cuda/blas.h"
-#include "cuda/product.cuh"
+#include "cuda/skinny.cuh"
 
 template <class Element>
 struct castoff_blas_type;
@@ -63,12 +64,18 @@ castoff_finish_products(const Value *__restrict__ products, const int64_t rows, 
     }
 }
 
-template <class Element, class Epilogue>
+/* MAY_BE_FEW: rows or columns; else the kernels for them are not compiled. */
+template <bool MAY_BE_FEW, class Element, class Epilogue>
 static int castoff_run_matrices(castoff_frame *frame, const castoff_matrices<Element> &p, const Epilogue &epilogue,
                                 const castoff_blas_store &store) {
     typedef typename Element::Value Value;
     const int64_t count = p.batch * p.rows * p.columns;
     if (count <= 0) return CASTOFF_OK;
+    if constexpr (MAY_BE_FEW && !__is_same(Value, double)) {
+        const castoff_skinny<Element> skinny = {p, p.columns < p.rows};
+        const castoff_skinny_way way = castoff_skinny_takes(skinny);
+        if (way != CASTOFF_SKINNY_NONE) return castoff_run_skinny(frame, skinny, way, epilogue);
+    }
     castoff_blas_product product = {};
     product.type = castoff_blas_type<Element>::stored;
     product.out_type = castoff_blas_type<Element>::computed;

@@ -149,6 +149,31 @@ castoff_tiled_product(const Problem problem, const Epilogue epilogue) {
     }
 }
 
+/* ---- small products, many of them: a thread to an element ---- */
+
+/* Bound by launches and by what the caches give: 2 * depth elements for each result. A tile would have one result for each of
+ * its threads, or none. */
+template <class Problem, class Epilogue>
+static __global__ void __launch_bounds__(256)
+castoff_small_products(const Problem problem, const Epilogue epilogue, const int64_t count) {
+    const int columns = (int)problem.columns, size = (int)problem.rows * columns, depth = (int)problem.depth;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        const int64_t entry = i / size;
+        const int row = (int)(i % size) / columns, column = (int)(i % size) % columns;
+        const auto cursor = problem.cursor(entry);
+        typename Problem::Value sum{};
+        for (int k = 0; k < depth; ++k) sum = castoff_multiply_add(cursor.left(row, k), cursor.right(k, column), sum);
+        epilogue(sum, entry, row, column);
+    }
+}
+
+template <class Problem, class Epilogue>
+static int castoff_run_small_products(castoff_frame *frame, const Problem &problem, const Epilogue &epilogue) {
+    const int64_t count = problem.batch * problem.rows * problem.columns;
+    return castoff_launch_rows(frame, castoff_small_products<Problem, Epilogue>, count, 256, 256, 0, problem, epilogue, count);
+}
+
 static inline unsigned castoff_grid_side(int64_t tiles, int64_t most) { return (unsigned)(tiles < most ? tiles : most); }
 
 template <class Problem, class Epilogue>

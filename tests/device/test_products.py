@@ -74,6 +74,10 @@ CASES = {
     "two batch axes, one broadcast": ((2, 3, 40, 24), (2, 1, 24, 40), matmul),
     "one row": ((1, 256), (256, 200), matmul),
     "one column": ((200, 256), (256, 1), matmul),
+    "few rows, side by side along the depth": ((5, 512), (70, 512), linear),
+    "a batch of few rows": ((3, 8, 64), (3, 64, 72), matmul),
+    "a few columns": ((130, 256), (256, 8), matmul),
+    "few rows that copies do not reach": ((3, 300), (300, 41), matmul),
     "a linear layer": ((5, 20, 40), (30, 40), linear),
     "gelu": ((40, 48), (48, 40), gelu),
     "relu": ((40, 48), (48, 40), relu),
@@ -96,6 +100,23 @@ def test_large_products_are_those_of_the_reference(
     got = np.asarray(aot_load(path, "cuda")(*given)[0], np.float64)
     wanted = np.asarray(reference(graph, *given)[0], np.float64)
     np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 20)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "complex64"])
+def test_a_batch_of_small_products_needs_no_library(
+    device_builds: DeviceBuilds, dtype: str
+) -> None:
+    left, right = (40, 3, 6, 9), (3, 9, 7)
+    graph = product(left, right, matmul, dtype)
+    path = device_builds.build(graph)
+    assert read_manifest(path).libraries == ()
+    x, y = (random(*shape).astype(DType(dtype).numpy) for shape in (left, right))
+    got, wanted = aot_load(path, "cuda")(x, y)[0], reference(graph, x, y)[0]
+    kind = np.complex128 if dtype == "complex64" else np.float64
+    tolerance = 2e-2 if dtype == "bfloat16" else 1e-5
+    np.testing.assert_allclose(
+        np.asarray(got, kind), np.asarray(wanted, kind), rtol=tolerance, atol=tolerance
+    )
 
 
 def test_nan_passes_relu_after_a_product(device_builds: DeviceBuilds) -> None:

@@ -55,7 +55,7 @@ static int matmul_0_run(castoff_frame *frame, const struct matmul_0_arguments &a
     };
     const castoff_blas_store store = {
     };
-    return castoff_run_matrices(frame, product, matmul_0_epilogue{arguments}, store);
+    return castoff_run_matrices<true>(frame, product, matmul_0_epilogue{arguments}, store);
 }
 
 extern "C" int castoff_run_cuda(castoff_frame *frame) {
