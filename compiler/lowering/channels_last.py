@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..ir.graph import Graph, Node, Value
+import numpy as np
+
+from ..ir.graph import Constant, Graph, Node, TensorType, Value
 from ..ir.shapes import Dim
 from ..ops.base import Op
 from ..ops.convolution import Convolve
@@ -28,14 +30,15 @@ def carry_channels_last(graph: Graph, *, pads_rows: bool) -> Graph:
     where it lies, and views that nobody reads cost nothing. The channels of a pixel are what
     register tiles load, what pooling and depthwise convolutions are vectorised over, and the rows
     of a matrix for a 1x1 convolution: with any number of channels, on every level.
-    `pads_rows`: few channels get the zeros of their padding in memory.
+    `pads_rows`: few channels get the zeros of their padding in memory. Otherwise those of an image
+    that lack one of a multiple of four, as red, green and blue do, get one of zeros.
     """
     if not any(isinstance(node.op, Convolve) for node in graph.nodes):
         return graph
-    carrier = _Carrier({value.name for value in graph.values()}, pads_rows)
+    carrier = _Carrier({value.name for value in graph.values()}, dict(graph.constants), pads_rows)
     for node in graph.nodes:
         carrier.place(node)
-    return replace(graph, nodes=tuple(carrier.nodes))
+    return replace(graph, nodes=tuple(carrier.nodes), constants=carrier.constants)
 
 
 def last_order(rank: int) -> tuple[int, ...]:
@@ -51,6 +54,7 @@ def first_order(rank: int) -> tuple[int, ...]:
 @dataclass(slots=True)
 class _Carrier:
     names: set[str]
+    constants: dict[Value, Constant]
     pads_rows: bool
     nodes: list[Node] = field(default_factory=list)
     twins: dict[Value, Value] = field(default_factory=dict)
@@ -98,13 +102,15 @@ class _Carrier:
     def _emit(self, node: Node, op: Op, inputs: tuple[Value, ...], hint: str = "last") -> Value:
         """A new value, named after the node's."""
         (result,) = op.infer(*(value.type for value in inputs))
-        name = f"{node.outputs[0].name}_{hint}"
+        value = Value(self._unused(f"{node.outputs[0].name}_{hint}"), result)
+        self.nodes.append(Node(op, inputs, (value,), node.origin))
+        return value
+
+    def _unused(self, name: str) -> str:
         while name in self.names:
             name += "_again"
         self.names.add(name)
-        value = Value(name, result)
-        self.nodes.append(Node(op, inputs, (value,), node.origin))
-        return value
+        return name
 
     def _twin(self, value: Value, rank: int, node: Node) -> Value:
         """A value that broadcasts to `rank` dimensions, with its channels last."""
@@ -123,6 +129,16 @@ class _Carrier:
         x, weight = node.inputs
         twin = self._twin(x, x.rank, node)
         channels = weight.shape[1]
+        if (
+            not self.pads_rows
+            and weight in self.constants
+            and x not in self.carried
+            and op.groups == 1
+            and isinstance(channels, int)
+            and channels % 4 == 3
+        ):
+            twin = self._with_a_channel_more(node, twin)
+            weight = self._constant_with_a_channel_more(weight)
         before, after = op.padding[-1]
         if (
             self.pads_rows
@@ -139,6 +155,19 @@ class _Carrier:
             )
             op = replace(op, padding=(*op.padding[:-1], (0, 0)))
         return self._emit(node, replace(op, channels_last=True), (twin, weight))
+
+    def _with_a_channel_more(self, node: Node, twin: Value) -> Value:
+        """Four neighbouring channels are one piece of memory where three are three."""
+        edges: tuple[tuple[Dim, Dim], ...] = ((0, 0),) * (twin.rank - 1)
+        return self._emit(node, Pad((*edges, (0, 1)), 0), (twin,), "padded")
+
+    def _constant_with_a_channel_more(self, weight: Value) -> Value:
+        constant = self.constants[weight]
+        edges = [(0, int(axis == 1)) for axis in range(weight.rank)]
+        shape = tuple(size + more for size, (_, more) in zip(weight.shape, edges, strict=True))
+        padded = Value(self._unused(f"{weight.name}_padded"), TensorType(weight.dtype, shape))
+        self.constants[padded] = Constant(constant.name, np.pad(constant.array, edges))
+        return padded
 
     def _reduce(self, node: Node, op: Reduce) -> None:
         """A reduction of the twin, whose remaining dimensions are turned back where they are not in order."""

@@ -167,8 +167,8 @@ def test_tiles_follow_pixels_and_channels() -> None:
 
 def test_few_channels_are_copied_in_small_pieces() -> None:
     pieces = {
-        (DType.FLOAT16, 8): 16, (DType.FLOAT16, 12): 8, (DType.FLOAT16, 6): 4, (DType.BFLOAT16, 3): 2,
-        (DType.FLOAT32, 4): 16, (DType.FLOAT32, 3): 4, (DType.FLOAT64, 3): 8,
+        (DType.FLOAT16, 8): 16, (DType.FLOAT16, 12): 8, (DType.FLOAT16, 6): 4, (DType.BFLOAT16, 5): 2,
+        (DType.FLOAT32, 4): 16, (DType.FLOAT32, 5): 4, (DType.FLOAT64, 5): 8, (DType.BFLOAT16, 3): 8,
     }  # fmt: skip
     for (dtype, channels), piece in pieces.items():
         form = form_in(dtype, Case((1, channels, 9, 9), (8, channels, 3, 3)))

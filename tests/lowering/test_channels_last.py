@@ -87,13 +87,16 @@ NETWORKS: tuple[Callable[[GraphBuilder, Value], Value], ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("pads_rows", [False, True], ids=["four channels", "rows"])
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda function: function.__name__)
-def test_the_answers_stay(network: Callable[[GraphBuilder, Value], Value], dynamic: bool) -> None:
+def test_the_answers_stay(
+    network: Callable[[GraphBuilder, Value], Value], dynamic: bool, pads_rows: bool
+) -> None:
     b = GraphBuilder()
     shape = (size("batch", 1), 3, size("height", 8), 9) if dynamic else (2, 3, 10, 9)
     graph = b.graph(network(b, b.input("x", *shape)))
-    changed = carry_channels_last(graph, pads_rows=True)
+    changed = carry_channels_last(graph, pads_rows=pads_rows)
     verify_graph(changed)
     assert all(node.op.channels_last for node in changed.nodes if isinstance(node.op, Convolve))
     x = RNG.standard_normal((2, 3, 10, 9)).astype(np.float32)
@@ -163,6 +166,16 @@ def test_a_row_of_the_kernel_is_one_piece_where_channels_are_few() -> None:
     graph = carry_channels_last(b.graph(conv(b, b.input("x", 1, 3, 10, 9), 4)), pads_rows=True)
     (op,) = (node.op for node in graph.nodes if isinstance(node.op, Convolve))
     assert op.padding == ((1, 1), (0, 0))
+
+
+def test_three_channels_of_an_image_become_four_where_rows_are_not_padded() -> None:
+    b = GraphBuilder()
+    graph = carry_channels_last(
+        b.graph(conv(b, conv(b, b.input("x", 1, 3, 10, 9), 7), 5)), pads_rows=False
+    )
+    first, second = (node for node in graph.nodes if isinstance(node.op, Convolve))
+    assert [value.shape for value in first.inputs] == [(1, 10, 9, 4), (7, 4, 3, 3)]
+    assert second.inputs[1].shape == (5, 7, 3, 3), "what convolutions give is not copied for it"
 
 
 def test_an_image_with_channels_last_is_not_copied() -> None:
