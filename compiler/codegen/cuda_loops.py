@@ -188,15 +188,16 @@ class CudaLoopWriter(LoopWriter):
         name, extent = str(last.variable), self.expressions.dim(last.extent)
         first = Loop(Symbol(f"{name}_vector", 0), shapes.ceildiv(last.extent, vector))
         self.unflatten(body, [*outer, first], "row")
-        start = f"{first.variable} * {vector}"
+        neighbours = f"const castoff_neighbours<{vector}> neighbours({first.variable});"
         whole = ForLoop("element", "0", str(vector), "#pragma unroll")
-        self._element(whole.body, f"{start} + element")
+        self._element(whole.body, "neighbours[element]")
         if isinstance(last.extent, int):
-            body.append(whole)
+            body += [neighbours, whole]
             return
+        start = f"{first.variable} * {vector}"
         rest = Block(f"for (int64_t element = {start}; element < {extent}; ++element)")
         self._element(rest.body, "element")
-        body.append(IfBlock(f"{start} + {vector} <= {extent}", [whole], [rest]))
+        body.append(IfBlock(f"{start} + {vector} <= {extent}", [neighbours, whole], [rest]))
 
     def _element(self, body: list[Statement], position: str) -> None:
         """The statements of an elementwise kernel, for one position of the innermost loop."""

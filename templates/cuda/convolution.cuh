@@ -59,19 +59,6 @@ struct alignas(ALIGNMENT) castoff_channels {
     T elements[COUNT];
 };
 
-/* Positions COUNT * piece, COUNT * piece + 1 and so on, so that the compiler makes one access of what is done at all of
- * them: it has to see that the first is aligned, and that all differ from one place by a number that is not 0. */
-template <int COUNT>
-struct castoff_neighbours {
-    int before;
-    __device__ __forceinline__ explicit castoff_neighbours(int piece) : before(piece - 1) {
-#if !defined(CASTOFF_EMULATION)
-        asm("" : "+r"(before));
-#endif
-    }
-    __device__ __forceinline__ int64_t operator[](int e) const { return (int64_t)before * COUNT + COUNT + e; }
-};
-
 /* ---- the problem ---- */
 
 /* What a program asks for. x [images, *in, groups * in_channels], its channels side by side; sizes of up to three axes,

@@ -21,6 +21,19 @@ static __device__ __forceinline__ int64_t castoff_row_step() {
     return (int64_t)gridDim.x * (blockDim.x / LANES);
 }
 
+/* Positions COUNT * piece, COUNT * piece + 1 and so on, so that the compiler makes one access of what is done at all of
+ * them: it has to see that the first is aligned, and that each is some place plus a number that is not 0. */
+template <int COUNT>
+struct castoff_neighbours {
+    int64_t before;
+    __device__ __forceinline__ explicit castoff_neighbours(int64_t piece) : before(piece - 1) {
+#if !defined(CASTOFF_EMULATION)
+        asm("" : "+l"(before));
+#endif
+    }
+    __device__ __forceinline__ int64_t operator[](int64_t i) const { return before * COUNT + (COUNT + i); }
+};
+
 /* The dynamic shared memory of the block. */
 static __device__ __forceinline__ unsigned char *castoff_shared_memory() {
     extern __shared__ __align__(16) unsigned char castoff_dynamic_memory[];

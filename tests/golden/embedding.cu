@@ -24,9 +24,10 @@ advancedindex_0(const struct advancedindex_0_arguments arguments, const int64_t 
         const int64_t i0 = rest0;
         const int64_t t0 = p0[i0];
         const int64_t t1 = castoff_check_index(t0, 10, fault);
+        const castoff_neighbours<4> neighbours(i1_vector);
 #pragma unroll
         for (int64_t element = 0; element < 4; ++element) {
-            const int64_t i1 = i1_vector * 4 + element;
+            const int64_t i1 = neighbours[element];
             const float t2 = p1[i1 + t1 * 4];
             p2[i0 * 4 + i1] = t2;
         }

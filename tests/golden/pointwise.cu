@@ -18,9 +18,10 @@ mul_0(const struct mul_0_arguments arguments, const int64_t count) {
         const int64_t i1_vector = row % (4);
         const int64_t rest0 = row / (4);
         const int64_t i0 = rest0;
+        const castoff_neighbours<4> neighbours(i1_vector);
 #pragma unroll
         for (int64_t element = 0; element < 4; ++element) {
-            const int64_t i1 = i1_vector * 4 + element;
+            const int64_t i1 = neighbours[element];
             const float t0 = p0[i0 * 16 + i1];
             const float t1 = p1[i1];
             const float t2 = t0 + t1;

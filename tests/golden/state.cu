@@ -16,9 +16,10 @@ add_0(const struct add_0_arguments arguments, const int64_t count) {
     float *__restrict__ const p2 = castoff_aligned(arguments.p2);
     for (int64_t row = castoff_first_row<1>(); row < count; row += castoff_row_step<1>()) {
         const int64_t i0_vector = row;
+        const castoff_neighbours<4> neighbours(i0_vector);
 #pragma unroll
         for (int64_t element = 0; element < 4; ++element) {
-            const int64_t i0 = i0_vector * 4 + element;
+            const int64_t i0 = neighbours[element];
             const float t0 = p0[i0];
             const float t1 = p1[i0];
             const float t2 = t0 + t1;
