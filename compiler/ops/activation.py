@@ -79,12 +79,11 @@ def gelu(b: Builder, self: Value, approximate: str = "none") -> Value:
         cube = b.apply("mul", b.apply("mul", x, x), x)
         inner = b.apply("add", x, b.apply("mul", cube, number(b, 0.044715, x)))
         curve = b.apply("tanh", b.apply("mul", inner, number(b, math.sqrt(2 / math.pi), x)))
-    elif approximate == "none":
-        curve = b.apply("erf", b.apply("mul", x, number(b, math.sqrt(0.5), x)))
-    else:
-        raise OperatorError(f'gelu: approximate is "none" or "tanh", got {approximate!r}')
-    half = b.apply("mul", x, number(b, 0.5, x))
-    return b.cast(b.apply("mul", half, b.apply("add", number(b, 1, x), curve)), dtype)
+        half = b.apply("mul", x, number(b, 0.5, x))
+        return b.cast(b.apply("mul", half, b.apply("add", number(b, 1, x), curve)), dtype)
+    if approximate == "none":
+        return b.cast(b.apply("mul", x, b.apply("ndtr", x)), dtype)
+    raise OperatorError(f'gelu: approximate is "none" or "tanh", got {approximate!r}')
 
 
 @target("aten.silu.default")

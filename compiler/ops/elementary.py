@@ -40,6 +40,7 @@ _FLOAT_ONLY: dict[str, tuple[str, ...]] = {
     "erf": ("erf", "special_erf"),
     "erfc": ("erfc", "special_erfc"),
     "erfinv": ("erfinv", "special_erfinv"),
+    "ndtr": ("special_ndtr",),
 }
 """Primitive -> the names PyTorch has for it. Integers become float32 first."""
 
@@ -212,6 +213,15 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.copysign(result, x), x.dtype)
 
 
+def _ndtr(x: np.ndarray) -> np.ndarray:
+    """The area under the normal density; where the error function is near -1, half of erfc."""
+    z = x.astype(np.float64) * math.sqrt(0.5)
+    area = np.asarray(0.5 + 0.5 * _erf(z))
+    small = z < -0.5
+    area[small] = [0.5 * math.erfc(-each) for each in z[small].tolist()]
+    return area.astype(x.dtype)
+
+
 def erfinv(p: float) -> float:
     """The inverse of the error function: a rational start, then Newton steps."""
     if not -1 < p < 1:
@@ -259,6 +269,7 @@ _ROWS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
     "erf": (_erf, 16),
     "erfc": (elementwise(math.erfc), 20),
     "erfinv": (elementwise(erfinv), 24),
+    "ndtr": (_ndtr, 24),
     "sign": (_sign, 2),
     "sgn": (_sgn, 4),
 }

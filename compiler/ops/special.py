@@ -29,7 +29,6 @@ _UNARY: dict[str, tuple[str, ...]] = {
     "spherical_bessel_j0": ("special_spherical_bessel_j0",),
     "airy_ai": ("special_airy_ai",),
     "erfcx": ("special_erfcx",),
-    "ndtr": ("special_ndtr",),
     "log_ndtr": ("special_log_ndtr",),
     "ndtri": ("special_ndtri",),
 }

@@ -135,11 +135,6 @@ def erfcx(x: float) -> float:
     return 1 / (math.sqrt(math.pi) * (x + tail))
 
 
-def ndtr(x: float) -> float:
-    """The normal distribution's cumulative function."""
-    return math.erfc(-x / math.sqrt(2)) / 2
-
-
 def log_ndtr(x: float) -> float:
     """log of the normal distribution's cumulative function."""
     t = x / math.sqrt(2)

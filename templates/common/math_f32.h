@@ -6,7 +6,7 @@
  * remainder and floor_divide alone take a branch, since an exact remainder of a huge quotient is a loop.
  *
  * The polynomials are minimax fits made for this project (Remez exchange, 50 digits). The hot functions (exp, exp2, log,
- * sin, cos, tanh, erf, sigmoid) run in float, the others in double and round once. Error bounds: tests/math/accuracy.py.
+ * sin, cos, tanh, erf, ndtr, sigmoid) run in float, the others in double and round once. Error bounds: tests/math/accuracy.py.
  */
 #ifndef CASTOFF_COMMON_MATH_F32_H
 #define CASTOFF_COMMON_MATH_F32_H
@@ -110,18 +110,22 @@ CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t n) {
     return x * castoff_from_bits_f32(half << 23) * castoff_from_bits_f32((both - half) << 23);
 }
 
-/* exp(x) / 2^n for -104 <= x <= 89 (NaN stays), where n is what `shifted` - 1.5 * 2^23 is. */
-CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
+/* exp(x - rest) / 2^n - 1 for -104 <= x <= 89 (NaN stays) and a small rest, where n is what `shifted` - 1.5 * 2^23 is. */
+CASTOFF_INLINE float castoff_expm1_reduced_f32(float x, float rest, float *shifted) {
     *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f); /* the low bits hold rint(x / ln 2) */
     float n = *shifted - 0x1.8p23f;
     float r = castoff_muladd_f32(n, -0x1.62e4p-1f, x);
-    r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r);
+    r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r) - rest;
     float p = 1.3952021e-03f;
     p = castoff_muladd_f32(p, r, 8.369599e-03f);
     p = castoff_muladd_f32(p, r, 4.1666184e-02f);
     p = castoff_muladd_f32(p, r, 1.6666512e-01f);
     p = castoff_muladd_f32(p, r, 5.e-01f);
-    return castoff_muladd_f32(p, r * r, r) + 1.0f;
+    return castoff_muladd_f32(p, r * r, r);
+}
+/* exp(x) / 2^n. */
+CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
+    return castoff_expm1_reduced_f32(x, 0.0f, shifted) + 1.0f;
 }
 
 CASTOFF_INLINE float castoff_exp_f32(float x) {
@@ -561,6 +565,27 @@ CASTOFF_INLINE float castoff_erfc_f32(float x) {
     p = castoff_muladd_f64(p, t, 1.2769783816260112);
     double r = castoff_exp_internal(-(a * a)) * p / (1.0 + 2.0 * a);
     return (float)(x < 0.0f ? 2.0 - r : r);
+}
+/* The area under the normal density up to x. Below 0 it is exp(-x^2/2) Q(t)/w with w = |x| + 1.625 and t = 1 - 3.25/w; x^2 is
+ * taken in two parts, the first exact, and what w is off by goes into the exponent: no digits are lost far out. */
+CASTOFF_INLINE float castoff_ndtr_f32(float x) {
+    float a = castoff_abs_f32(x);
+    a = 14.4f < a ? 14.4f : a;
+    float w = a + 1.625f, d = 1.0f / w;
+    float t = castoff_muladd_f32(d, -3.25f, 1.0f);
+    float u = t * t; /* pairs of terms, so that few wait for one another */
+    float q = castoff_muladd_f32(u, 2.2373583e-04f, castoff_muladd_f32(t, 5.8466906e-04f, 1.4602259e-06f));
+    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -2.065651e-03f, -3.7821045e-03f));
+    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -1.6910524e-05f, 1.5062705e-02f));
+    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, 2.7337043e-02f, -3.9605644e-02f));
+    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -2.3261389e-01f, 6.338251e-01f)) * d;
+    float high = castoff_from_bits_f32(castoff_bits_f32(a) & 0xfffff000u);
+    float rest = castoff_muladd_f32((a - high) * (a + high), 0.5f, (a - (w - 1.625f)) * d);
+    float shifted;
+    float p = castoff_expm1_reduced_f32(high * high * -0.5f, rest, &shifted);
+    float tail = castoff_muladd_f32(p, q, q);
+    tail = tail * castoff_from_bits_f32((castoff_bits_f32(shifted) << 23) + ((127u + 64u) << 23)) * 0x1p-64f;
+    return x < 0.0f ? tail : 1.0f - tail;
 }
 /* Polynomials in w = -log(1 - x^2), or in its root near the ends: Giles, GPU Computing Gems Jade (2011), ch. 10. */
 CASTOFF_INLINE float castoff_erfinv_f32(float x) {

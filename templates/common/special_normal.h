@@ -69,7 +69,6 @@ CASTOFF_LARGE double castoff_log_ndtr_f64(double x) {
 }
 
 CASTOFF_INLINE float castoff_erfcx_f32(float x) { return (float)castoff_erfcx_f64((double)x); }
-CASTOFF_INLINE float castoff_ndtr_f32(float x) { return (float)castoff_ndtr_f64((double)x); }
 CASTOFF_INLINE float castoff_ndtri_f32(float p) { return (float)castoff_ndtri_f64((double)p); }
 CASTOFF_INLINE float castoff_log_ndtr_f32(float x) { return (float)castoff_log_ndtr_f64((double)x); }
 

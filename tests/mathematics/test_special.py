@@ -64,7 +64,7 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> Loops:
         same(name, t)
         for name in names
         for t in ("f32", "f64")
-        if (name, t) not in {("trigamma", "f32"), ("erfinv", "f32")}
+        if (name, t) not in {("trigamma", "f32"), ("erfinv", "f32"), ("ndtr", "f32")}
     ]
     kinds = (
         *POLYNOMIALS,
@@ -104,7 +104,7 @@ def test_function_of_one_argument_is_scipys(special: Loops, name: str) -> None:
         points = points[np.abs(oracle(points)) > 0.01]
     got = special(f"{name}_f64", points)
     _assert_close(got, oracle(points), tolerance, points)
-    if name != "erfinv":
+    if name not in ("erfinv", "ndtr"):  # these are functions of math_f32.h
         single = special(f"{name}_f32", points.astype(np.float32))
         want = special(f"{name}_f64", points.astype(np.float32).astype(np.float64)).astype(
             np.float32

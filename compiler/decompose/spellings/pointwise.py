@@ -24,7 +24,7 @@ _UNARY = """
 """
 _UNARY_SPECIAL = """
     airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 erfcx i0e i1 i1e log_ndtr modified_bessel_k0
-    modified_bessel_k1 ndtr ndtri scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0
+    modified_bessel_k1 ndtri scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0
 """
 _BINARY = """
     atan2 copysign.Tensor fmax fmin gcd hypot igamma igammac lcm logaddexp logaddexp2 logical_and
@@ -99,6 +99,8 @@ def _pointwise(w: GraphWriter, node: Node, op: PointwiseOp, *inputs: Tensor) -> 
     match name:
         case "isfinite":
             return _is_finite(w, node, inputs[0])
+        case "ndtr":
+            return _normal_area(w, node, inputs[0])
         case "real" | "imag":
             return [_part(w, node, inputs[0], name == "imag")]
         case "frexp_mantissa" | "frexp_exponent":
@@ -134,6 +136,14 @@ def _unsigned_shift(w: GraphWriter, node: Node, x: Tensor, count: Tensor) -> Seq
     kept = w.call("bitwise_not.default", wide[1], self=filled)
     masked = w.call("bitwise_and.Tensor", result, self=shifted, other=kept)
     return call(w, node, "view.dtype", self=masked, dtype=DType.UINT64)
+
+
+def _normal_area(w: GraphWriter, node: Node, x: Tensor) -> Sequence[Tensor]:
+    """(1 + erf(x sqrt(1/2))) / 2, as PyTorch has it in gelu."""
+    scaled = w.call("mul.Scalar", x.type, dense=x.is_dense, self=x, other=np.sqrt(0.5).item())
+    curve = w.call("erf.default", x.type, self=scaled)
+    raised = w.call("add.Scalar", x.type, self=curve, other=1)
+    return call(w, node, "mul.Scalar", self=raised, other=0.5)
 
 
 def _is_finite(w: GraphWriter, node: Node, x: Tensor) -> Sequence[Tensor]:
