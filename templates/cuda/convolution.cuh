@@ -18,8 +18,9 @@
  * L2: 64 a byte for 128 x 128, 43 for 128 x 64, 32 for 64 x 64. An A100 has about 312 / 5 = 62 tensor operations for a
  * byte of L2, an H100 about 120 (mma.sync reaches some 65% of what its wgmma does). So 128 x 128 is near both bounds,
  * smaller ones are held by L2: from 70% to 80% of the peak of mma.sync are expected of large layers, 50% of layers of 64
- * channels. Of float32, 128 x 64 does 21 operations a byte where the machine has 4 to 13: it is held by issue, at
- * 16 loads of shared memory for 256 multiply-adds: 75% to 85% of the peak. None of this was measured.
+ * channels; TF32 does half the operations a byte at half the peak, with the same shares. Of float32, 128 x 64 does 21
+ * operations a byte where the machine has 4 to 13: it is held by issue, at 16 loads of shared memory for 256
+ * multiply-adds: 75% to 85% of the peak. None of this was measured.
  */
 #ifndef CASTOFF_CUDA_CONVOLUTION_CUH
 #define CASTOFF_CUDA_CONVOLUTION_CUH
@@ -32,6 +33,13 @@
 #define CASTOFF_CONVOLUTION_DEPTH 64  /* bytes along the depth of a tile */
 #define CASTOFF_CONVOLUTION_STRIDE 80 /* from row to row: eight rows in a column then lie in different banks */
 #define CASTOFF_CONVOLUTION_OUTSIDE (-(1 << 30))
+
+/* Pixels of a launch, or items of pixels, unless a single image has more. Few where tests are to see several launches. */
+#if defined(CASTOFF_EMULATION)
+#define CASTOFF_CONVOLUTION_PIXELS 4096
+#else
+#define CASTOFF_CONVOLUTION_PIXELS (1 << 29)
+#endif
 
 /* ---- division by a number that many threads divide by ---- */
 
@@ -397,7 +405,8 @@ static int castoff_plan_convolution(castoff_frame *frame, const castoff_convolut
     p.positions = castoff_divide_by(positions);
     p.plane = castoff_divide_by(c.out[1] * c.out[2]);
     p.line = castoff_divide_by(c.out[2]);
-    const int64_t at_once = most / positions / items > 1 ? most / positions / items : 1;
+    int64_t at_once = CASTOFF_CONVOLUTION_PIXELS / positions / items;
+    if (at_once < 1) at_once = 1;
     for (int64_t image = 0; image < c.images; image += at_once) {
         const int64_t count = c.images - image < at_once ? c.images - image : at_once;
         p.x = c.x + image * c.x_image;

@@ -92,6 +92,10 @@ CASES: Mapping[str, Case] = {
     "sizes that are symbols": Case((2, 16, 9, 10), (40, 16, 3, 3), padding=(1,), is_symbolic=True),
     "symbols and few channels": Case((2, 3, 9, 10), (8, 3, 3, 3), (2,), (1,), is_symbolic=True),
     "depthwise": Case((2, 16, 9, 10), (16, 1, 3, 3), padding=(1,), groups=16),
+    "images of two launches": Case((50, 8, 10, 10), (8, 8, 3, 3), padding=(1,)),
+    "depthwise, images of two launches": Case(
+        (50, 8, 10, 10), (8, 1, 3, 3), padding=(1,), groups=8
+    ),
     "depthwise, every second pixel": Case((1, 16, 9, 11), (16, 1, 5, 5), (2,), (2,), groups=16),
     "depthwise, a wide kernel": Case((1, 8, 12, 13), (8, 1, 3, 4), (1, 3), (2,), (2, 2), groups=8),
     "depthwise, odd channels": Case((2, 5, 9, 10), (5, 1, 3, 3), padding=(1,), groups=5),

@@ -16,7 +16,7 @@ struct matmul_0_epilogue {
     __device__ __forceinline__ void operator()(const float tile, const int64_t b, const int64_t m, const int64_t n) const {
         float *__restrict__ const p3 = castoff_aligned(arguments.p3);
         (void)b;
-    p3[m * 64 + n] = tile;
+        p3[m * 64 + n] = tile;
     }
 };
 

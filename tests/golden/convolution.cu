@@ -59,10 +59,10 @@ struct convolution_0_epilogue {
     __device__ __forceinline__ void operator()(const float tile, const int64_t b, const int64_t m, const int64_t n) const {
         const castoff_f16 *__restrict__ const p2 = castoff_aligned(arguments.p2);
         castoff_f16 *__restrict__ const p3 = castoff_aligned(arguments.p3);
-    const float t0 = castoff_f16_to_f32(p2[n]);
-    const float t1 = tile + t0;
-    const float t2 = castoff_maximum_f32(t1, 0.0f);
-    p3[b * 2000 + m * 40 + n] = castoff_f32_to_f16(t2);
+        const float t0 = castoff_f16_to_f32(p2[n]);
+        const float t1 = tile + t0;
+        const float t2 = castoff_maximum_f32(t1, 0.0f);
+        p3[b * 2000 + m * 40 + n] = castoff_f32_to_f16(t2);
     }
 };
 

@@ -18,10 +18,10 @@ struct matmul_0_epilogue {
         const float *__restrict__ const p2 = castoff_aligned(arguments.p2);
         float *__restrict__ const p3 = castoff_aligned(arguments.p3);
         (void)b;
-    const float t0 = p2[n];
-    const float t1 = tile + t0;
-    const float t2 = castoff_sigmoid_f32(t1);
-    p3[m * 8 + n] = t2;
+        const float t0 = p2[n];
+        const float t1 = tile + t0;
+        const float t2 = castoff_sigmoid_f32(t1);
+        p3[m * 8 + n] = t2;
     }
 };
 
