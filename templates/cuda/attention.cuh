@@ -19,7 +19,7 @@
 #define CASTOFF_ATTENTION_COLUMNS 128
 
 template <class Element, class Epilogue>
-static __global__ void __launch_bounds__(32 * CASTOFF_ATTENTION_QUERIES)
+static __global__ void __launch_bounds__(32 * CASTOFF_ATTENTION_QUERIES, 2)
 castoff_attention_kernel(const castoff_attention<Element> p, const Epilogue epilogue) {
     constexpr int KEYS = 32, DEPTH = CASTOFF_ATTENTION_DEPTH, COLUMNS = CASTOFF_ATTENTION_COLUMNS;
     constexpr int THREADS = 32 * CASTOFF_ATTENTION_QUERIES;
@@ -102,9 +102,11 @@ static int castoff_run_attention(castoff_frame *frame, const castoff_attention<E
     }
     if constexpr (castoff_on_tensor_cores<Element>::value && !is_few && HEAD <= CASTOFF_FLASH_HEAD)
         if (castoff_flash_takes(problem)) {
-            if constexpr (HEAD > 0) return castoff_run_flash<(int)(HEAD + 15) / 16 * 16>(frame, problem, epilogue);
-            return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)
-                                                                  : castoff_run_flash<128>(frame, problem, epilogue);
+            if constexpr (HEAD > 0)
+                return castoff_run_flash<(int)(HEAD + 15) / 16 * 16>(frame, problem, epilogue);
+            else
+                return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)
+                                                                      : castoff_run_flash<128>(frame, problem, epilogue);
         }
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),

@@ -30,6 +30,7 @@ template <int HEAD>
 static __device__ __forceinline__ void castoff_flash_fetch(castoff_flash_tile<HEAD> &tile, const uint16_t *from, int64_t stride,
                                                            int64_t row0, int64_t rows, int64_t size) {
     constexpr int PIECES = HEAD / 8;
+#pragma unroll 2 /* addresses of more would take registers from the sums */
     for (int i = (int)threadIdx.x; i < CASTOFF_FLASH_KEYS * PIECES; i += CASTOFF_FLASH_THREADS) {
         const int row = i / PIECES, column = i % PIECES * 8;
         const bool is_there = row0 + row < rows && column < size;
