@@ -54,14 +54,14 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.attention_norm(x)
         query, key, value = (
-            part(normed).view(1, 1, HEADS, HEAD).transpose(1, 2)
+            part(normed).view(-1, 1, HEADS, HEAD).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
         query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
         mixed = functional.scaled_dot_product_attention(
             query, torch.cat([keys, key], 2), torch.cat([values, value], 2)
         )
-        x = x + self.out(mixed.transpose(1, 2).reshape(1, 1, WIDTH))
+        x = x + self.out(mixed.transpose(1, 2).reshape(-1, 1, WIDTH))
         normed = self.product_norm(x)
         return x + self.down(functional.silu(self.gate(normed)) * self.up(normed)), key, value
 

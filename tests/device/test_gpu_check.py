@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.emulation.home import default_home
 
-from . import gpu_check, machine, suite
+from . import gpu_check, machine, peers, suite
 
 
 def test_the_check_writes_its_results(
@@ -21,6 +22,51 @@ def test_the_check_writes_its_results(
     for part in ("toolkit", "pointwise", "softmax", "transpose", "of a copy"):
         assert part in text
     assert "cuda-emulated.md" in capsys.readouterr().out
+
+
+def test_peers_are_part_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(default_home()))
+    monkeypatch.setattr(gpu_check.rates, "measure", lambda *_: [])
+    monkeypatch.setattr(gpu_check.peers, "missing", lambda: "")
+    monkeypatch.setattr(gpu_check, "_torch_version", lambda: "PyTorch 0")
+    monkeypatch.setattr(
+        gpu_check.peers, "compare_kernels", lambda *_: {"product": {"castoff": 1.0, "eager": 2.0}}
+    )
+    monkeypatch.setattr(
+        gpu_check.peers, "compare_models", lambda *_: {"a model": "no time was left"}
+    )
+    assert gpu_check.main(["--emulated", "--results", str(tmp_path)]) == 0
+    text = (tmp_path / "cuda-emulated.md").read_text()
+    for part in ("PyTorch 0", "driver", "product", "1.000", "a model", "no time was left"):
+        assert part in text
+
+
+@pytest.mark.torch
+def test_models_are_compared_one_by_one_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    import bench.models
+
+    shapes: list[tuple[tuple[int, ...], ...]] = []
+
+    def compare(_: object, inputs: tuple[torch.Tensor, ...], *__: object) -> dict[str, float]:
+        shapes.append(tuple(tuple(x.shape) for x in inputs))
+        return {"castoff": 1.0}
+
+    def make(name: str) -> bench.models.Subject:
+        inputs = (torch.ones(2, 3),)
+        if name == "llama-decode-512":
+            inputs = (torch.ones(1, 1), torch.ones(1), torch.ones(2, 1, 4), torch.ones(2, 1, 4))
+        return bench.models.Subject(torch.nn.Identity(), inputs)
+
+    monkeypatch.setattr(peers, "compare_module", compare)
+    monkeypatch.setattr(bench.models, "make_subject", make)
+    found = peers.compare_models({}, 1.0, time.monotonic() + 60)
+    assert list(found) == [f"{name}, batch {n}" for n in (1, 32) for name in peers.MODELS]
+    assert shapes[0] == ((1, 3),)
+    assert shapes[-1] == ((32, 1), (1,), (2, 32, 4), (2, 32, 4))
+    late = peers.compare_models({}, 1.0, time.monotonic() - 1)
+    assert set(late.values()) == {"no time was left"}
 
 
 @pytest.mark.skipif(machine.has_gpu(), reason="there is a GPU")
