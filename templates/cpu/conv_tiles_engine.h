@@ -1,7 +1,7 @@
 /* conv_tiles_engine.h - convolutions of narrow types: the body of conv_bf16.h and conv_levels.h. Row tiles of patches, a row
  * an output pixel, times panels of the weight.
  *
- * Expects what gemm_tiles_engine.h made of N(name), with S(sink) for G(sink), and C(name) with C(args), C(make_sink)(args,
+ * Expects what gemm_tiles_engine.h expects and made of N(name), with S(sink) for G(sink), and C(name) with C(args), C(make_sink)(args,
  * image), C(padding)(args): the byte that padding is made of, C(copy)(to, x, at, count, source); ELEMENT, STEP, TILE, SUM;
  * SOURCE and OTHER_SOURCE: the two kinds of x_from; PACKS: whether the weight may come unpacked. Every name is undefined
  * again at the end.
@@ -74,10 +74,22 @@ CASTOFF_INLINE void C(patch)(const C(args) *a, int64_t start, int64_t channels, 
         }
 }
 
+/* Whether output pixels are input pixels, which lie one after another: the patches are rows of a matrix. */
+CASTOFF_INLINE int C(is_matrix)(const C(args) *a) {
+    int is_same = a->kernel[0] * a->kernel[1] * a->kernel[2] == 1;
+    for (int i = 0; i < 3; i++) is_same &= a->stride[i] == 1 && a->padding[i] == 0 && a->out[i] == a->in[i];
+    return is_same && (a->in[1] == 1 || a->x_space[1] == a->in[2] * a->x_space[2]) &&
+           (a->in[0] == 1 || a->x_space[0] == a->in[1] * a->in[2] * a->x_space[2]);
+}
+
 /* Row tiles of pixels [pixel, pixel + count) of one image and group, which begins at x + start. */
 static CASTOFF_UNUSED void C(patches)(const C(args) *a, int64_t start, int64_t channels,
                                                      int64_t pixel, int64_t count, int64_t k, ELEMENT *tiles, ELEMENT *row) {
     const int64_t steps = N(steps)(k);
+    if (C(is_matrix)(a)) {
+        N(pack_rows)(tiles, k, N(at)(a->x, start + pixel * a->x_space[2], a->x_from), a->x_space[2], 1, count, a->x_from);
+        return;
+    }
     memset(row + k, 0, (size_t)(steps * STEP - k) * sizeof(ELEMENT));
     for (int64_t i = 0; i < castoff_round_up(count, 16); i++) {
         ELEMENT *out = tiles + i / 16 * steps * TILE + i % 16 * STEP;
