@@ -6,9 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from castoff.compiler.errors import CompilerFailedError, CompilerNotFoundError
+from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
 from castoff.runtime.manifest import read_manifest
 from tests.graphs import GraphBuilder, build, generated, size
@@ -62,6 +64,19 @@ def test_nvcc_builds_equal_bytes_that_need_no_cuda_library(tmp_path: Path) -> No
     assert (manifest.device, manifest.levels) == ("cuda", ("sm_80", "sm_90"))
     assert "nvcc V" in manifest.compiler
     assert first.stat().st_size < 4 << 20
+
+
+@pytest.mark.nvcc
+@pytest.mark.usefixtures("nvcc_home")
+@pytest.mark.parametrize("weights", ["full", "int8", "int4"])
+def test_nvcc_builds_products_with_every_kind_of_weights(tmp_path: Path, weights: str) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("rows", 1), 256, dtype=DType.BFLOAT16)
+    weight = b.array(np.ones((64, 256), DType.BFLOAT16.numpy), "weight")
+    graph = b.graph(b.call("aten.linear.default", x, weight))
+    options = {"device": "cuda", "cuda_architectures": (80,), "weights": weights}
+    manifest = read_manifest(build(graph, tmp_path, **options))
+    assert manifest.libraries == (("cublasLt",) if weights == "full" else ())
 
 
 def test_the_cache_knows_the_toolkit(device_builds: DeviceBuilds, tmp_path: Path) -> None:
