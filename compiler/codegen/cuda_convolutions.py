@@ -41,7 +41,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """The tiles of one kind of kernel, from large to small; narrow ones are for few channels."""
+    """The tiles of one kind of kernel, from large to small; those for up to 32 and up to 16 channels."""
 
     kind: str
     header: str
@@ -49,6 +49,7 @@ class Tiles:
     middle: Tile | None
     small: Tile
     narrow: Tile
+    narrowest: Tile
 
 
 _TENSOR = Tiles(
@@ -58,6 +59,7 @@ _TENSOR = Tiles(
     Tile(128, 64, 64, 32, 3, 3, 0.8),
     Tile(64, 64, 32, 32, 4, 4, 0.6),
     Tile(128, 32, 32, 32, 3, 4, 0.5),
+    Tile(128, 16, 32, 16, 4, 4, 0.3),
 )
 _BLOCKED = Tiles(
     "castoff_blocked_tile",
@@ -66,6 +68,7 @@ _BLOCKED = Tiles(
     Tile(128, 64, 32, 64, 3, 3, 1.0),
     Tile(64, 64, 32, 32, 3, 3, 0.8),
     Tile(128, 32, 32, 32, 3, 3, 0.75),
+    Tile(128, 16, 32, 16, 3, 4, 0.6),
 )
 _DOUBLE = Tiles(
     "castoff_blocked_tile",
@@ -74,6 +77,7 @@ _DOUBLE = Tiles(
     None,
     Tile(64, 64, 16, 32, 3, 2, 1.0),
     Tile(64, 32, 16, 32, 3, 4, 0.8),
+    Tile(64, 16, 16, 16, 3, 4, 0.6),
 )
 TILES = {
     DType.FLOAT16: _TENSOR, DType.BFLOAT16: _TENSOR, DType.FLOAT32: _BLOCKED, DType.FLOAT64: _DOUBLE,
@@ -151,7 +155,8 @@ def form_of(step: ConvolutionStep, tiles: Tiles) -> TileForm | DepthwiseForm:
     channels = sizes[0] // groups if is_static else 0
     middle = large if large is not None and channels > 64 else tiles.middle
     if is_static and channels <= 32:
-        return TileForm((tiles.narrow,), piece, step.packed_weight, may_split=True)
+        narrow = tiles.narrow if channels > 16 else tiles.narrowest
+        return TileForm((narrow,), piece, step.packed_weight, may_split=True)
     if not (isinstance(pixels, int) and is_static):
         chosen = (tiles.small,) if middle is None else (middle, tiles.small)
         return TileForm(chosen, piece, step.packed_weight, may_split=True)

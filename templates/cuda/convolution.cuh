@@ -246,8 +246,9 @@ struct castoff_convolution_copier {
         const int thread = (int)threadIdx.x;
         if constexpr (IS_PACKED) {
 #pragma unroll
-            for (int i = 0; i < Tile::CHANNELS / (THREADS / 4); ++i) {
+            for (int i = 0; i < (4 * Tile::CHANNELS + THREADS - 1) / THREADS; ++i) {
                 const int row = thread / 4 + i * (THREADS / 4), column = thread % 4 * 16;
+                if (4 * Tile::CHANNELS < THREADS && row >= Tile::CHANNELS) break;
                 const bool is_there = row < channels;
                 const Stored *const from = weights + (is_there ? row * p.weight_row + column / (int)sizeof(Stored) : 0);
                 __pipeline_memcpy_async(stage + row * CASTOFF_CONVOLUTION_STRIDE + column, from, 16, is_there ? 0 : 16);

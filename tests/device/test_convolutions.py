@@ -84,6 +84,7 @@ CASES: Mapping[str, Case] = {
     "more pixels than a tile": Case((3, 8, 13, 14), (70, 8, 3, 3), padding=(1,)),
     "a long sum of few pixels": Case((1, 64, 4, 4), (40, 64, 3, 3), padding=(1,)),
     "groups": Case((1, 24, 7, 7), (30, 8, 3, 3), padding=(1,), groups=3),
+    "half a tile of channels": Case((1, 16, 9, 9), (24, 16, 3, 3), padding=(1,)),
     "small groups": Case((1, 12, 7, 7), (24, 2, 3, 3), padding=(1,), groups=6),
     "one axis": Case((2, 16, 40), (20, 16, 5), (2,), (2,)),
     "three axes": Case((1, 8, 5, 6, 7), (36, 8, 3, 2, 3), (1, 2, 1), (1, 0, 1)),
@@ -167,6 +168,7 @@ def test_tiles_follow_pixels_and_channels() -> None:
         assert tile_of(many, (64, 64, 3, 3), dtype) == (128, 64, False)
         assert tile_of(few, (512, 512, 3, 3), dtype) == (64, 64, True)
         assert tile_of(many, (24, 64, 1, 1), dtype)[:2] == (128, 32)
+        assert tile_of(many, (3, 64, 3, 3), dtype)[:2] == (128, 16)
 
 
 def test_few_channels_are_copied_in_small_pieces() -> None:
