@@ -37,6 +37,10 @@ class Form:
     writes_self: bool = False
     out: tuple[str, ...] = ()
 
+    def takes(self, name: str) -> bool:
+        """Whether the function has a parameter of this name."""
+        return name in inspect.signature(self.function).parameters
+
 
 def functional_name(target: str) -> str | None:
     """The functional form of an in-place target: `aten.add_.Tensor` -> `aten.add.Tensor`; None

@@ -188,8 +188,8 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
             named[argument.name] = value
         else:
             positional.append(value)
-    if form.writes_self and "self" in named:
-        positional.insert(0, named.pop("self"))  # the functional form may call it otherwise
+    if form.writes_self and "self" in named and not form.takes("self"):
+        positional.insert(0, named.pop("self"))  # the functional form calls it otherwise
     if scope.autocast is not None:
         positional = scope.autocast.cast_arguments(base_name, positional, scope.builder.cast)
         named = scope.autocast.cast_arguments(base_name, named, scope.builder.cast)
