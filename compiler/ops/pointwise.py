@@ -270,7 +270,6 @@ def _register_table() -> None:
         "add": lambda x, y: x | y if x.dtype == bool else np.add(x, y),
         "sub": np.subtract,
         "mul": lambda x, y: x & y if x.dtype == bool else np.multiply(x, y),
-        "div": _divide,
         "neg": np.negative,
         "maximum": np.maximum,
         "minimum": np.minimum,
@@ -280,10 +279,12 @@ def _register_table() -> None:
         "ceil": np.ceil,
         "round": np.rint,
         "trunc": np.trunc,
-        "sqrt": np.sqrt,
     }  # fmt: skip
     for name, function in arithmetic.items():
         register_pointwise(name, function)
+    # one instruction that takes the time of many
+    register_pointwise("div", _divide, cost=6)
+    register_pointwise("sqrt", np.sqrt, cost=6)
     register_pointwise("abs", np.abs, "real")
     predicates: Mapping[str, Callable[..., Any]] = {
         "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
