@@ -468,8 +468,8 @@ def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     """The suffix and the header of the kernels that compute a convolution."""
     if step.levels is not None:
         return "levels", "cpu/conv_levels.h"
-    sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
-    if step.dtype is DType.BFLOAT16 and not is_depthwise(sizes, step.attributes.groups):
+    by_channel = is_depthwise(step.weight_type.shape, step.attributes.groups)
+    if step.dtype is DType.BFLOAT16 and not by_channel:
         return "tiled_bf16", "cpu/conv_bf16.h"
     if step.by_transforms:
         return "winograd_f32", "cpu/conv_winograd.h"

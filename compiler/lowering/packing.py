@@ -84,7 +84,7 @@ def pack_quad_panels(b: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.ascontiguousarray(np.moveaxis(quads, (-2, -1, -3), (-5, -2, -1)))
 
 
-def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:
+def is_depthwise(shape: Shape, groups: int) -> bool:
     """Whether a convolution with a weight of this shape has one input and one output channel a group."""
     return groups > 1 and shape[1] == 1 and shape[0] == groups
 
