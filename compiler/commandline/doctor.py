@@ -110,11 +110,17 @@ def _cache() -> Finding:
     if path is None:
         return Finding("object cache", "off", None)
     size = sum(
-        os.path.getsize(os.path.join(root, name))
-        for root, _, names in os.walk(path)
-        for name in names
+        _size(os.path.join(root, name)) for root, _, names in os.walk(path) for name in names
     )
     return Finding("object cache", f"{path}, {size / (1 << 20):.1f} MiB")
+
+
+def _size(path: str) -> int:
+    """In bytes; 0 for what has gone meanwhile, since others use the cache too."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
 
 
 def _nvcc() -> Finding:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,16 @@ def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert wanted <= {finding["what"] for finding in findings}
 
 
+def test_doctor_measures_a_cache_that_others_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept").write_bytes(bytes(1 << 20))
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setenv("CASTOFF_CACHE", str(tmp_path))
+    assert cli.main(["doctor"]) in (0, cli.NO)
+    assert f"{tmp_path}, 1.0 MiB" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -163,3 +175,10 @@ def test_each_kind_of_error_has_its_status(
 
     monkeypatch.setattr(cli, "_doctor", fail)
     assert cli.main(["doctor"]) == status
+
+
+def test_the_package_is_the_command_too() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "castoff", "--help"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith("usage: castoff")

@@ -47,16 +47,16 @@ def test_bad_environment_is_named_by_its_variable() -> None:
         resolve_options(None, {"CASTOFF_DEBUG": "lots"})
 
 
-def test_levels_are_ordered_and_portable_means_three_and_a_fourth_for_tiles(
+def test_levels_are_ordered_and_portable_means_three_and_two_more_for_narrow_products(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
 
     def levels(**options: str) -> tuple[str, ...]:
-        return CompileOptions(**options).cpu_levels_for(has_tiles=False)  # type: ignore[arg-type]
+        return CompileOptions(**options).cpu_levels_for(is_narrow=False)  # type: ignore[arg-type]
 
     assert levels() == LEVELS[:3]
-    assert CompileOptions().cpu_levels_for(has_tiles=True) == LEVELS[:4]
+    assert CompileOptions().cpu_levels_for(is_narrow=True) == LEVELS[:5]
     assert levels(target_cpu="x86-64-v3, x86-64") == ("x86-64", "x86-64-v3")
     assert levels(target_cpu="native") == ("native",)
 
