@@ -114,17 +114,22 @@ class _Rewriter:
         return self._emit(node, PointwiseOp("sub"), total, taken)
 
     def _left(self, value: Value) -> _Left | None:
-        views: list[Op] = []
-        node = self.producer.get(value)
-        while node is not None and node.op.is_view:
-            views.insert(0, node.op)
-            node = self.producer.get(node.inputs[0])
+        views, node = self._behind_views(value)
         found = self._dequantized(node)
         if found is None:
             return None
         levels, scale, zero = found
         single = all(p is None or shapes.element_count(p.shape) == 1 for p in (scale, zero))
-        return _Left(levels, tuple(views), scale, zero) if single else None
+        return _Left(levels, views, scale, zero) if single else None
+
+    def _behind_views(self, value: Value) -> tuple[tuple[Op, ...], Node | None]:
+        """The views that make `value`, in order, and the node whose result they are views of."""
+        views: list[Op] = []
+        node = self.producer.get(value)
+        while node is not None and node.op.is_view:
+            views.insert(0, node.op)
+            node = self.producer.get(node.inputs[0])
+        return tuple(views), node
 
     def _dequantized(self, node: Node | None) -> tuple[Value, Value, Value | None] | None:
         """(levels, scale, zero point) of float32 that levels were turned into; whichever side the scale is."""
@@ -147,11 +152,7 @@ class _Rewriter:
 
     def _right(self, value: Value, axis: int) -> _Right | None:
         """A constant operand whose scales differ along its output channels, at `axis`, at most."""
-        views: list[Op] = []
-        node = self.producer.get(value)
-        while node is not None and node.op.is_view:
-            views.insert(0, node.op)
-            node = self.producer.get(node.inputs[0])
+        views, node = self._behind_views(value)
         found = self._dequantized(node)
         if found is None or found[0].dtype is not DType.INT8:
             return None
