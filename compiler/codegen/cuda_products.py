@@ -21,7 +21,7 @@ _BLAS_LEAST = 1 << 15
 """Multiply-adds of a product, at least, that cuBLASLt is asked for: smaller ones are one launch either way."""
 _SMALL_SIZE, _SMALL_DEPTH = 256, 64
 """Elements of a result, and of the depth, at most, of products that have a thread to an element."""
-_FEW = 8
+FEW = 8
 """Rows or columns of `skinny.cuh`, at most."""
 _MANY_ROWS = 1 << 30
 """More rows than any kernel is only for."""
@@ -158,7 +158,7 @@ def write_product(step: ProductStep, *, is_tf32: bool) -> KernelCode:
     is_small = _is_small(step)
     uses_library = step.dtype in _BLAS_TYPES and work >= _BLAS_LEAST and not is_small
     store = _library_store(writer, step.dtype) if uses_library else None
-    may_be_few = min(map(shapes.lower_bound, (step.rows, step.columns))) <= _FEW
+    may_be_few = min(map(shapes.lower_bound, (step.rows, step.columns))) <= FEW
     text = DeviceProductText(
         writer.device_text(step),
         element_type(step.dtype, is_tf32=is_tf32 and uses_library),

@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from castoff.compiler.codegen import cuda_products
+from castoff.compiler.codegen.render import TEMPLATES
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph, Value
 from castoff.runtime.manifest import read_manifest
@@ -177,3 +179,8 @@ def test_tf32_has_ten_bits_of_fraction(device_builds: DeviceBuilds) -> None:
     for compute, wanted in (("f32", 48 + 48 * 2**-11), ("tf32", 48 + 48 * 2**-10)):
         path = device_builds.build(graph, compute=compute)
         assert (aot_load(path, "cuda")(*given)[0] == wanted).all()
+
+
+def test_few_means_the_same_to_the_compiler_and_to_the_kernels() -> None:
+    header = (TEMPLATES / "cuda" / "skinny.cuh").read_text()
+    assert f"#define CASTOFF_SKINNY_FEW {cuda_products.FEW}\n" in header
