@@ -182,13 +182,13 @@ def _constants(
     arrays: list[np.ndarray] = []
     names: list[str] = []
     replaceable: list[bool] = []
-    packed_sources = {c.source for _, c in program.constants if c.layout != "plain"}
+    packed_sources = {c.source for _, c in program.constants if c.layout is not None}
     for buffer, constant in program.constants:
         arrays.append(
             coder.lay_out(constant.source, graph.constants[constant.source], constant.layout)
         )
         names.append(buffer.name)
-        replaceable.append(constant.layout == "plain" and constant.source not in packed_sources)
+        replaceable.append(constant.layout is None and constant.source not in packed_sources)
     buffers: list[BufferSpec] = []
     for value, initial in graph.buffers.items():
         shape = tuple(int(size) for size in initial.array.shape)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..ir.dtypes import DType
-from ..ir.graph import TensorType, Value
+from ..ir.graph import Value
 from ..ir.shapes import Shape
 from ..kernels import Convolution
+from .layouts import Layout
 from .program import Buffer, PackedConstant, Space
 from .tuning import RULES, Tuning
 
@@ -49,15 +50,16 @@ class Context:
     """What all graphs of one program share: constants that were packed, names that were given."""
 
     choices: Choices = DEFAULT
-    constants: dict[tuple[object, ...], tuple[Buffer, PackedConstant]] = field(default_factory=dict)
+    constants: dict[tuple[Value, Layout | None], tuple[Buffer, PackedConstant]] = field(
+        default_factory=dict
+    )
     names: dict[str, int] = field(default_factory=dict)
 
-    def constant(
-        self, value: Value, name: str, array_type: TensorType, layout: str = "plain"
-    ) -> Buffer:
-        """The buffer of a constant in a layout; the same one every time it is asked for."""
-        key = (value, layout, array_type)
+    def constant(self, value: Value, name: str, layout: Layout | None = None) -> Buffer:
+        """The buffer of a constant in a layout, or as it is; the same one every time it is asked for."""
+        key = (value, layout)
         if key not in self.constants:
+            array_type = value.type if layout is None else layout.type
             buffer = Buffer(name, array_type, Space.CONSTANT, len(self.constants))
             self.constants[key] = (buffer, PackedConstant(value, layout))
         return self.constants[key][0]

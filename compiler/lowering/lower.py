@@ -13,12 +13,12 @@ from ..ir.shapes import Shape
 from ..ops.base import OperatorError
 from .channels_last import carry_channels_last
 from .choices import DEFAULT, Choices, Context
+from .constant_operands import ConstantOperands
 from .control_flow import lower_branch, lower_scan, lower_while
 from .emit_loops import LoopEmitter
 from .emit_products import EpilogueEmitter
 from .expand import Definitions, Expander, loop_variables
 from .group import Group, Grouping, Item, Single
-from .layouts import ConstantOperands
 from .loop_nest import nest
 from .memory import plan_memory
 from .program import (
@@ -131,7 +131,7 @@ class GraphLowering:
         if buffer is None:
             constant = self.graph.constants.get(value)
             if constant is not None:
-                return self.context.constant(value, constant.name, value.type)
+                return self.context.constant(value, constant.name)
             buffer = Buffer(self.context.unique(value.name), value.type, Space.ARENA)
             self.buffers[value] = buffer
         return buffer

@@ -15,6 +15,7 @@ from ..ir.graph import Graph, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Argument, Attention, Convolution, HeaderText, Scalar
 from .coding import Coding
+from .layouts import Layout
 from .tuning import Cut
 
 
@@ -326,11 +327,13 @@ Step = (
 
 @dataclass(frozen=True, slots=True)
 class PackedConstant:
-    """A constant in the layout a kernel reads: which value it comes from and how it is packed."""
+    """A constant in the layout a kernel reads: which value it comes from and how it is packed.
+
+    No layout: as it is.
+    """
 
     source: Value
-    layout: str
-    """"plain", or a name of `packing.py`."""
+    layout: Layout | None
 
 
 @dataclass(frozen=True, slots=True)
