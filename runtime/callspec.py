@@ -20,7 +20,6 @@ from .treespec import (
 
 __all__ = ["CallSpec", "TreeNode", "flatten_tree", "parse_treespec"]
 
-Flatten = Callable[[tuple[object, ...], Mapping[str, object]], Sequence[object]]
 Unflatten = Callable[[Sequence[object]], object]
 
 
@@ -209,12 +208,13 @@ class CallSpec:
     """How one program is called.
 
     `flatten(args, kwargs)` gives the leaves in the program's order, `unflatten(leaves)` the tree of
-    results.
+    results. `flat_count` positional arguments and no others are leaves already; -1 where there is no
+    such number.
     """
 
     __slots__ = (
         "argument_paths",
-        "flatten",
+        "flat_count",
         "forward_arg_names",
         "in_tree",
         "out_tree",
@@ -239,24 +239,13 @@ class CallSpec:
         self.argument_paths = tuple(positional.leaf_paths("args") + named.leaf_paths("kwargs"))
         self.result_paths = tuple(self.out_tree.leaf_paths("result"))
         self.unflatten: Unflatten = _unflattener(self.out_tree, 0)
-        self.flatten: Flatten = self._make_flatten(positional, named)
+        is_flat = not named.children and all(child.kind == "leaf" for child in positional.children)
+        self.flat_count = len(positional.children) if is_flat else -1
 
-    def _make_flatten(self, positional: TreeNode, named: TreeNode) -> Flatten:
-        general = self._flatten_generally
-        if named.children or any(child.kind != "leaf" for child in positional.children):
-            return general
-        count = len(positional.children)
-
-        def flatten_leaves(
-            args: tuple[object, ...], kwargs: Mapping[str, object]
-        ) -> Sequence[object]:
-            return args if not kwargs and len(args) == count else general(args, kwargs)
-
-        return flatten_leaves
-
-    def _flatten_generally(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> Sequence[object]:
+    def flatten(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
+        """The leaves of the arguments. Raises InputMismatchError."""
+        if not kwargs and len(args) == self.flat_count:
+            return args
         positional, named = self.in_tree.children
         args, kwargs = self._bind(args, kwargs)
         leaves: list[object] = []

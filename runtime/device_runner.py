@@ -65,7 +65,7 @@ class DeviceRunner(Runner):
         """The results; what is `out=` and `stream=` is said above."""
         stream = kwargs.pop("stream", None) if kwargs and self._takes_stream else None
         out = kwargs.pop("out", None) if kwargs and self._takes_out else None
-        leaves = self._flatten(args, kwargs)
+        leaves = self._spec.flatten(args, kwargs)
         receivers: Sequence[object] = ()
         if out is not None:
             receivers = flatten_tree(self._spec.out_tree, out, "out")
@@ -108,7 +108,7 @@ class DeviceRunner(Runner):
             original[...] = staged
         self._plans.setdefault(key, []).append(plan)
         give = _giver_of(on_device)
-        return self._unflatten(self._result_leaves(results, leaves, give, targets))
+        return self._spec.unflatten(self._result_leaves(results, leaves, give, targets))
 
     # ---- inputs ----
 

@@ -46,10 +46,21 @@ class Plan:
     `inputs` and `outputs` are DLTensor pointers, `numbers` the cells behind inputs that are Python
     numbers (None elsewhere). `arrays` are (tensor, shape, dtype) of the outputs whose memory Python
     provides; `reads` makes what the program put into the others: numbers, and arrays whose shape
-    depends on data.
+    depends on data. `direct` is what a direct call binds: the inputs, a tensor and a shape for each
+    of the outputs, the call.
     """
 
-    __slots__ = ("_keep", "arrays", "call", "inputs", "numbers", "outputs", "reads", "shapes")
+    __slots__ = (
+        "_keep",
+        "arrays",
+        "call",
+        "direct",
+        "inputs",
+        "numbers",
+        "outputs",
+        "reads",
+        "shapes",
+    )
 
     def __init__(self, manifest: Manifest, key: Key, release: CData) -> None:
         self._keep: list[object] = []
@@ -72,6 +83,7 @@ class Plan:
         self.call.n_outputs = len(self.outputs)
         self.call.inputs = inputs
         self.call.outputs = outputs
+        self.direct: tuple[object, ...] = ()
 
     def _tensor(self, spec: TensorSpec, shape: Sequence[int]) -> CData:
         sizes = ffi.new("int64_t[]", shape)
@@ -115,6 +127,8 @@ class Plan:
             if read is None:
                 tensor.shape[0 : len(shape)] = list(shape)
                 self.arrays.append((tensor, shape, storage_dtype(spec.dtype)))
+        places = [item for tensor, shape, _ in self.arrays for item in (tensor, shape)]
+        self.direct = (*self.inputs, *places, self.call)
 
     def clear_data_dependent(self, manifest: Manifest) -> None:
         """Has the artefact allocate the outputs whose sizes it does not know yet."""

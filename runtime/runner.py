@@ -13,6 +13,7 @@ from ._abi_cdef import ffi
 from .callspec import CallSpec, flatten_tree
 from .device import check_device, parse_device
 from .diagnose import equals_constant, find_problems, is_number
+from .direct_call import DirectCall, make_direct_call
 from .errors import (
     ArtefactError,
     DeviceError,
@@ -42,7 +43,6 @@ from .tensors import (
 _MAX_PLANS = 64
 
 _from_buffer = ffi.from_buffer
-_empty = np.empty
 
 
 def aot_load(
@@ -149,8 +149,6 @@ class Runner(Instance):
             raise ArtefactError(
                 f"{self.path} is damaged: its call spec does not fit its arguments and results"
             )
-        self._flatten = self._spec.flatten
-        self._unflatten = self._spec.unflatten
         self._run: Callable[[CData, CData], int] = self._api.run
         self._input_leaves = {
             argument.index: position
@@ -170,9 +168,16 @@ class Runner(Instance):
         self._results_are_outputs = [
             (result.kind, result.index) for result in manifest.results
         ] == [("output", i) for i in range(len(manifest.outputs))]
-        # Leaves are the inputs, in order, and only read; outputs are arrays NumPy knows: the way
-        # without detours.
-        self._is_plain = (
+        self._call_leaves = self._make_call()
+
+    def _make_call(self) -> DirectCall:
+        """Calls the program with the leaves of its arguments.
+
+        The direct way where they are the inputs, in order, and only read, and where results are
+        outputs that are arrays NumPy knows.
+        """
+        manifest = self.manifest
+        is_direct = (
             all(spec.kind == "tensor" and not spec.mutated for spec in manifest.inputs)
             and [(argument.kind, argument.index) for argument in manifest.arguments]
             == [("input", i) for i in range(len(manifest.inputs))]
@@ -182,45 +187,30 @@ class Runner(Instance):
             )
             and self._results_are_outputs
         )
+        if not is_direct:
+            return type(self)._call_generally
+        return make_direct_call(
+            self._dtypes,
+            [storage_dtype(spec.dtype) for spec in manifest.outputs],
+            self._spec.out_tree,
+            self._spec.unflatten,
+            self._plans,
+            self._run,
+            self._handle,
+        )
 
     # ---- the call ----
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        out = kwargs.pop("out", None) if kwargs and self._takes_out else None
-        leaves = self._flatten(args, kwargs)
-        if self._is_plain and out is None:
-            try:
-                key = tuple([leaf.shape for leaf in leaves])  # type: ignore[attr-defined]
-                stack = self._plans[key]
-                plan = stack.pop()
-            except (AttributeError, KeyError, IndexError, TypeError):
-                return self._call_generally(leaves, out)
-            if self._bind_plain(plan, leaves):
-                values = []
-                for tensor, shape, dtype in plan.arrays:
-                    array = _empty(shape, dtype)
-                    tensor.data = _from_buffer(array)
-                    values.append(array)
-                status = self._run(self._handle, plan.call)
-                stack.append(plan)
-                if status:
-                    raise self._refusal(status, leaves)
-                return self._unflatten(values)
-            stack.append(plan)
+        if not kwargs and len(args) == self._spec.flat_count:
+            return self._call_leaves(self, args)
+        out = kwargs.pop("out", None) if self._takes_out else None
+        leaves = self._spec.flatten(args, kwargs)
+        if out is None:
+            return self._call_leaves(self, leaves)
         return self._call_generally(leaves, out)
 
-    def _bind_plain(self, plan: Plan, leaves: Sequence[Any]) -> bool:
-        """Points the plan's inputs to arrays that need no conversion; False where one does."""
-        try:
-            for leaf, dtype, tensor in zip(leaves, self._dtypes, plan.inputs):  # noqa: B905 (time)
-                if type(leaf) is not np.ndarray or leaf.dtype is not dtype:
-                    return False
-                tensor.data = _from_buffer(leaf)
-        except (ValueError, BufferError):
-            return False
-        return True
-
-    def _call_generally(self, leaves: Sequence[object], out: object) -> object:
+    def _call_generally(self, leaves: Sequence[object], out: object = None) -> object:
         """Any kind of argument; converts what has to be."""
         self._check_constants(leaves)
         values, written_back = self._stage_inputs(leaves)
@@ -244,7 +234,7 @@ class Runner(Instance):
             for i, spec in enumerate(self.inputs)
             if spec.kind == "tensor"
         )
-        return self._unflatten(self._result_leaves(results, leaves, giver(tensors), targets))
+        return self._spec.unflatten(self._result_leaves(results, leaves, giver(tensors), targets))
 
     def _check_constants(self, leaves: Sequence[object]) -> None:
         for position, expected in self._constant_leaves:
@@ -342,7 +332,7 @@ class Runner(Instance):
             tensor, shape, dtype = next(provided)
             array = writable.get(i)
             if array is None:
-                array = _empty(shape, dtype)
+                array = np.empty(shape, dtype)
             tensor.data = _from_buffer(array)
             arrays[i] = array
         return arrays

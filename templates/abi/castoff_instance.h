@@ -114,7 +114,7 @@ castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_input
 /* Holds the inputs to their specs and binds the symbols that dimensions name; then the program's own resolve(). */
 castoff_status castoff_resolve(const castoff_instance *instance, DLTensor *const *inputs, castoff_input_view *views,
                                int64_t *symbols);
-/* A tensor that is no input: dtype, rank and sizes must be those given. `what` begins the sentence. */
+/* A tensor that is no input: dtype, rank and sizes must be those given. `what` begins the sentence: "output ". */
 castoff_status castoff_check_tensor(const castoff_device *device, const char *what, const char *name,
                                     const DLTensor *tensor, DLDataType dtype, int32_t rank, const int64_t *sizes);
 

@@ -53,7 +53,7 @@ static castoff_status borrow_output(castoff_run_context *context, int output, co
   const DLTensor *tensor = context->call->outputs[output];
   const castoff_device *device = context->instance->device;
   const castoff_status status =
-      castoff_check_tensor(device, "output", spec->path, tensor, spec->dtype, spec->rank, shape);
+      castoff_check_tensor(device, "output ", spec->path, tensor, spec->dtype, spec->rank, shape);
   if (status != CASTOFF_OK) return status;
   int overflow = 0;
   void *memory = castoff_tensor_data(tensor);

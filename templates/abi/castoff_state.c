@@ -86,7 +86,7 @@ castoff_status castoff_read_constant(castoff_instance *instance, const char *nam
   if (index < 0) return CASTOFF_INVALID_ARGUMENT;
   const castoff_constant_spec *spec = &program->constants[index];
   castoff_device *device = instance->device;
-  castoff_status status = castoff_check_tensor(device, "constant", name, value, spec->dtype, spec->rank, spec->sizes);
+  castoff_status status = castoff_check_tensor(device, "constant ", name, value, spec->dtype, spec->rank, spec->sizes);
   int previous = 0;
   if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->constants_lock);
@@ -106,7 +106,7 @@ static castoff_status put_value(castoff_instance *instance, castoff_constants *s
                           "constant %s was folded or packed for the kernels when this artefact was built: compile again",
                           name);
   castoff_device *device = instance->device;
-  castoff_status status = castoff_check_tensor(device, "constant", name, tensor, spec->dtype, spec->rank, spec->sizes);
+  castoff_status status = castoff_check_tensor(device, "constant ", name, tensor, spec->dtype, spec->rank, spec->sizes);
   if (status != CASTOFF_OK) return status;
   castoff_value *value = calloc(1, sizeof(*value));
   if (value) value->data = castoff_device_allocate(device, (size_t)spec->size_bytes);
@@ -181,7 +181,7 @@ static castoff_status access_buffer(castoff_instance *instance, const char *name
   if (index < 0) return CASTOFF_INVALID_ARGUMENT;
   const castoff_buffer_spec *spec = &instance->program->buffers[index];
   castoff_device *device = instance->device;
-  castoff_status status = castoff_check_tensor(device, "buffer", name, value, spec->dtype, spec->rank, spec->sizes);
+  castoff_status status = castoff_check_tensor(device, "buffer ", name, value, spec->dtype, spec->rank, spec->sizes);
   int previous = 0;
   if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->buffers_lock);

@@ -51,7 +51,7 @@ int castoff_is_contiguous(const DLTensor *tensor) {
 int castoff_is_aligned(const DLTensor *tensor) {
   size_t size = element_size(tensor->dtype);
   if (tensor->dtype.code == 5 /* complex: two halves */) size /= 2;
-  return (uintptr_t)castoff_tensor_data(tensor) % (size ? size : 1) == 0;
+  return ((uintptr_t)castoff_tensor_data(tensor) & (size ? size - 1 : 0)) == 0; /* sizes are powers of two */
 }
 
 size_t castoff_dense_size(int32_t rank, const int64_t *shape, DLDataType dtype, int *overflow) {
@@ -284,20 +284,18 @@ castoff_status castoff_resolve(const castoff_instance *instance, DLTensor *const
 castoff_status castoff_check_tensor(const castoff_device *device, const char *what, const char *name,
                                     const DLTensor *tensor, DLDataType dtype, int32_t rank, const int64_t *sizes) {
   if (!tensor || tensor->ndim < 0 || (tensor->ndim > 0 && !tensor->shape))
-    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s %s: expected a tensor with a shape", what, name);
+    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s%s: expected a tensor with a shape", what, name);
   int same = castoff_same_dtype(tensor->dtype, dtype) && tensor->ndim == rank;
   for (int i = 0; same && i < rank; i++) same = tensor->shape[i] == sizes[i];
   if (!same) {
     char expected[256], got[256];
     castoff_format_tensor(expected, sizeof(expected), dtype, rank, sizes);
     castoff_format_tensor(got, sizeof(got), tensor->dtype, tensor->ndim, tensor->shape);
-    return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s %s: expected %s, got %s", what, name, expected, got);
+    return castoff_refuse(CASTOFF_INPUT_MISMATCH, "%s%s: expected %s, got %s", what, name, expected, got);
   }
-  char place[CASTOFF_ERROR_SIZE / 4];
-  snprintf(place, sizeof(place), "%s ", what);
-  const castoff_status status = castoff_device_accepts(device, place, name, tensor);
+  const castoff_status status = castoff_device_accepts(device, what, name, tensor);
   if (status != CASTOFF_OK) return status;
   if (!tensor->data && !castoff_is_empty(tensor))
-    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s %s: the tensor has no data", what, name);
+    return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "%s%s: the tensor has no data", what, name);
   return CASTOFF_OK;
 }

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def test_call_accepts_any_layout(affine: Path, layout: str) -> None:
     x, y = sample(5)
     for _ in range(2):
         np.testing.assert_array_equal(run(LAYOUTS[layout](x), y), expected(x, y))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_may_change_from_call_to_call(affine: Path, layout: str) -> None:
+    run = aot_load(affine)
+    x, y = sample(6)
+    for x_given in (x, LAYOUTS[layout](x), x, LAYOUTS[layout](x)):
+        np.testing.assert_array_equal(run(x_given, y), expected(x, y))
+
+
+def test_program_goes_with_its_last_reference(affine: Path) -> None:
+    run = aot_load(affine)
+    run(*sample(2))
+    reference = weakref.ref(run)
+    gc.disable()
+    try:
+        del run
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_call_accepts_read_only_arrays_where_the_program_only_reads(affine: Path) -> None:
