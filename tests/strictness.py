@@ -36,7 +36,7 @@ def strict_options(*, warnings: bool, sanitize: bool) -> Mapping[str, object]:
         options["cc"] = " ".join([*find_compiler(None).command, *WARNINGS])
     if sanitize:
         _start_again_under_sanitizers()
-        options |= {"sanitize": SANITIZERS, "cache": False}
+        options["sanitize"] = SANITIZERS
     return options
 
 

@@ -35,7 +35,7 @@ def thread_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_memory_is_used_as_c_allows(name: str, checked_driver: Path, tmp_path: Path) -> None:
     graph, arrays = SPREAD[name]()
     want = reference(graph, *arrays)
-    artefact = build(graph, tmp_path, sanitize="address,undefined", cache=False)
+    artefact = build(graph, tmp_path, sanitize="address,undefined")
     outcome = drive([checked_driver], artefact, arrays, want, environment={"OMP_NUM_THREADS": "3"})
     assert outcome.status == 0, outcome.said
     for got, expected in zip(outcome.results, want, strict=True):
@@ -50,7 +50,7 @@ def test_sixteen_threads_on_one_handle_do_not_race(
 ) -> None:
     graph, arrays = SPREAD[name]()
     want = reference(graph, *arrays)
-    artefact = build(graph, tmp_path, sanitize="thread", cache=False)
+    artefact = build(graph, tmp_path, sanitize="thread")
     outcome = drive(
         [thread_driver],
         artefact,
