@@ -17,7 +17,15 @@ from pathlib import Path
 
 from castoff.compiler.toolchain.limits import measure_limits
 
-from .cold import Start, build_sample, model_programs, start_programs, time_builds, time_starts
+from .cold import (
+    Start,
+    build_sample,
+    compile_bytecode,
+    model_programs,
+    start_programs,
+    time_builds,
+    time_starts,
+)
 from .compare import Comparison, compare, wrong_answers
 from .engines import ENGINES
 from .machine import installed_versions, machine
@@ -132,6 +140,7 @@ def run_compare(options: argparse.Namespace) -> int:
 
 def run_cold(options: argparse.Namespace) -> int:
     """Times builds and starts and writes `cold`."""
+    compile_bytecode()
     place = place_for(1, options.processor)
     store = Store(options.cache.resolve())
     facts = machine()

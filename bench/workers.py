@@ -31,8 +31,12 @@ class Place:
         """
         threads = str(self.threads)
         paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+        inherited = dict(os.environ)
+        inherited.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # installed packages have theirs: see cold.py
         return {
-            **os.environ,
+            **inherited,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,

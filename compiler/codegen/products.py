@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -34,6 +34,9 @@ from .render import render
 from .statements import ForLoop, Statement, drop_unused, flatten
 
 T = TypeVar("T")
+
+# Rows of the tallest register tile of any level: CASTOFF_MR.
+_TALLEST_TILE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +307,9 @@ GEMM_SUFFIX = {
 }  # fmt: skip
 
 
+_PLAIN_GEMM = "cpu/gemm.h"
 _GEMM_HEADER = {
-    DType.FLOAT32: "cpu/gemm.h", DType.FLOAT64: "cpu/gemm.h", DType.FLOAT16: "cpu/gemm.h",
+    DType.FLOAT32: _PLAIN_GEMM, DType.FLOAT64: _PLAIN_GEMM, DType.FLOAT16: _PLAIN_GEMM,
     DType.BFLOAT16: "cpu/gemm_bf16.h",
 }  # fmt: skip
 
@@ -317,6 +321,26 @@ def _product_kernels(step: ProductStep) -> tuple[str, str]:
     if step.coded_right is not None:
         return "coded", "cpu/gemm_coded.h"
     return GEMM_SUFFIX[step.dtype], _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
+
+
+def product_limits(
+    products: Sequence[ProductStep], headers: Iterable[str]
+) -> tuple[tuple[str, int], ...]:
+    """What a unit that includes `headers` says of its products, so that kernels none needs are left out.
+
+    Before: `#include "cpu/gemm.h"`, for products of one row with constant right operands
+    After: `#define CASTOFF_GEMM_MOST_ROWS 1`, `#define CASTOFF_GEMM_IS_PACKED 1`, then the header
+    """
+    others = {header for header in headers if not header.startswith(("abi/", "common/"))}
+    if others != {_PLAIN_GEMM}:  # there are kernels that may be made of its tiles
+        return ()
+    limits = []
+    rows = [step.rows if isinstance(step.rows, int) else math.inf for step in products]
+    if (most := max(rows, default=math.inf)) < _TALLEST_TILE:
+        limits.append(("CASTOFF_GEMM_MOST_ROWS", int(most)))
+    if all(step.packed_right for step in products):
+        limits.append(("CASTOFF_GEMM_IS_PACKED", 1))
+    return tuple(limits)
 
 
 def _operands(step: ProductStep, left: Operand, right: Operand, sizes: Sizes) -> tuple[Field, ...]:

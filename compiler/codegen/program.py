@@ -36,7 +36,7 @@ from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, describe
 from .loops import LoopWriter, grain, iteration_count
-from .products import write_attention, write_convolution, write_product
+from .products import product_limits, write_attention, write_convolution, write_product
 from .render import render
 from .statements import Block, IfBlock, Line, Statement, flatten
 
@@ -46,6 +46,7 @@ class RunText:
     """What `program.c.j2` needs: kernels in order, and the body of the run function."""
 
     name: str
+    limits: tuple[tuple[str, int], ...]
     headers: tuple[str, ...]
     kernels: tuple[str, ...]
     symbols: tuple[tuple[str, int], ...]
@@ -83,6 +84,7 @@ class ProgramWriter:
         self.dynamic: dict[Buffer, str] = {}
         self.has_workspace = False
         self._names: dict[str, int] = {}
+        self._products: list[ProductStep] = []
         self._placed: dict[str, str] = {}
 
     def write(self) -> str:
@@ -102,6 +104,7 @@ class ProgramWriter:
             offset = f"slot{number} + {aligned}"
         return RunText(
             program.graph.name,
+            product_limits(self._products, (*self.headers, *self.carried)),
             tuple(self.headers),
             tuple(self.kernels),
             tuple((symbol.name, number) for number, symbol in enumerate(program.graph.symbols)),
@@ -286,6 +289,7 @@ class ProgramWriter:
         match step:
             case ProductStep():
                 code = write_product(step)
+                self._products.append(step)
             case ConvolutionStep():
                 code = write_convolution(step)
             case AttentionStep():

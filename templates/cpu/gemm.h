@@ -48,6 +48,14 @@
 #define CASTOFF_MR8 1
 #endif
 #define CASTOFF_TILE_ELEMENTS 512
+/* What a unit may say of its products, for what it does not need to be left out: that none has more rows, that B is
+ * packed in all. */
+#ifndef CASTOFF_GEMM_MOST_ROWS
+#define CASTOFF_GEMM_MOST_ROWS CASTOFF_MR
+#endif
+#ifndef CASTOFF_GEMM_IS_PACKED
+#define CASTOFF_GEMM_IS_PACKED 0
+#endif
 
 /* Cache sizes that blocking assumes: the smallest of the level's common processors that does not waste the rest. */
 #define CASTOFF_L1_BYTES (32 << 10)

@@ -86,7 +86,8 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++) STORE_E(t->out + i * t->out_row + j * LANES, acc[i][j]);
 }
 
-#define CASE(mr, vectors) case mr: G(kernel)(t, mr, vectors); break;
+#define CASE(mr, vectors) \
+    case mr: if (mr <= CASTOFF_GEMM_MOST_ROWS) G(kernel)(t, mr, vectors); break;
 CASTOFF_NOINLINE void G(tile1)(const G(tile) *t, int mr) {
     switch (mr) {
         CASE(1, 1) CASE(2, 1) CASE(4, 1) CASE(6, 1)
@@ -451,7 +452,7 @@ static CASTOFF_UNUSED void G(run_blocks)(const G(args) *args, const G(plan) *pla
     for (int64_t index = first; index < last; index++) {
         const int64_t row0 = index % m_blocks * plan->mc, row1 = castoff_min_i64(row0 + plan->mc, args->m);
         const int64_t col0 = index / m_blocks * plan->nc, col1 = castoff_min_i64(col0 + plan->nc, args->n);
-        if (args->b_packed) {
+        if (CASTOFF_GEMM_IS_PACKED || args->b_packed) {
             G(run_range)(args, plan, o.a, o.b, CASTOFF_PANEL, panel, &sink, scratch, row0, row1, col0, col1);
         } else if (panels) {
             G(run_range)(args, plan, o.a, panels, CASTOFF_PANEL, panel, &sink, scratch, row0, row1, col0, col1);
@@ -478,7 +479,7 @@ static CASTOFF_UNUSED void G(items_body)(void *context, int64_t begin, int64_t e
     const G(args) *args = job->args;
     const G(plan) *plan = &job->plan;
     char *scratch = job->scratch + thread * plan->thread_bytes;
-    S *panels = plan->pack_b ? (S *)(void *)(scratch + plan->a_bytes + plan->sum_bytes) : 0;
+    S *panels = !CASTOFF_GEMM_IS_PACKED && plan->pack_b ? (S *)(void *)(scratch + plan->a_bytes + plan->sum_bytes) : 0;
     const S *packed = 0;
     const int64_t blocks = castoff_ceil_div(args->m, plan->mc) * castoff_ceil_div(args->n, plan->nc);
     for (int64_t item = begin; item < end; item++) {
@@ -505,7 +506,7 @@ static CASTOFF_UNUSED void G(blocks_body)(void *context, int64_t begin, int64_t 
 
 /* Is b read where it lies? Where one row tile reads it once, or it is small enough to stay in the first cache. */
 static CASTOFF_UNUSED int G(reads_b_in_place)(const G(args) *args) {
-    if (args->b_packed) return 1;
+    if (CASTOFF_GEMM_IS_PACKED || args->b_packed) return 1;
     if (args->b_col == 1) return args->m <= CASTOFF_MR || args->k * args->n * (int64_t)sizeof(S) <= CASTOFF_L1_BYTES / 2;
 #if SAME
     return args->b_row == 1 && args->a_col == 1 && (args->m <= 6 || args->n <= 4);
@@ -531,7 +532,7 @@ static CASTOFF_UNUSED void G(run)(const G(args) *args, castoff_pool *pool, void 
     const S *packed = 0;
     const int64_t blocks = castoff_ceil_div(args->m, job.plan.mc) * castoff_ceil_div(args->n, job.plan.nc);
     for (job.item = 0; job.item < batch; job.item++) {
-        if (job.plan.pack_b) {
+        if (!CASTOFF_GEMM_IS_PACKED && job.plan.pack_b) {
             const S *b = G(locate)(args, job.item).b;
             job.panels = shared;
             if (b != packed)

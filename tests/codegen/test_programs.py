@@ -10,7 +10,7 @@ import pytest
 
 from castoff.compiler.ir.graph import Graph
 
-from ..graphs import GraphBuilder, load, reference
+from ..graphs import GraphBuilder, generated, load, reference
 from .spread import SPREAD
 
 
@@ -34,3 +34,24 @@ def test_a_bound_that_is_nan_is_no_bound_of_a_convolution(tmp_path: Path) -> Non
     graph = b.graph(b.permute(y, (0, 2, 3, 1)))  # as the kernel stores it
     (got,) = load(graph, tmp_path, target_cpu="x86-64")(np.ones((1, 3, 5, 5), np.float32))
     assert np.isnan(got).all()
+
+
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("is_constant", [True, False], ids=["packed", "given"])
+@pytest.mark.parametrize("rows", [1, 2, 5, 13, 30])
+def test_products_find_the_kernels_their_unit_kept(
+    rows: int, is_constant: bool, level: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(rows)
+    left = random.standard_normal((rows, 40), np.float32)
+    right = random.standard_normal((150, 40), np.float32)
+    b = GraphBuilder()
+    x = b.input("x", rows, 40)
+    y = b.array(right) if is_constant else b.input("y", 150, 40)
+    graph = b.graph(b.call("aten.linear.default", x, y))
+    text = generated(graph).tree.units[0].text
+    assert ("#define CASTOFF_GEMM_IS_PACKED 1" in text) is is_constant
+    assert (f"#define CASTOFF_GEMM_MOST_ROWS {rows}" in text) is (rows < 14)
+    arguments = [left] if is_constant else [left, right]
+    (got,) = load(graph, tmp_path, target_cpu=level)(*arguments)
+    np.testing.assert_allclose(got, left @ right.T, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,5 @@
 /* main: kernels and the function that runs them; compiled once per CPU level. */
+#define CASTOFF_GEMM_IS_PACKED 1
 #include "abi/castoff_program.h"
 #include "common/types.h"
 #include "cpu/gemm.h"
