@@ -46,6 +46,7 @@ Results = Mapping[str, Mapping[str, Exercised]]
 
 def read_corpus(corpus: Path) -> Results:
     """Which targets the listed cases of the corpus call."""
+    ops.load_families()
     found: dict[str, dict[str, Exercised]] = {}
     for family in FAMILIES:
         if not Family.exists(corpus, family):
