@@ -12,6 +12,7 @@ from .codegen.generate import Generated, generate
 from .exported.deserialize import load_program
 from .exported.program import ExportedProgram
 from .exported.text import program_text as exported_text
+from .frontends.capture.kinds import is_numpy
 from .frontends.exported import import_program
 from .frontends.program import ImportedProgram
 from .ir.graph import Graph
@@ -150,9 +151,9 @@ def aot_compile(
 ) -> str:
     """Compiles a program into one shared library and returns its path.
 
-    f: path or bytes of a `.pt2`, an ExportedProgram (castoff's or torch's), or, with torch
-        installed, an nn.Module or a callable over tensors, which is exported with `args`, `kwargs`
-        and `dynamic_shapes` first.
+    f: path or bytes of a `.pt2`, an ExportedProgram (castoff's or torch's), a castoff.Module or a
+        function of NumPy arrays, or, with torch installed, an nn.Module or a function of tensors. All
+        but programs are exported with `args`, `kwargs` and `dynamic_shapes` first.
     options: CompileOptions, or a mapping of its fields.
     device: "cpu" or "cuda"; None takes that of the options, which is "cpu" where they say nothing.
     output: where the library goes, its C header beside it; by default the program's own path with `.so`.
@@ -162,7 +163,8 @@ def aot_compile(
         of this name; torch.export has no such choices any more, and neither do they change
         anything here.
 
-    Raises ProgramFormatError for files that are no programs, UnsupportedOperatorError with every
+    Raises ProgramFormatError for files that are no programs, CaptureError for what of a NumPy function
+    cannot be captured, UnsupportedOperatorError with every
     operator that cannot be compiled, ToolchainError where the C compiler is missing or fails,
     OutputError where the result cannot be written.
     """
@@ -204,9 +206,15 @@ def _as_source(
     dynamic_shapes: object,
     observer: Observer,
 ) -> object:
-    """What `load_program` reads: files and bytes as they are, torch objects exported to bytes."""
+    """What `load_program` reads: files and bytes as they are, torch objects exported to bytes, and
+    what is written in NumPy captured."""
     if isinstance(f, _READABLE) or hasattr(f, "read"):
         return f
+    if is_numpy(f, (args, kwargs)):
+        from .frontends.capture.export import export
+
+        with observer.stage("capture"):
+            return export(f, args, kwargs, dynamic_shapes=dynamic_shapes)  # type: ignore[arg-type]  # it refuses what is not callable
     from .frontends.torch import export_to_bytes
 
     with observer.stage("export"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..runtime.errors import CastoffError
 
 __all__ = [
+    "CaptureError",
     "CastoffError",
     "CompileError",
     "CompilerFailedError",
@@ -22,6 +23,10 @@ __all__ = [
 
 class CompileError(CastoffError):
     """A program could not be compiled."""
+
+
+class CaptureError(CompileError):
+    """A NumPy function could not be captured as a program; the message begins with the user's line."""
 
 
 class OptionError(CompileError):

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import UnsupportedOperator
 from ..exported import schema
+from ..frontends.graph_writer import GraphWriter, Tensor
 from ..ir.graph import Graph, Node, Origin, Value
 from ..ir.shapes import Symbol, atom_of
 from ..ops.base import Builder, OperatorError
 from ..ops.control_flow import Branch, ScanLoop, WhileLoop
 from .composites import COMPOSITES, is_plain
 from .spellings import SPELLINGS
-from .writer import GraphWriter, Tensor
 
 Metadata = Mapping[Origin, Mapping[str, str]]
 """Of the nodes of the file, by where they say they come from."""

@@ -17,8 +17,9 @@ from ..exported import schema
 from ..exported.arguments import subgraphs
 from ..exported.program import Constant as StoredConstant
 from ..exported.program import ExportedProgram
-from ..exported.tensors import Storage, TensorData
+from ..exported.tensors import TensorData, tensor_of_array
 from ..frontends.exported import import_program
+from ..frontends.graph_writer import SCALAR_TYPES, GraphWriter, Tensor
 from ..frontends.origins import node_origin
 from ..frontends.program import (
     FixedOutput,
@@ -30,6 +31,7 @@ from ..frontends.program import (
     TensorInput,
     TensorOutput,
 )
+from ..frontends.size_nodes import SymbolTexts
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Origin, TensorType, Value
@@ -37,8 +39,6 @@ from ..ops.creation import DimValue
 from ..passes.dead import remove_dead_nodes
 from ..passes.share import share_common_nodes
 from .nodes import NodeWriter
-from .sizes import SymbolTexts
-from .writer import SCALAR_TYPES, GraphWriter, Tensor
 
 DIALECT = "ATEN"
 
@@ -189,11 +189,7 @@ class _Decomposition:
         while target in self._constants or target in self._program.state_dict:
             target += "_"
         name = w.unique(f"c_{target}")
-        packed = np.ascontiguousarray(array).reshape(array.shape)
-        data = memoryview(packed.tobytes())
-        view = np.frombuffer(data, array.dtype).reshape(array.shape)
-        storage = Storage(target, data)
-        self._constants[target] = TensorData(view, SCALAR_TYPES[value.dtype], storage, 0)
+        self._constants[target] = tensor_of_array(array, SCALAR_TYPES[value.dtype], target)
         w.describe(name, value.type)
         at = sum(not isinstance(spec, _OF_CALLS) for spec in self._input_specs)
         self._inputs.insert(at, schema.AsTensor(name))

@@ -181,6 +181,16 @@ def strided_tensor(
     return TensorData(array, dtype, storage, offset, requires_grad, is_parameter, device)
 
 
+def tensor_of_array(
+    array: npt.NDArray[np.generic], dtype: ScalarType, name: str, *, is_parameter: bool = False
+) -> TensorData:
+    """A copy of an array as a tensor in memory of its own, in row-major order."""
+    packed = np.ascontiguousarray(array).reshape(array.shape)
+    data = memoryview(packed.tobytes())
+    view = np.frombuffer(data, packed.dtype).reshape(array.shape)
+    return TensorData(view, dtype, Storage(name, data), 0, is_parameter=is_parameter)
+
+
 def meta_tensor(
     storage: Storage,
     dtype: ScalarType,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._package import package as package
     from .compiler.api import aot_compile as aot_compile
+    from .compiler.errors import CaptureError as CaptureError
     from .compiler.errors import CompileError as CompileError
     from .compiler.exported.canonicalize import canonicalize as canonicalize
     from .compiler.exported.deserialize import load_program
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     )
     from .compiler.exported.program import ExportedProgram as ExportedProgram
     from .compiler.exported.serialize import save_program
+    from .compiler.frontends.capture.dims import Dim as Dim
+    from .compiler.frontends.capture.export import export as export
+    from .compiler.frontends.capture.module import Module as Module
     from .compiler.ir.dtypes import DType as DType
     from .compiler.ir.graph import TensorType as TensorType
     from .compiler.ops.custom import RegistrationError as RegistrationError
@@ -49,15 +53,18 @@ __version__ = "0.1.0"
 # Public name -> the module it lives in, and its name there where that is another.
 _HOMES: dict[str, str] = {
     "ArtefactError": ".runtime.errors",
+    "CaptureError": ".compiler.errors",
     "CastoffError": ".runtime.errors",
     "CodeNotAllowedError": ".runtime.errors",
     "CompileError": ".compiler.errors",
     "CompileOptions": ".compiler.options",
     "DeviceError": ".runtime.errors",
+    "Dim": ".compiler.frontends.capture.dims",
     "DType": ".compiler.ir.dtypes",
     "ExportedProgram": ".compiler.exported.program",
     "InputMismatchError": ".runtime.errors",
     "Manifest": ".runtime.manifest",
+    "Module": ".compiler.frontends.capture.module",
     "PackageError": ".runtime.errors",
     "ProgramError": ".runtime.errors",
     "RegistrationError": ".compiler.ops.custom",
@@ -66,6 +73,7 @@ _HOMES: dict[str, str] = {
     "aot_compile": ".compiler.api",
     "aot_load": ".runtime.runner",
     "canonicalize": ".compiler.exported.canonicalize",
+    "export": ".compiler.frontends.capture.export",
     "load": ".compiler.exported.deserialize:load_program",
     "package": "._package",
     "save": ".compiler.exported.serialize:save_program",

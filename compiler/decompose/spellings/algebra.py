@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...exported import schema
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir import shapes
 from ...ir.graph import Node, TensorType
 from ...ir.shapes import Dim
@@ -12,7 +13,6 @@ from ...ops import linalg_factor, linalg_ldl, linalg_spectral
 from ...ops.convolution import Convolve
 from ...ops.fourier import Fourier, FourierOfReal, FourierToReal
 from ...ops.matmul import MatMul
-from ..writer import GraphWriter, Tensor
 from .table import call, spells, viewed
 
 

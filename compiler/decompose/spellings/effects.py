@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...exported import schema
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir import shapes
 from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
 from ...ops.custom import Custom, Tensors
 from ...ops.random import RandomBits
 from ...ops.symbols import ReadSymbol, RuntimeCheck
-from ..writer import GraphWriter, Tensor
 from .table import call, spells
 
 

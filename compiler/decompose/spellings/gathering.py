@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
 from ...ir.shapes import SymExpr
 from ...ops.base import OperatorError
 from ...ops.gathering import AdvancedIndex, GatherAxis, IndexPut, Nonzero, ScatterAxis
-from ..writer import GraphWriter, Tensor
 from .table import call, spells
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
 from ...ir.shapes import Dim, Func, SymExpr, atom_of, of_atom
@@ -14,7 +15,6 @@ from ...ops.base import OperatorError
 from ...ops.creation import DimValue, Full, Iota
 from ...ops.pointwise import BitCast, CastTo, PointwiseOp, Where
 from ...ops.reinterpret import Reinterpret
-from ..writer import GraphWriter, Tensor
 from .table import call, dense, spells
 
 _UNARY = """

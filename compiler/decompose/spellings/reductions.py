@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir import shapes
 from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
@@ -14,7 +15,6 @@ from ...ops.base import OperatorError
 from ...ops.reduction import ArgReduce, Reduce
 from ...ops.scan import Scan, ScanExtreme
 from ...ops.search import SearchSorted
-from ..writer import GraphWriter, Tensor
 from .table import call, dense, spells, viewed
 
 

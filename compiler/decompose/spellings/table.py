@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...exported import schema
+from ...frontends.graph_writer import Given, GraphWriter, Tensor
 from ...ir.graph import Node, TensorType
 from ...ir.shapes import Shape
 from ...ops.base import Op
-from ..writer import Given, GraphWriter, Tensor
 
 Spelling = Callable[..., Sequence[Tensor]]
 SPELLINGS: dict[type[Op], Spelling] = {}

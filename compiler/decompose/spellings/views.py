@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...exported import schema
+from ...frontends.graph_writer import GraphWriter, Tensor
 from ...ir.graph import Node
 from ...ir.shapes import Dim
 from ...ops.symbols import Refine
@@ -21,7 +22,6 @@ from ...ops.view import (
     SliceScatter,
 )
 from ...ops.windows import Diagonal, DiagonalScatter
-from ..writer import GraphWriter, Tensor
 from .table import call, spells, viewed
 
 

@@ -54,6 +54,13 @@ class SymbolTexts:
                 if found[0] == size.expr_str and type(size.hint) is int:
                     self._hints[found[1]] = size.hint
 
+    def declare(self, name: str, low: int | None, high: int | None, hint: int) -> None:
+        """A size that the inputs decide, with the value it has in the example."""
+        self._taken.add(name)
+        self._texts[name] = f"Symbol('{name}', positive=True, integer=True)"
+        self._hints[name] = hint
+        self.ranges[name] = schema.RangeConstraint(low, high)
+
     def name(self, symbol: Symbol) -> str:
         """The name of a symbol in the file."""
         if symbol.name in self._texts or symbol.name in self._names:

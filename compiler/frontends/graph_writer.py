@@ -13,7 +13,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol, SymExpr
 from ..ops.base import OperatorError
-from .sizes import SizeNodes, SymbolTexts
+from .size_nodes import SizeNodes, SymbolTexts
 
 SCALAR_TYPES: Mapping[DType, schema.ScalarType] = {
     DType(name): scalar_type for name, scalar_type in DTYPE_NAMES.items()
@@ -152,6 +152,17 @@ class GraphWriter:
         self._append(target, inputs, [schema.AsTensor(name) for name in given], base, is_single)
         return [Tensor(name, value, dense) for name, value in zip(given, results, strict=True)]
 
+    def add_list(
+        self, target: str, inputs: Sequence[schema.NamedArgument], results: Sequence[TensorType]
+    ) -> list[Tensor]:
+        """Add a node whose one result is a list of tensors."""
+        base = target.split(".")[-2]
+        names = [self.unique(f"{base}_getitem") for _ in results]
+        for name, value in zip(names, results, strict=True):
+            self.describe(name, value)
+        self._append(target, inputs, [schema.AsTensors(tuple(names))], base, None)
+        return [Tensor(name, value) for name, value in zip(names, results, strict=True)]
+
     def number(self, target: str, kind: type[schema.AsSymInt] | type[schema.AsSymBool],
                inputs: Sequence[schema.NamedArgument], value: schema.SymInt | schema.SymBool) -> str:  # fmt: skip
         """Add a node whose result is a symbolic integer or truth value; its name."""
@@ -223,6 +234,10 @@ class GraphWriter:
             if None in names:
                 return schema.AsOptionalTensors(tuple(names))
             return schema.AsTensors(tuple(name for name in names if name is not None))
+        if values and all(isinstance(value, bool) for value in values):
+            return schema.AsBools(tuple(map(bool, values)))
+        if any(isinstance(value, float) for value in values):
+            return schema.AsFloats(tuple(float(value) for value in values))  # type: ignore[arg-type]
         dims = [value for value in values if isinstance(value, (int, SymExpr))]
         numbers = [dim for dim in dims if isinstance(dim, int)]
         if len(numbers) == len(dims):
@@ -260,12 +275,14 @@ class GraphWriter:
         outputs: Sequence[schema.Argument],
         *,
         is_single_tensor_return: bool = False,
+        is_pure: bool = False,
     ) -> schema.Graph:
-        """What was written, as a graph, without the numbers that turned out not to be needed."""
+        """What was written, as a graph, without the numbers that turned out not to be needed, and,
+        where nothing has an effect, without anything that did."""
         used = {name for argument in outputs for name in names_in(argument)}
         kept: list[schema.Node] = []
         for node in reversed(self.nodes):
-            if node.target in _NUMBERS and used.isdisjoint(output_names(node)):
+            if (is_pure or node.target in _NUMBERS) and used.isdisjoint(output_names(node)):
                 continue
             used.update(input_names(node))
             kept.append(node)

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from castoff.compiler.decompose.sizes import SizeNodes, SymbolTexts
 from castoff.compiler.exported import schema as s
 from castoff.compiler.exported.symbol_values import value_of
 from castoff.compiler.exported.symbols import parse_expression
+from castoff.compiler.frontends.size_nodes import SizeNodes, SymbolTexts
 from castoff.compiler.ir import shapes
 from castoff.compiler.ir.shapes import Dim
 

@@ -1,0 +1,1 @@
+"""NumPy callable or castoff Module -> ExportedProgram, by running it on tracer arrays."""

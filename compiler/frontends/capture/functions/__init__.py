@@ -1,0 +1,40 @@
+"""NumPy's functions on captured arrays: one handler each, with NumPy's own parameters.
+
+A handler is written with what is there already: ufuncs and other functions of NumPy on captured
+arrays, or calls of ATen operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+from ..recorder import Recorder
+from ..where import refused
+from .table import HANDLERS
+
+_MODULES = ("reductions", "shaping", "joining")
+
+
+def apply_function(
+    recorder: Recorder,
+    function: Callable[..., object],
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+) -> object:
+    """What NumPy asks of an array for its functions."""
+    for name in _MODULES:
+        import_module(f".{name}", __package__)
+    handler = HANDLERS.get(function)
+    if handler is None:
+        raise refused(
+            f"{_name(function)} cannot be captured; of NumPy's functions, beside the ufuncs, these can: "
+            + ", ".join(sorted(map(_name, HANDLERS)))
+        )
+    return handler(recorder, *args, **kwargs)
+
+
+def _name(function: Callable[..., object]) -> str:
+    module = function.__module__.removeprefix("numpy").removeprefix(".")
+    prefix = f"np.{module}." if module in ("linalg", "fft") else "np."
+    return prefix + function.__name__
