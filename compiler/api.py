@@ -117,7 +117,8 @@ def graph_stage(
 
 def choices_of(options: CompileOptions) -> Choices:
     """What the options leave to lowering."""
-    return Choices(options.device == "cpu", options.compute, options.weights)
+    on_cpu = options.device == "cpu"
+    return Choices(on_cpu, options.compute, options.weights, splits_keys=on_cpu)
 
 
 def measured(choices: Choices, graph: Graph, options: CompileOptions) -> Choices:

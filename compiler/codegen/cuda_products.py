@@ -225,6 +225,7 @@ def _attention_bounds(sizes: Mapping[str, Dim]) -> tuple[int, int]:
 
 def write_attention(step: AttentionStep) -> KernelCode:
     """The code of fused attention."""
+    assert step.tail is None, "keys are split for the CPU alone"
     writer = DeviceProductWriter(step.epilogue)
     query, key, value = (writer.sizes.operand(v) for v in (step.query, step.key, step.value))
     mask = writer.sizes.operand(step.mask) if step.mask is not None else None

@@ -501,15 +501,26 @@ def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysText:
+    """Keys and their values: how many, and where they lie."""
+
+    keys: str
+    key: Operand
+    value: Operand
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionText:
-    """What `attention.c.j2` needs."""
+    """What `attention.c.j2` needs. `keys`: of all; `tail`: those that lie elsewhere."""
 
     kernel: KernelText
     suffix: str
     sizes: Mapping[str, str]
+    keys: str
     query: Operand
     key: Operand
     value: Operand
+    tail: KeysText | None
     mask: Operand | None
     mask_kind: str
     scale: str
@@ -529,10 +540,15 @@ def write_attention(step: AttentionStep) -> KernelCode:
     mask = writer.sizes.operand(step.mask) if step.mask is not None else None
     sizes = {
         "batch": step.query.shape[0], "heads": step.query.shape[1], "kv_heads": step.key.shape[1],
-        "queries": step.query.shape[2], "keys": step.key.shape[2], "depth": step.query.shape[3],
+        "queries": step.query.shape[2], "depth": step.query.shape[3],
         "value_depth": step.value.shape[3],
     }  # fmt: skip
     texts = {name: writer.sizes.dim(size) for name, size in sizes.items()}
+    keys = writer.sizes.dim(step.keys)
+    tail: KeysText | None = None
+    if step.tail is not None:
+        length = writer.sizes.dim(step.tail[0].shape[2])
+        tail = KeysText(length, *(writer.sizes.operand(view) for view in step.tail))
     head_stride: Dim = plain.batch_stride if plain is not None else 0
     strides = [
         writer.sizes.dim(stride) for stride in (head_stride * step.query.shape[1], head_stride)
@@ -540,7 +556,7 @@ def write_attention(step: AttentionStep) -> KernelCode:
     kernel = writer.text(step.origins, plain)
     is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
     text = AttentionText(
-        kernel, GEMM_SUFFIX[step.dtype], texts, query, key, value, mask,
+        kernel, GEMM_SUFFIX[step.dtype], texts, keys, query, key, value, tail, mask,
         "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
         cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal, plain, strides[0],
         strides[1],

@@ -61,7 +61,7 @@ class GraphLowering:
         self.context = context
         self.is_program = inputs is None
         self.definitions = Definitions(graph)
-        self.plan = StoragePlan(self.definitions)
+        self.plan = StoragePlan(self.definitions, splits_keys=context.choices.splits_keys)
         self.constants = ConstantOperands(context, graph, self.plan)
         self.grouping = Grouping(self.definitions, self.plan)
         self.buffers: dict[Value, Buffer] = {}
@@ -323,11 +323,13 @@ class GraphLowering:
             self.grouping, group, self.buffer_of, self._is_needed(group)
         ).emit(tuple(batch), (queries,), (width,))
         scores = (*query.shape[:-1], key.shape[-2])
+        keys, values = (
+            [four_dimensional(self.rows(part)) for part in self.plan.parts(x)] for x in (key, keyed)
+        )
         return AttentionStep(
-            "attention", four_dimensional(self.rows(query)), four_dimensional(self.rows(key)),
-            four_dimensional(self.rows(keyed)),
+            "attention", four_dimensional(self.rows(query)), keys[0], values[0],
             four_dimensional(stretched(self.strided(mask[0]), scores)) if mask else None, definition, value.dtype,
-            epilogue, self._origins(group),
+            epilogue, self._origins(group), (keys[1], values[1]) if len(keys) == 2 else None,
         )  # fmt: skip
 
     def rows(self, value: Value) -> StridedView:

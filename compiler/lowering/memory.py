@@ -115,9 +115,7 @@ def buffers_of(step: Step) -> Iterator[Buffer]:
                 yield step.levels.column_sums
             yield from _statement_buffers(step.epilogue.stores)
         case AttentionStep():
-            for view in (step.query, step.key, step.value, step.mask):
-                if view is not None:
-                    yield view.buffer
+            yield from (view.buffer for view in step.operands)
             yield from _statement_buffers(step.epilogue.stores)
         case CallStep():
             yield from (view.buffer for view in step.inputs)

@@ -218,7 +218,10 @@ class ConvolutionStep:
 
 @dataclass(frozen=True, slots=True)
 class AttentionStep:
-    """Fused attention over strided operands [batch, heads, rows, columns]; the epilogue's batch is batch * heads."""
+    """Fused attention over strided operands [batch, heads, rows, columns]; the epilogue's batch is batch * heads.
+
+    tail: more keys and their values, after the others, which lie elsewhere.
+    """
 
     name: str
     query: StridedView
@@ -229,6 +232,20 @@ class AttentionStep:
     dtype: DType
     epilogue: Epilogue
     origins: tuple[Origin, ...]
+    tail: tuple[StridedView, StridedView] | None = None
+
+    @property
+    def keys(self) -> Dim:
+        """How many keys there are."""
+        own = self.key.shape[-2]
+        return own if self.tail is None else own + self.tail[0].shape[-2]
+
+    @property
+    def operands(self) -> tuple[StridedView, ...]:
+        """Everything that is read but by the epilogue."""
+        tail = self.tail or ()
+        mask = () if self.mask is None else (self.mask,)
+        return (self.query, self.key, self.value, *tail, *mask)
 
 
 @dataclass(frozen=True, slots=True)

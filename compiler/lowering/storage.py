@@ -11,6 +11,7 @@ from ..ir import shapes
 from ..ir.graph import Node, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Pointwise, Reduction, Scatter
+from ..ops.attention import Attention
 from ..ops.pointwise import TABLE, PointwiseOp
 from ..ops.view import Concatenate
 from .expand import Definitions, affine, loop_variables
@@ -38,9 +39,9 @@ def _estimate_size(size: Dim) -> int:
 
 
 class StoragePlan:
-    """`stored`: the values that have memory. `strided`: operands of library kernels that are read through views."""
+    """`stored`: the values that have memory. `splits_keys`: as in Choices."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, *, splits_keys: bool = True) -> None:
         self.definitions = definitions
         graph = definitions.graph
         self.stored: set[Value] = {*graph.inputs, *graph.constants, *graph.buffers}
@@ -53,6 +54,11 @@ class StoragePlan:
         for node in graph.nodes:
             for value in node.inputs:
                 self._add_user(value, node)
+        self.split: set[Value] = set()
+        """Keys and values that are read in two parts, and have no memory."""
+        if splits_keys:
+            self._find_split_keys(forced)
+        for node in graph.nodes:
             forced.update(self.operands(node))
         for node in graph.nodes:
             for value in node.outputs:
@@ -88,10 +94,38 @@ class StoragePlan:
                 return [base, self.contiguous_base(weight)]
             case kernels.Attention():
                 query, key, value, *mask = node.inputs
-                rows = (query, key, value)
+                rows = (query, *self.parts(key), *self.parts(value))
                 return [self.row_base(x) for x in rows] + [self.strided_base(x) for x in mask]
             case _:
                 return [self.contiguous_base(value) for value in node.inputs]
+
+    def parts(self, value: Value) -> tuple[Value, ...]:
+        """What the keys or the values of attention are read from."""
+        return self.definitions.node_of[value].inputs if value in self.split else (value,)
+
+    def _find_split_keys(self, results: set[Value]) -> None:
+        """A cache and what is new, joined for attention alone: both are read where they lie.
+
+        Before: k = cat([cache, new], -2); attention(q, k, v)    k is copied first
+        After:  attention(q, [cache, new], …)                    k has no memory
+        """
+        for node in self.definitions.graph.nodes:
+            if not isinstance(node.op, Attention):
+                continue
+            pair = node.inputs[1:3]
+            lengths = [
+                tuple(part.shape[-2] for part in joined.inputs)
+                for value in pair
+                if (joined := self.definitions.node_of.get(value)) is not None
+                and isinstance(joined.op, Concatenate)
+                and joined.op.axis == value.rank - 2
+                and len(joined.inputs) == 2
+                and value not in results
+                and self.users.get(value) == [node]
+                and sum(x is value for x in node.inputs) == 1
+            ]
+            if len(lengths) == 2 and lengths[0] == lengths[1]:
+                self.split.update(pair)
 
     def strided_base(self, value: Value) -> Value:
         """The stored value that `value` is a strided view of: itself where it is none."""
@@ -125,6 +159,8 @@ class StoragePlan:
             self._cost[value], self._loads[value] = 0, 1
             return True
         own = TABLE[op.name].cost if isinstance(op, PointwiseOp) else 0 if definition.is_view else 1
+        if value in self.split:
+            return False
         cost = own + sum(self._cost.get(x, 0) for x in node.inputs)
         loads = sum(self._loads.get(x, 1) for x in node.inputs)
         self._cost[value], self._loads[value] = cost, loads

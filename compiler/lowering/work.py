@@ -94,12 +94,11 @@ def _operation_count(statements: Iterable[Store | Accumulate]) -> int:
 
 def _attention_work(step: AttentionStep) -> Work:
     *lead, queries, size = step.query.shape
-    keys, value_size = step.value.shape[-2:]
+    keys, value_size = step.keys, step.value.shape[-1]
     scores = prod(lead, start=queries * keys)
     if step.attributes.is_causal and queries == keys:
         scores = shapes.floordiv(scores, 2)
-    views = [view for view in (step.query, step.key, step.value, step.mask) if view is not None]
-    return Work(_moved(step, views, step.epilogue), 2 * scores * (size + value_size))
+    return Work(_moved(step, step.operands, step.epilogue), 2 * scores * (size + value_size))
 
 
 def _moved(step: WorkingStep, operands: Iterable[StridedView], epilogue: Epilogue) -> Dim:

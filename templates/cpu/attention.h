@@ -6,6 +6,8 @@
  *         batch, heads, kv_heads     heads of the queries; query head h reads key head h / (heads / kv_heads)
  *         queries, keys, size, value_size    rows of q, rows of k and v, columns of q and k, columns of v and out
  *         q, q_batch, q_head, q_row  and the same for k and v; strides in elements, any; columns contiguous
+ *         tail_keys                  how many of the keys, the last ones, lie elsewhere: at k_tail and v_tail, with strides of
+ *                                    their own
  *         mask_kind                  CASTOFF_MASK_NONE; _ADD: float, added to the scores; _KEEP: bytes, 0 takes the key out
  *         mask, mask_batch, mask_head, mask_row, mask_col    strides in elements of the mask; 0 repeats
  *         causal                     query i sees keys j <= i + causal_offset
@@ -31,27 +33,32 @@
 
 typedef enum { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP } castoff_mask_kind;
 
-/* Columns (queries) and keys of one block; up to FEW columns are taken row by row. */
+/* Columns (queries) and keys of one block; up to FEW columns are taken row by row, by blocks of keys small enough that
+ * widened copies of them stay in the first cache. */
 #define CASTOFF_ATTENTION_COLUMNS 64
 #define CASTOFF_ATTENTION_KEYS 128
 #define CASTOFF_ATTENTION_FEW 8
+#define CASTOFF_ATTENTION_FEW_KEYS 32
 #define CASTOFF_LOG2_E 0x1.715476p0f
 
 #define A(name) castoff_attention_f32_##name
 #define S float
 #define WIDEN(x) (x)
+#define LOAD castoff_load_f32
 #define SAME 1
 #include "attention_engine.h"
 
 #define A(name) castoff_attention_bf16_##name
 #define S uint16_t
 #define WIDEN castoff_widen_bf16
+#define LOAD castoff_load_bf16
 #define SAME 0
 #include "attention_engine.h"
 
 #define A(name) castoff_attention_f16_##name
 #define S uint16_t
 #define WIDEN castoff_widen_f16
+#define LOAD castoff_load_f16
 #define SAME 0
 #include "attention_engine.h"
 

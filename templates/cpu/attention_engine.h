@@ -1,12 +1,16 @@
 /* attention_engine.h - the body of one attention kernel; attention.h includes it once per storage type and documents it.
  *
- * Expects A(name), S (storage of q, k, v), WIDEN (S to float), SAME (1 where S is float); undefined again at the end.
+ * Expects A(name), S (storage of q, k, v), WIDEN (S to float), LOAD (a vector of it), SAME (1 where S is float); undefined
+ * again at the end.
  */
 
 typedef struct {
     int64_t batch, heads, kv_heads, queries, keys, size, value_size;
     const S *q, *k, *v;
     int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
+    int64_t tail_keys;
+    const S *k_tail, *v_tail;
+    int64_t k_tail_batch, k_tail_head, k_tail_row, v_tail_batch, v_tail_head, v_tail_row;
     castoff_mask_kind mask_kind;
     const void *mask;
     int64_t mask_batch, mask_head, mask_row, mask_col;
@@ -57,11 +61,53 @@ CASTOFF_INLINE const float *A(rows)(const S *from, int64_t *stride, int64_t rows
     (void)stride, (void)rows, (void)size, (void)copy;
     return from;
 #else
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < size; j++) copy[i * size + j] = WIDEN(from[i * *stride + j]);
+    const int follow = *stride == size; /* rows that lie one after another are one */
+    const int64_t count = follow ? 1 : rows, length = follow ? rows * size : size;
+    for (int64_t i = 0; i < count; i++) {
+        const S *row = from + i * *stride;
+        int64_t j = 0;
+        for (; j + CASTOFF_VF32_LANES <= length; j += CASTOFF_VF32_LANES) castoff_store_f32(copy + i * size + j, LOAD(row + j));
+        for (; j < length; j++) copy[i * size + j] = WIDEN(row[j]);
+    }
     *stride = size;
     return copy;
 #endif
+}
+
+/* Asks for `rows` rows: what follows is read much faster than it is waited for. */
+CASTOFF_INLINE void A(expect)(const S *from, int64_t stride, int64_t rows, int64_t size) {
+    const int64_t line = 64 / (int64_t)sizeof(S), count = stride == size ? 1 : rows;
+    const int64_t length = stride == size ? rows * size : size;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t j = 0; j < length; j += line) __builtin_prefetch(from + i * stride + j, 0, 2);
+}
+
+/* Keys [key, key + keys) and their values as floats: as many as are left of a block, of what is visible and of the part that
+ * they lie in. */
+typedef struct {
+    int64_t keys, k_row, v_row;
+    const float *k, *v;
+} A(block);
+
+CASTOFF_INLINE A(block) A(take)(const A(args) *a, int64_t image, int64_t kv_head, int64_t key, int64_t visible, int64_t most,
+                                float *k_copy, float *v_copy) {
+    const int64_t first = a->keys - a->tail_keys;
+    const int in_tail = key >= first;
+    const int64_t at = in_tail ? key - first : key;
+    A(block) b = {.keys = castoff_min_i64(most, (in_tail ? visible : castoff_min_i64(first, visible)) - key),
+                  .k_row = in_tail ? a->k_tail_row : a->k_row, .v_row = in_tail ? a->v_tail_row : a->v_row};
+    const S *k = in_tail ? a->k_tail + image * a->k_tail_batch + kv_head * a->k_tail_head
+                         : a->k + image * a->k_batch + kv_head * a->k_head;
+    const S *v = in_tail ? a->v_tail + image * a->v_tail_batch + kv_head * a->v_tail_head
+                         : a->v + image * a->v_batch + kv_head * a->v_head;
+    if (!in_tail && b.keys == most) {
+        const int64_t next = castoff_min_i64(most, first - key - b.keys);
+        A(expect)(k + (key + b.keys) * b.k_row, b.k_row, next, a->size);
+        A(expect)(v + (key + b.keys) * b.v_row, b.v_row, next, a->value_size);
+    }
+    b.k = A(rows)(k + at * b.k_row, &b.k_row, b.keys, a->size, k_copy);
+    b.v = A(rows)(v + at * b.v_row, &b.v_row, b.keys, a->value_size, v_copy);
+    return b;
 }
 
 /* What the mask adds to the scores of `rows` queries of one head from `row` on, keys [key, key + keys):
@@ -166,13 +212,11 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
         for (int64_t j = 0; j < a->size; j++) to[j * CASTOFF_PANEL] = WIDEN(from[j]) * scale;
     }
     memset(sums, 0, (size_t)(a->value_size * width) * 4);
-    for (int64_t key = 0; key < visible; key += CASTOFF_ATTENTION_KEYS) {
-        const int64_t keys = castoff_min_i64(CASTOFF_ATTENTION_KEYS, visible - key);
-        int64_t k_row = a->k_row, v_row = a->v_row;
-        const float *k = A(rows)(a->k + image * a->k_batch + kv_head * a->k_head + key * k_row, &k_row, keys, a->size, scratch + p->k);
-        const float *v =
-            A(rows)(a->v + image * a->v_batch + kv_head * a->v_head + key * v_row, &v_row, keys, a->value_size, scratch + p->v);
-        const castoff_gemm_f32_block product = {.rows = keys, .cols = width, .k = a->size, .a = k, .a_row = k_row, .a_col = 1,
+    for (int64_t key = 0, keys; key < visible; key += keys) {
+        const A(block) block = A(take)(a, image, kv_head, key, visible, CASTOFF_ATTENTION_KEYS, scratch + p->k,
+                                        scratch + p->v);
+        keys = block.keys;
+        const castoff_gemm_f32_block product = {.rows = keys, .cols = width, .k = a->size, .a = block.k, .a_row = block.k_row, .a_col = 1,
                                                 .b = q, .b_step = CASTOFF_PANEL, .b_panel = CASTOFF_PANEL * a->size};
         const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = width};
         castoff_gemm_f32_run_block(&product, &to_scores);
@@ -195,8 +239,8 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
         if (key > 0)
             for (int64_t i = 0; i < a->value_size; i++)
                 for (int64_t c = 0; c < width; c++) sums[i * width + c] *= factor[c];
-        const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = v, .a_row = 1,
-                                                 .a_col = v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL,
+        const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = block.v, .a_row = 1,
+                                                 .a_col = block.v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL,
                                                  .sums = key > 0 ? sums : 0, .sums_row = width};
         const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = width};
         castoff_gemm_f32_run_block(&weighted, &to_sums);
@@ -232,14 +276,12 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
         most = castoff_max_i64(most, visible[c]);
     }
     memset(sums, 0, (size_t)(count * padded) * 4);
-    for (int64_t key = 0; key < most; key += CASTOFF_ATTENTION_KEYS) {
-        const int64_t keys = castoff_min_i64(CASTOFF_ATTENTION_KEYS, most - key);
-        int64_t k_row = a->k_row, v_row = a->v_row;
-        const float *k = A(rows)(a->k + image * a->k_batch + kv_head * a->k_head + key * k_row, &k_row, keys, a->size, scratch + p->k);
-        const float *v =
-            A(rows)(a->v + image * a->v_batch + kv_head * a->v_head + key * v_row, &v_row, keys, a->value_size, scratch + p->v);
+    for (int64_t key = 0, keys; key < most; key += keys) {
+        const A(block) block = A(take)(a, image, kv_head, key, most, CASTOFF_ATTENTION_FEW_KEYS, scratch + p->k,
+                                        scratch + p->v);
+        keys = block.keys;
         const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = CASTOFF_ATTENTION_KEYS};
-        castoff_gemm_f32_run_dots(count, keys, a->size, q, a->size, k, k_row, 0, 0, &to_scores);
+        castoff_gemm_f32_run_dots(count, keys, a->size, q, a->size, block.k, block.k_row, 0, 0, &to_scores);
         for (int64_t c = 0; c < count; c++) {
             float *line = scores + c * CASTOFF_ATTENTION_KEYS;
             if (a->mask_kind != CASTOFF_MASK_NONE) {
@@ -264,14 +306,14 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;
         }
         const castoff_gemm_f32_block weighted = {.rows = count, .cols = whole, .k = keys, .a = scores,
-                                                 .a_row = CASTOFF_ATTENTION_KEYS, .a_col = 1, .b = v, .b_step = v_row,
+                                                 .a_row = CASTOFF_ATTENTION_KEYS, .a_col = 1, .b = block.v, .b_step = block.v_row,
                                                  .b_panel = CASTOFF_PANEL, .sums = sums, .sums_row = padded};
         const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = padded};
         castoff_gemm_f32_run_block(&weighted, &to_sums);
         for (int64_t c = 0; c < count && whole < a->value_size; c++)
             for (int64_t i = 0; i < keys; i++)
                 for (int64_t j = whole; j < a->value_size; j++)
-                    sums[c * padded + j] += scores[c * CASTOFF_ATTENTION_KEYS + i] * v[i * v_row + j];
+                    sums[c * padded + j] += scores[c * CASTOFF_ATTENTION_KEYS + i] * block.v[i * block.v_row + j];
     }
     for (int64_t c = 0; c < count; c++) {
         const float factor = total[c] == 0 ? 0 : 1 / total[c];
@@ -306,4 +348,5 @@ static CASTOFF_UNUSED void A(run)(const A(args) *args, castoff_pool *pool, void 
 #undef A
 #undef S
 #undef WIDEN
+#undef LOAD
 #undef SAME

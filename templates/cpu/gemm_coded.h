@@ -62,7 +62,7 @@ CASTOFF_INLINE castoff_vf32 castoff_coded_high(const int8_t *p) {
 /* `rows` rows of contiguous floats, `stride` apart and zero up to an even number, times `vectors` vectors of columns. */
 CASTOFF_INLINE void castoff_coded_kernel(const castoff_gemm_coded_args *g, const float *a, int64_t stride, int64_t col, float *out,
                                          int64_t out_stride, const int bits, const int rows, const int vectors) {
-    const int8_t *codes[4];
+    const int8_t *codes[4], *ahead = castoff_coded_panel(g, col / CASTOFF_PANEL + 4);
     castoff_vf32 total[4][4];
     CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
         const int64_t at = col + j * CASTOFF_VF32_LANES;
@@ -75,7 +75,11 @@ CASTOFF_INLINE void castoff_coded_kernel(const castoff_gemm_coded_args *g, const
         float plain[4] = {0, 0, 0, 0};
         CASTOFF_UNROLL for (int i = 0; i < rows; i++)
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = castoff_splat_f32(0);
-        CASTOFF_NO_UNROLL for (int64_t p = first; p < last; p += bits == 8 ? 1 : 2)
+        CASTOFF_NO_UNROLL for (int64_t p = first; p < last; p += bits == 8 ? 1 : 2) {
+            if (vectors == 4 && CASTOFF_VF32_LANES == CASTOFF_PANEL) { /* the next four panels, which one run is too far from */
+                __builtin_prefetch(ahead, 0, 2);
+                ahead += 4 * CASTOFF_PANEL;
+            }
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
                 const castoff_vf32 low = castoff_coded_low(bits, codes[j]);
                 CASTOFF_UNROLL for (int i = 0; i < rows; i++)
@@ -87,6 +91,7 @@ CASTOFF_INLINE void castoff_coded_kernel(const castoff_gemm_coded_args *g, const
                 }
                 codes[j] += CASTOFF_PANEL;
             }
+        }
         if (bits == 4)
             CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
                 castoff_vf32 parts = castoff_splat_f32(0);

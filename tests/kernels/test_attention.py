@@ -24,6 +24,9 @@ class Args(Structure):
         ),
         *((name, c_void_p) for name in ("q", "k", "v")),
         *((f"{x}_{axis}", c_int64) for x in "qkv" for axis in ("batch", "head", "row")),
+        ("tail_keys", c_int64),
+        *((f"{x}_tail", c_void_p) for x in "kv"),
+        *((f"{x}_tail_{axis}", c_int64) for x in "kv" for axis in ("batch", "head", "row")),
         ("mask_kind", c_int32),
         ("mask", c_void_p),
         *((f"mask_{axis}", c_int64) for axis in ("batch", "head", "row", "col")),
@@ -109,6 +112,7 @@ def attend(
     scale: float = 0.3,
     epilogue: bool = False,
     threads: int = 1,
+    tail: int = 0,
 ) -> Array:
     count = case.batch * case.heads * case.queries * case.value_size
     out = aligned(count + GUARD, np.float32)
@@ -126,6 +130,19 @@ def attend(
         setattr(args, letter, x.ctypes.data)
         for axis, stride in zip(("batch", "head", "row"), x.strides, strict=False):
             setattr(args, f"{letter}_{axis}", stride // x.itemsize)
+    parts = [np.split(x, [case.keys - tail], axis=2)[1].copy() for x in (k, v)]
+    if tail:
+        cut = [np.where(np.arange(case.keys)[:, None] < case.keys - tail, x, 99) for x in (k, v)]
+        cut = [x.astype(k.dtype) for x in cut]
+        args.tail_keys = tail
+        for letter, x, part in zip("kv", cut, parts, strict=True):
+            setattr(args, letter, x.ctypes.data)
+            setattr(args, f"{letter}_tail", part.ctypes.data)
+            for axis, own, other in zip(
+                ("batch", "head", "row"), x.strides, part.strides, strict=False
+            ):
+                setattr(args, f"{letter}_{axis}", own // x.itemsize)
+                setattr(args, f"{letter}_tail_{axis}", other // x.itemsize)
     if mask is not None:
         args.mask_kind = 2 if mask.dtype == np.bool_ else 1
         args.mask = mask.ctypes.data
@@ -165,6 +182,18 @@ def test_attention(kernels: ctypes.CDLL, name: str, storage: str) -> None:
     want = reference(case, q, k, v, np.zeros(1), 0.3)
     assert close(attend(kernels, case, q, k, v, name=storage), want)
     assert close(attend(kernels, case, q, k, v, name=storage, epilogue=True), 2 * want + 1)
+
+
+@pytest.mark.parametrize("tail", ["one", "most", "all"])
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.keys > 1])
+def test_keys_in_two_parts(kernels: ctypes.CDLL, name: str, storage: str, tail: str) -> None:
+    case = CASES[name]
+    q, k, v = operands(case, STORAGE[storage])
+    want = reference(case, q, k, v, causal_mask(case, 3), 0.3)
+    count = {"one": 1, "most": case.keys - 1, "all": case.keys}[tail]
+    got = attend(kernels, case, q, k, v, name=storage, causal=True, offset=3, tail=count)
+    assert close(got, want)
 
 
 @pytest.mark.parametrize("offset", [0, 7, -3])
