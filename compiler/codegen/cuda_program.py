@@ -33,6 +33,11 @@ from .statements import Block, Line, Statement, flatten
 BLAS_UNIT = "cuda/blas.cu"
 """Opens cuBLASLt and calls it: where a program has this unit, it needs the library."""
 
+_DEVICE_CALLS = {
+    f"castoff_grouped_product_{suffix}": "cuda/grouped.cuh" for suffix in ("f16", "bf16", "f32", "f64")
+}
+"""C functions that the device has too, and the header: as `castoff_device_…`, after the frame the same arguments."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRunText:
@@ -169,6 +174,8 @@ class CudaProgramWriter(ProgramWriter):
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
         """Inputs to the host, the call there, outputs back: operators without a kernel for the device."""
+        if step.function in _DEVICE_CALLS:
+            return self._device_call(block, expressions, step)
         name = f"castoff_host_call_{len(self.host_calls)}"
         symbols = self._host_call(name, step)
         block.body.append(
@@ -196,6 +203,16 @@ class CudaProgramWriter(ProgramWriter):
             block.body.append(
                 f"CASTOFF_TRY(castoff_to_device(frame, {self.pointer(buffer)}, host[{place}], {size}));"
             )
+
+    def _device_call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+        """The same function on the device, for which nothing has to be copied."""
+        assert not step.failure, "a function of the device says itself what failed"
+        self.headers[_DEVICE_CALLS[step.function]] = None
+        places = self.call_places(expressions, step)
+        block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
+        call = self.call_text(block, expressions, step, places)
+        call = call.replace("castoff_", "castoff_device_", 1).replace("(", "(frame, ", 1)
+        block.body.append(f"CASTOFF_TRY({call});")
 
     def _bytes(self, expressions: Expressions, shape: shapes.Shape, itemsize: int) -> str:
         return expressions.dim(shapes.element_count(shape) * itemsize)

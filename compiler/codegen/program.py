@@ -306,7 +306,11 @@ class ProgramWriter:
             block.body.append(fault_check(step.origins))
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
-        places = CallPlaces(
+        self.write_call(block, expressions, step, self.call_places(expressions, step))
+
+    def call_places(self, expressions: Expressions, step: CallStep) -> CallPlaces:
+        """What the arguments of a call point to."""
+        return CallPlaces(
             tuple(self.element_pointer(view, expressions) for view in step.inputs),
             tuple(
                 f"(({cpu.C_TYPE[buffer.dtype]} *)({self.pointer(buffer)}))"
@@ -314,14 +318,14 @@ class ProgramWriter:
             ),
             tuple(self.pointer(buffer) for buffer in step.scratch),
         )
-        self.write_call(block, expressions, step, places)
 
     def write_call(
         self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
     ) -> None:
         """The call of a C function, what its arguments point to, and what is checked after it."""
         block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
-        call = self._call_text(block, expressions, step, places)
+        self.headers.update(dict.fromkeys(step.headers))
+        call = self.call_text(block, expressions, step, places)
         if step.failure:
             message = c_string(message_at(step.failure, step.origins))
             block.body.append(
@@ -332,10 +336,10 @@ class ProgramWriter:
         if any(isinstance(argument, Fault) for argument in step.arguments):
             block.body.append(fault_check(step.origins))
 
-    def _call_text(
+    def call_text(
         self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
     ) -> str:
-        self.headers.update(dict.fromkeys(step.headers))
+        """The function with its arguments; what they need stands in `block` then."""
         self.carried.update((header.path, header.text) for header in step.carried)
         texts: list[str] = []
         scratch = iter(places.scratch)

@@ -8,13 +8,18 @@ import numpy as np
 
 from .. import kernels
 from ..ir import shapes
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, from_numpy
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
 from .base import Builder, Environment, Op, OperatorError, target
 from .search import search
 
-_SUFFIX = {DType.FLOAT32: "f32", DType.FLOAT64: "f64"}
+_SUFFIX = {
+    DType.FLOAT16: "f16",
+    DType.BFLOAT16: "bf16",
+    DType.FLOAT32: "f32",
+    DType.FLOAT64: "f64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class GroupedMatMul(Op):
     """Rows [T, K] times the matrix [G, K, N] of their group; `ends` [G] (int64) says where each
     group stops.
 
-    Rows behind the last group give zeros.
+    Rows behind the last group give zeros. Narrow floats are summed in float32.
     """
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
@@ -36,12 +41,13 @@ class GroupedMatMul(Op):
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         rows, matrices, ends = inputs
-        result = np.zeros((rows.shape[0], matrices.shape[2]), rows.dtype)
+        wide = from_numpy(rows.dtype).compute.numpy
+        result = np.zeros((rows.shape[0], matrices.shape[2]), wide)
         start = 0
         for matrix, end in zip(matrices, ends, strict=True):
-            result[start:end] = rows[start:end] @ matrix
+            result[start:end] = rows[start:end].astype(wide) @ matrix.astype(wide)
             start = max(start, int(end))
-        return (result,)
+        return (result.astype(rows.dtype),)
 
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
@@ -63,10 +69,8 @@ class GroupedMatMul(Op):
 
 
 def grouped_product(b: Builder, rows: Value, matrices: Value, ends: Value) -> Value:
-    """`GroupedMatMul` in the type narrow floats are computed in, rounded back."""
-    dtype = rows.dtype
-    wide = (b.cast(x, dtype.compute) for x in (rows, matrices))
-    return b.cast(b.emit1(GroupedMatMul(), *wide, b.cast(ends, DType.INT64)), dtype)
+    """`GroupedMatMul`, with `ends` of any integers."""
+    return b.emit1(GroupedMatMul(), rows, matrices, b.cast(ends, DType.INT64))
 
 
 @target("transformers.grouped_mm_fallback.default")

@@ -4,32 +4,42 @@
 #define CASTOFF_COMMON_GROUPED_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "common/types.h"
+
+#define CASTOFF_GROUPED_WIDTH 256 /* sums of a row that are under way at once */
 
 /* out[t, n] = sum over k of rows[t, k] * matrices[g, k, n] for the group g of row t: groups are consecutive, group g
- * stops before row ends[g]. Rows behind the last group give zeros. The inner loop runs along n. */
-#define CASTOFF_GROUPED_PRODUCT(suffix, T)                                                                          \
+ * stops before row ends[g]. Rows behind the last group give zeros. Sums are of type SUM; the inner loop runs along n. */
+#define CASTOFF_GROUPED_PRODUCT(suffix, T, SUM, WIDEN, NARROW)                                                      \
     static inline __attribute__((unused)) void castoff_grouped_product_##suffix(                                   \
         T *restrict out, const T *restrict rows, const T *restrict matrices, const int64_t *ends, int64_t count,   \
         int64_t inner, int64_t width, int64_t groups) {                                                            \
         int64_t group = 0;                                                                                         \
-        memset(out, 0, (size_t)(count * width) * sizeof(T));                                                       \
         for (int64_t t = 0; t < count; t++) {                                                                      \
             while (group < groups && ends[group] <= t)                                                             \
                 group++;                                                                                           \
-            if (group == groups)                                                                                   \
-                break;                                                                                             \
-            T *restrict row = out + t * width;                                                                     \
-            const T *restrict matrix = matrices + group * inner * width;                                           \
-            for (int64_t k = 0; k < inner; k++) {                                                                  \
-                const T factor = rows[t * inner + k];                                                              \
-                for (int64_t n = 0; n < width; n++)                                                                \
-                    row[n] += factor * matrix[k * width + n];                                                      \
+            for (int64_t first = 0; first < width; first += CASTOFF_GROUPED_WIDTH) {                               \
+                const int64_t rest = width - first;                                                                \
+                const int64_t many = rest < CASTOFF_GROUPED_WIDTH ? rest : CASTOFF_GROUPED_WIDTH;                  \
+                const int64_t depth = group < groups ? inner : 0;                                                  \
+                const T *restrict matrix = matrices + group * inner * width + first;                               \
+                SUM sums[CASTOFF_GROUPED_WIDTH] = {0};                                                             \
+                for (int64_t k = 0; k < depth; k++) {                                                              \
+                    const SUM factor = WIDEN(rows[t * inner + k]);                                                 \
+                    for (int64_t n = 0; n < many; n++)                                                             \
+                        sums[n] += factor * WIDEN(matrix[k * width + n]);                                          \
+                }                                                                                                  \
+                for (int64_t n = 0; n < many; n++)                                                                 \
+                    out[t * width + first + n] = NARROW(sums[n]);                                                  \
             }                                                                                                      \
         }                                                                                                          \
     }
 
-CASTOFF_GROUPED_PRODUCT(f32, float)
-CASTOFF_GROUPED_PRODUCT(f64, double)
+#define CASTOFF_GROUPED_SAME(x) (x)
+CASTOFF_GROUPED_PRODUCT(f32, float, float, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
+CASTOFF_GROUPED_PRODUCT(f64, double, double, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
+CASTOFF_GROUPED_PRODUCT(f16, castoff_f16, float, castoff_f16_to_f32, castoff_f32_to_f16)
+CASTOFF_GROUPED_PRODUCT(bf16, castoff_bf16, float, castoff_bf16_to_f32, castoff_f32_to_bf16)
 
 #endif

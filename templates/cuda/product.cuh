@@ -97,55 +97,62 @@ struct castoff_matrices {
 #define CASTOFF_TILE_DEPTH 16
 #define CASTOFF_TILE_THREADS 256
 
-/* A block of 16 x 16 threads makes a tile of 64 x 64 elements, a thread 4 x 4 of them, 16 apart. */
-template <class Problem, class Epilogue>
-static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS)
-castoff_tiled_product(const Problem problem, const Epilogue epilogue) {
-    typedef typename Problem::Value Value;
+/* The tile of 64 x 64 elements from (row0, column0) on: a block of 16 x 16 threads makes it, a thread 4 x 4 of them, 16 apart.
+ * rows, columns: where the tile ends at the latest; store(sum, row, column) takes what there is of it. */
+template <class Value, class Cursor, class Store>
+static __device__ __forceinline__ void castoff_product_tile(const Cursor &cursor, int64_t row0, int64_t rows, int64_t column0,
+                                                            int64_t columns, int64_t depth, const Store &store) {
     __shared__ Value left[CASTOFF_TILE_DEPTH][CASTOFF_TILE + 1];
     __shared__ Value right[CASTOFF_TILE_DEPTH][CASTOFF_TILE + 1];
     const int across = (int)threadIdx.x % 16, down = (int)threadIdx.x / 16;
-    const int64_t row0 = (int64_t)blockIdx.y * CASTOFF_TILE;
-    const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
-    for (int64_t entry = blockIdx.z; entry < problem.batch; entry += gridDim.z) {
-        const auto cursor = problem.cursor(entry);
-        for (int64_t tile = blockIdx.x; tile < column_tiles; tile += gridDim.x) {
-            const int64_t column0 = tile * CASTOFF_TILE;
-            Value sums[4][4] = {};
-            for (int64_t k0 = 0; k0 < problem.depth; k0 += CASTOFF_TILE_DEPTH) {
-                for (int i = (int)threadIdx.x; i < CASTOFF_TILE * CASTOFF_TILE_DEPTH; i += CASTOFF_TILE_THREADS) {
-                    /* Neighbouring threads read along k on the left, along the columns on the right. */
-                    const int k = i % CASTOFF_TILE_DEPTH, row = i / CASTOFF_TILE_DEPTH;
-                    left[k][row] = row0 + row < problem.rows && k0 + k < problem.depth
-                                       ? cursor.left(row0 + row, k0 + k) : Value{};
-                    const int column = i % CASTOFF_TILE, depth = i / CASTOFF_TILE;
-                    right[depth][column] = k0 + depth < problem.depth && column0 + column < problem.columns
-                                               ? cursor.right(k0 + depth, column0 + column) : Value{};
-                }
-                __syncthreads();
+    Value sums[4][4] = {};
+    for (int64_t k0 = 0; k0 < depth; k0 += CASTOFF_TILE_DEPTH) {
+        for (int i = (int)threadIdx.x; i < CASTOFF_TILE * CASTOFF_TILE_DEPTH; i += CASTOFF_TILE_THREADS) {
+            /* Neighbouring threads read along k on the left, along the columns on the right. */
+            const int k = i % CASTOFF_TILE_DEPTH, row = i / CASTOFF_TILE_DEPTH;
+            left[k][row] = row0 + row < rows && k0 + k < depth ? cursor.left(row0 + row, k0 + k) : Value{};
+            const int column = i % CASTOFF_TILE, inner = i / CASTOFF_TILE;
+            right[inner][column] =
+                k0 + inner < depth && column0 + column < columns ? cursor.right(k0 + inner, column0 + column) : Value{};
+        }
+        __syncthreads();
 #pragma unroll
-                for (int k = 0; k < CASTOFF_TILE_DEPTH; ++k) {
-                    Value x[4], y[4];
+        for (int k = 0; k < CASTOFF_TILE_DEPTH; ++k) {
+            Value x[4], y[4];
 #pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        x[i] = left[k][down + 16 * i];
-                        y[i] = right[k][across + 16 * i];
-                    }
-#pragma unroll
-                    for (int i = 0; i < 4; ++i)
-#pragma unroll
-                        for (int j = 0; j < 4; ++j) sums[i][j] = castoff_multiply_add(x[i], y[j], sums[i][j]);
-                }
-                __syncthreads();
+            for (int i = 0; i < 4; ++i) {
+                x[i] = left[k][down + 16 * i];
+                y[i] = right[k][across + 16 * i];
             }
 #pragma unroll
             for (int i = 0; i < 4; ++i)
 #pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const int64_t row = row0 + down + 16 * i, column = column0 + across + 16 * j;
-                    if (row < problem.rows && column < problem.columns) epilogue(sums[i][j], entry, row, column);
-                }
+                for (int j = 0; j < 4; ++j) sums[i][j] = castoff_multiply_add(x[i], y[j], sums[i][j]);
         }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const int64_t row = row0 + down + 16 * i, column = column0 + across + 16 * j;
+            if (row < rows && column < columns) store(sums[i][j], row, column);
+        }
+}
+
+template <class Problem, class Epilogue>
+static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS)
+castoff_tiled_product(const Problem problem, const Epilogue epilogue) {
+    typedef typename Problem::Value Value;
+    const int64_t row0 = (int64_t)blockIdx.y * CASTOFF_TILE;
+    const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    for (int64_t entry = blockIdx.z; entry < problem.batch; entry += gridDim.z) {
+        const auto cursor = problem.cursor(entry);
+        for (int64_t tile = blockIdx.x; tile < column_tiles; tile += gridDim.x)
+            castoff_product_tile<Value>(cursor, row0, problem.rows, tile * CASTOFF_TILE, problem.columns, problem.depth,
+                                        [&epilogue, entry](Value sum, int64_t row, int64_t column) {
+                                            epilogue(sum, entry, row, column);
+                                        });
     }
 }
 
