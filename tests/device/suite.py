@@ -24,9 +24,8 @@ SAMPLE = {"structure": 16, "models": 24, "ops": 120}
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 
-def conformance(family: str, is_all: bool, extra: Sequence[str]) -> list[str]:
-    """The command that takes one family through the device."""
-    every = 1 if is_all else SAMPLE[family]
+def conformance(family: str, every: int, extra: Sequence[str]) -> list[str]:
+    """The command that takes each `every`-th case of a family through the device."""
     return [
         sys.executable, "-m", "tests.conformance.run", "--device", "cuda", "--passing",
         "--family", family, "--every", str(every), *extra,
@@ -60,14 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not has_gpu() or shutil.which("compute-sanitizer") is None:
             print("the sanitizer needs a GPU and compute-sanitizer", file=sys.stderr)
             return 2
-        command = conformance("ops", options.all, ["--jobs", options.jobs])
+        command = conformance("ops", 1 if options.all else SAMPLE["ops"], ["--jobs", options.jobs])
         return subprocess.call(under_sanitizer(options.sanitizer, command))
-    extra = ["--jobs", options.jobs] + ([] if has_gpu() else ["--build-only"])
-    statuses = [subprocess.call(conformance(family, options.all, extra)) for family in SAMPLE]
+    jobs = ["--jobs", options.jobs]
+    takes_all = options.all and has_gpu()
+    extra = jobs + ([] if has_gpu() else ["--build-only"])
+    statuses = [
+        subprocess.call(conformance(family, 1 if takes_all else every, extra))
+        for family, every in SAMPLE.items()
+    ]
     if has_gpu():
         statuses.append(subprocess.call([sys.executable, "-m", "pytest", "tests/device"]))
     else:
-        what = "every artefact" if options.all else "a sample of the artefacts"
+        what = "a sample of the artefacts"
+        if options.all:
+            what += ", and every CUDA source,"
+            statuses.append(subprocess.call([sys.executable, "-m", "tests.device.bundles", *jobs]))
         print(f"\nno GPU: {what} was compiled with {toolkit}, and nothing was run")
     return 2 if 2 in statuses else int(any(statuses))
 
