@@ -20,7 +20,7 @@ from ..lowering.program import (
 from ..targets import cpu
 from .cuda_convolutions import write_convolution
 from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
-from .cuda_products import write_attention, write_product
+from .cuda_products import element_type, write_attention, write_product
 from .cuda_scatter import ScatterWriter, schedule_scatter
 from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter
@@ -33,10 +33,31 @@ from .statements import Block, Line, Statement, flatten
 BLAS_UNIT = "cuda/blas.cu"
 """Opens cuBLASLt and calls it: where a program has this unit, it needs the library."""
 
+_SORT_UNIT = "cuda/sort_positions.cu"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCall:
+    """What a program needs to call a function on the device: a header and, maybe, a unit of `templates/`."""
+
+    header: str
+    unit: str | None = None
+
+
 _DEVICE_CALLS = {
-    f"castoff_grouped_product_{suffix}": "cuda/grouped.cuh" for suffix in ("f16", "bf16", "f32", "f64")
+    "castoff_grouped_product": DeviceCall("cuda/grouped.cuh"),
+    "castoff_searchsorted": DeviceCall("cuda/search.cuh"),
+    **{
+        f"castoff_scan_{kind}": DeviceCall("cuda/scan.cuh")
+        for kind in ("sum", "prod", "logsumexp", "max", "min")
+    },
+    **{
+        f"castoff_{name}": DeviceCall("cuda/sort.cuh", _SORT_UNIT)
+        for name in ("sort", "topk", "kthvalue", "median")
+    },
 }
-"""C functions that the device has too, and the header: as `castoff_device_…`, after the frame the same arguments."""
+"""C functions, without the suffix for their type, that the device has too: as templates `castoff_device_…` over
+elements of the first input, whose arguments are the frame and then the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +157,7 @@ class CudaProgramWriter(ProgramWriter):
         self._arguments(block, code, name)
         self._note_fault(code, kernel.origins)
         if isinstance(writer, ScatterWriter):
-            self.units["cuda/sort_positions.cu"] = None
+            self.units[_SORT_UNIT] = None
             targets = expressions.dim(writer.target_count)
             block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {targets}));")
             return
@@ -173,9 +194,14 @@ class CudaProgramWriter(ProgramWriter):
         )
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+        name = step.function.rpartition("_")[0]
+        if name in _DEVICE_CALLS:
+            self._device_call(block, expressions, step, _DEVICE_CALLS[name])
+        else:
+            self._call_on_host(block, expressions, step)
+
+    def _call_on_host(self, block: Block, expressions: Expressions, step: CallStep) -> None:
         """Inputs to the host, the call there, outputs back: operators without a kernel for the device."""
-        if step.function in _DEVICE_CALLS:
-            return self._device_call(block, expressions, step)
         name = f"castoff_host_call_{len(self.host_calls)}"
         symbols = self._host_call(name, step)
         block.body.append(
@@ -204,15 +230,20 @@ class CudaProgramWriter(ProgramWriter):
                 f"CASTOFF_TRY(castoff_to_device(frame, {self.pointer(buffer)}, host[{place}], {size}));"
             )
 
-    def _device_call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
+    def _device_call(
+        self, block: Block, expressions: Expressions, step: CallStep, found: DeviceCall
+    ) -> None:
         """The same function on the device, for which nothing has to be copied."""
         assert not step.failure, "a function of the device says itself what failed"
-        self.headers[_DEVICE_CALLS[step.function]] = None
-        places = self.call_places(expressions, step)
+        self.headers[found.header] = None
+        if found.unit is not None:
+            self.units[found.unit] = None
+        name = step.function.rpartition("_")[0].replace("castoff_", "castoff_device_", 1)
+        element = element_type(step.inputs[0].buffer.dtype)
         block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
-        call = self.call_text(block, expressions, step, places)
-        call = call.replace("castoff_", "castoff_device_", 1).replace("(", "(frame, ", 1)
-        block.body.append(f"CASTOFF_TRY({call});")
+        places = self.call_places(expressions, step)
+        arguments = ", ".join(self.call_arguments(block, expressions, step, places))
+        block.body.append(f"CASTOFF_TRY({name}<{element}>(frame, {arguments}));")
 
     def _bytes(self, expressions: Expressions, shape: shapes.Shape, itemsize: int) -> str:
         return expressions.dim(shapes.element_count(shape) * itemsize)

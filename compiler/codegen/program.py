@@ -325,7 +325,8 @@ class ProgramWriter:
         """The call of a C function, what its arguments point to, and what is checked after it."""
         block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
         self.headers.update(dict.fromkeys(step.headers))
-        call = self.call_text(block, expressions, step, places)
+        arguments = self.call_arguments(block, expressions, step, places)
+        call = f"{step.function}({', '.join(arguments)})"
         if step.failure:
             message = c_string(message_at(step.failure, step.origins))
             block.body.append(
@@ -336,10 +337,10 @@ class ProgramWriter:
         if any(isinstance(argument, Fault) for argument in step.arguments):
             block.body.append(fault_check(step.origins))
 
-    def call_text(
+    def call_arguments(
         self, block: Block, expressions: Expressions, step: CallStep, places: CallPlaces
-    ) -> str:
-        """The function with its arguments; what they need stands in `block` then."""
+    ) -> list[str]:
+        """The arguments of a call; what they need stands in `block` then."""
         self.carried.update((header.path, header.text) for header in step.carried)
         texts: list[str] = []
         scratch = iter(places.scratch)
@@ -376,7 +377,7 @@ class ProgramWriter:
                     texts.append("frame->pool")
                 case Fault():
                     texts.append("&fault")
-        return f"{step.function}({', '.join(texts)})"
+        return texts
 
     def _operands(
         self,

@@ -240,20 +240,11 @@ static int castoff_run_grouped(castoff_frame *frame, const castoff_grouped<Eleme
                                "launch of a grouped product");
 }
 
-/* Templates, so that types which a program does not use are not compiled. */
-#define CASTOFF_DEVICE_GROUPED_PRODUCT(suffix, Of)                                                                      \
-    template <class Element = Of>                                                                                       \
-    static int castoff_device_grouped_product_##suffix(                                                                 \
-        castoff_frame *frame, typename Element::Stored *out, const typename Element::Stored *rows,                      \
-        const typename Element::Stored *matrices, const int64_t *ends, int64_t count, int64_t inner, int64_t width,     \
-        int64_t groups) {                                                                                               \
-        return castoff_run_grouped(frame, castoff_grouped<Element>{out, rows, matrices, count, inner, width, groups},   \
-                                   ends);                                                                               \
-    }
-
-CASTOFF_DEVICE_GROUPED_PRODUCT(f32, castoff_plain<float>)
-CASTOFF_DEVICE_GROUPED_PRODUCT(f64, castoff_plain<double>)
-CASTOFF_DEVICE_GROUPED_PRODUCT(f16, castoff_half)
-CASTOFF_DEVICE_GROUPED_PRODUCT(bf16, castoff_brain)
+template <class Element>
+static int castoff_device_grouped_product(castoff_frame *frame, typename Element::Stored *out,
+                                          const typename Element::Stored *rows, const typename Element::Stored *matrices,
+                                          const int64_t *ends, int64_t count, int64_t inner, int64_t width, int64_t groups) {
+    return castoff_run_grouped(frame, castoff_grouped<Element>{out, rows, matrices, count, inner, width, groups}, ends);
+}
 
 #endif

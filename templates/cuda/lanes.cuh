@@ -40,7 +40,18 @@ static __device__ __forceinline__ unsigned char *castoff_shared_memory() {
     return castoff_dynamic_memory;
 }
 
-/* The value of the lane whose number differs in the bits of `mask`. T is any type without pointers. */
+/* The value of a lane of the warp. T is any type without pointers. */
+template <class T>
+static __device__ __forceinline__ T castoff_from_lane(T value, int lane) {
+    constexpr int WORDS = (sizeof(T) + 3) / 4;
+    uint32_t words[WORDS] = {};
+    memcpy(words, &value, sizeof value);
+    for (int i = 0; i < WORDS; ++i) words[i] = __shfl_sync(0xffffffffu, words[i], lane);
+    memcpy(&value, words, sizeof value);
+    return value;
+}
+
+/* The same of the lane whose number differs in the bits of `mask`. */
 template <class T>
 static __device__ __forceinline__ T castoff_exchange(T value, int mask) {
     constexpr int WORDS = (sizeof(T) + 3) / 4;
