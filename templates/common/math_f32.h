@@ -86,20 +86,21 @@ CASTOFF_INLINE float castoff_fmin_f32(float a, float b) {
 
 /* ---- products and sums ---- */
 
-/* a b + c, rounded once where the CPU level has the instruction; -ffp-contract=off leaves it to us. */
-CASTOFF_INLINE float castoff_muladd_f32(float a, float b, float c) {
-#ifdef __FMA__
-    return __builtin_fmaf(a, b, c);
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
+#define CASTOFF_FUSES 1
 #else
-    return a * b + c;
+#define CASTOFF_FUSES 0
 #endif
+/* a b + c, rounded once where the CPU level or the GPU has the instruction; -ffp-contract=off leaves it to us. */
+CASTOFF_INLINE float castoff_muladd_f32(float a, float b, float c) {
+    return CASTOFF_FUSES ? __builtin_fmaf(a, b, c) : a * b + c;
 }
 CASTOFF_INLINE double castoff_muladd_f64(double a, double b, double c) {
-#ifdef __FMA__
-    return __builtin_fma(a, b, c);
-#else
-    return a * b + c;
-#endif
+    return CASTOFF_FUSES ? __builtin_fma(a, b, c) : a * b + c;
+}
+/* a b + c, rounded once; without the instruction by way of double, which holds a b. */
+CASTOFF_INLINE float castoff_fused_f32(float a, float b, float c) {
+    return CASTOFF_FUSES ? __builtin_fmaf(a, b, c) : (float)((double)a * (double)b + (double)c);
 }
 
 /* ---- powers of two ---- */
@@ -110,22 +111,18 @@ CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t n) {
     return x * castoff_from_bits_f32(half << 23) * castoff_from_bits_f32((both - half) << 23);
 }
 
-/* exp(x - rest) / 2^n - 1 for -104 <= x <= 89 (NaN stays) and a small rest, where n is what `shifted` - 1.5 * 2^23 is. */
-CASTOFF_INLINE float castoff_expm1_reduced_f32(float x, float rest, float *shifted) {
+/* exp(x) / 2^n for -104 <= x <= 89 (NaN stays), where n is what `shifted` - 1.5 * 2^23 is. */
+CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
     *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f); /* the low bits hold rint(x / ln 2) */
     float n = *shifted - 0x1.8p23f;
     float r = castoff_muladd_f32(n, -0x1.62e4p-1f, x);
-    r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r) - rest;
+    r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r);
     float p = 1.3952021e-03f;
     p = castoff_muladd_f32(p, r, 8.369599e-03f);
     p = castoff_muladd_f32(p, r, 4.1666184e-02f);
     p = castoff_muladd_f32(p, r, 1.6666512e-01f);
     p = castoff_muladd_f32(p, r, 5.e-01f);
-    return castoff_muladd_f32(p, r * r, r);
-}
-/* exp(x) / 2^n. */
-CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
-    return castoff_expm1_reduced_f32(x, 0.0f, shifted) + 1.0f;
+    return castoff_muladd_f32(p, r * r, r) + 1.0f;
 }
 
 CASTOFF_INLINE float castoff_exp_f32(float x) {
@@ -566,25 +563,33 @@ CASTOFF_INLINE float castoff_erfc_f32(float x) {
     double r = castoff_exp_internal(-(a * a)) * p / (1.0 + 2.0 * a);
     return (float)(x < 0.0f ? 2.0 - r : r);
 }
-/* The area under the normal density up to x. Below 0 it is exp(-x^2/2) Q(t)/w with w = |x| + 1.625 and t = 1 - 3.25/w; x^2 is
- * taken in two parts, the first exact, and what w is off by goes into the exponent: no digits are lost far out. */
+/* The area under the normal density up to x. Below 0 it is exp(-x^2/2) N/(sqrt(2 pi) |x| N + R), a minimax fit: what N is
+ * off by nearly cancels. x^2 - 2 n ln 2 is rounded once, so no digits are lost far out; N is 2^-64 too small, and the power
+ * of two 2^64 too large, so that a subnormal result is rounded once too. */
 CASTOFF_INLINE float castoff_ndtr_f32(float x) {
     float a = castoff_abs_f32(x);
     a = 14.4f < a ? 14.4f : a;
-    float w = a + 1.625f, d = 1.0f / w;
-    float t = castoff_muladd_f32(d, -3.25f, 1.0f);
-    float u = t * t; /* pairs of terms, so that few wait for one another */
-    float q = castoff_muladd_f32(u, 2.2373583e-04f, castoff_muladd_f32(t, 5.8466906e-04f, 1.4602259e-06f));
-    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -2.065651e-03f, -3.7821045e-03f));
-    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -1.6910524e-05f, 1.5062705e-02f));
-    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, 2.7337043e-02f, -3.9605644e-02f));
-    q = castoff_muladd_f32(q, u, castoff_muladd_f32(t, -2.3261389e-01f, 6.338251e-01f)) * d;
-    float high = castoff_from_bits_f32(castoff_bits_f32(a) & 0xfffff000u);
-    float rest = castoff_muladd_f32((a - high) * (a + high), 0.5f, (a - (w - 1.625f)) * d);
-    float shifted;
-    float p = castoff_expm1_reduced_f32(high * high * -0.5f, rest, &shifted);
-    float tail = castoff_muladd_f32(p, q, q);
-    tail = tail * castoff_from_bits_f32((castoff_bits_f32(shifted) << 23) + ((127u + 64u) << 23)) * 0x1p-64f;
+    float top = 0.009092106f * 0x1p-64f;
+    top = castoff_muladd_f32(top, a, 0.084202595f * 0x1p-64f);
+    top = castoff_muladd_f32(top, a, 0.362167f * 0x1p-64f);
+    top = castoff_muladd_f32(top, a, 0.83179474f * 0x1p-64f);
+    top = castoff_muladd_f32(top, a, 0.9f * 0x1p-64f);
+    float bottom = 0.02272681f;
+    bottom = castoff_muladd_f32(bottom, a, 0.21257702f);
+    bottom = castoff_muladd_f32(bottom, a, 0.84381443f);
+    bottom = castoff_muladd_f32(bottom, a, 1.8f);
+    bottom = castoff_fused_f32(top, a * (2.5066323f * 0x1p64f), bottom);
+    float shifted = castoff_muladd_f32(a * a, -0x1.715476p-1f, 0x1.8p23f + 191.0f); /* the low bits are an exponent's */
+    float n = shifted - (0x1.8p23f + 191.0f);
+    float r = castoff_fused_f32(a, a, n * 0x1.62e4p0f);
+    r = castoff_muladd_f32(n, 0x1.7f7d1cp-19f, r);
+    float p = -4.3600066e-05f; /* exp(-r/2) - 1 */
+    p = castoff_muladd_f32(p, r, 5.2309996e-04f);
+    p = castoff_muladd_f32(p, r, -5.208273e-03f);
+    p = castoff_muladd_f32(p, r, 4.166628e-02f);
+    p = castoff_muladd_f32(p, r, -2.5e-01f);
+    p = castoff_muladd_f32(p, r, 1.0f) * (r * -0.5f);
+    float tail = castoff_muladd_f32(p, top, top) / bottom * castoff_from_bits_f32(castoff_bits_f32(shifted) << 23);
     return x < 0.0f ? tail : 1.0f - tail;
 }
 /* Polynomials in w = -log(1 - x^2), or in its root near the ends: Giles, GPU Computing Gems Jade (2011), ch. 10. */

@@ -63,7 +63,7 @@ F32: Mapping[str, Accuracy] = {
     "erf": Accuracy(1.9, scipy.special.erf),
     "erfc": Accuracy(0.51, scipy.special.erfc),
     "erfinv": Accuracy(0.9, _erfinv),
-    "ndtr": Accuracy(4.1, scipy.special.ndtr),  # 3.6 with fused multiply-add
+    "ndtr": Accuracy(3.5, scipy.special.ndtr),
     "sigmoid": Accuracy(2.4, _sigmoid),
     "silu": Accuracy(3.1, lambda x: x * _sigmoid(x)),
     "log_sigmoid": Accuracy(0.51, lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))),

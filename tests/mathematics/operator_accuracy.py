@@ -167,7 +167,7 @@ OPERATORS: Mapping[str, Row] = {
     "special_erfcx": _of(
         0.51, 8.0, -9, 100, sp.erfcx, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)
     ),
-    "special_ndtr": _of(3.6, 25.0, -12, 8, sp.ndtr, _mp_ndtr),
+    "special_ndtr": _of(3.5, 25.0, -12, 8, sp.ndtr, _mp_ndtr),
     "gelu": _of(4.0, 25.0, -12, 8, lambda x: x * sp.ndtr(x), lambda x: x * _mp_ndtr(x)),
     "special_ndtri": _of(0.51, 8.0, 0, 1, sp.ndtri, _mp_ndtri),
     "special_log_ndtr": _of(
