@@ -10,6 +10,7 @@ import numpy as np
 from ...ir.dtypes import DType, Kind
 from ..graph_writer import Tensor
 from .recorder import Recorder
+from .where import refused
 
 Loop = Callable[..., Any]
 
@@ -87,15 +88,16 @@ def _compare_complex(r: Recorder, target: str, x: Tensor, y: Tensor) -> Tensor:
     return result
 
 
-def _divided(target: str) -> Loop:
+def _divided(target: str, **options: str) -> Loop:
     """Integer division, which is 0 where NumPy divides by 0."""
 
     def loop(r: Recorder, x: Tensor, y: Tensor) -> Tensor:
         if x.dtype.is_float:
-            result: Tensor = r.record(target, self=x, other=y)
+            result: Tensor = r.record(target, self=x, other=y, **options)
             return result
         is_zero = r.record("eq.Tensor", self=y, other=_number(r, 0, y))
-        quotient = r.record(target, self=x, other=_where(r, is_zero, _number(r, 1, y), y))
+        divisor = _where(r, is_zero, _number(r, 1, y), y)
+        quotient = r.record(target, self=x, other=divisor, **options)
         return _where(r, is_zero, _number(r, 0, x), quotient)
 
     return loop
@@ -129,10 +131,15 @@ def _reciprocal(r: Recorder, x: Tensor) -> Tensor:
     if x.dtype.kind >= Kind.FLOAT:
         result: Tensor = r.record("reciprocal.default", self=x)
         return result
-    one = _number(r, 1, x)
-    is_zero = r.record("eq.Tensor", self=x, other=_number(r, 0, x))
-    safe = _where(r, is_zero, one, x)
-    return r.record("div.Tensor_mode", self=one, other=safe, rounding_mode="trunc")  # type: ignore[no-any-return]
+    quotient: Tensor = _divided("div.Tensor_mode", rounding_mode="trunc")(r, _number(r, 1, x), x)
+    return quotient
+
+
+def _next_after(r: Recorder, x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype.itemsize < 4:
+        raise refused("np.nextafter of float16")
+    result: Tensor = r.record("nextafter.default", self=x, other=y)
+    return result
 
 
 def _cube_root(r: Recorder, x: Tensor) -> Tensor:
@@ -253,7 +260,7 @@ LOOPS: Mapping[np.ufunc, Loop] = {
     np.frexp: _frexp,
     np.ldexp: _ldexp,
     np.copysign: _binary("copysign.Tensor"),
-    np.nextafter: _binary("nextafter.default"),
+    np.nextafter: _next_after,
     np.heaviside: _heaviside,
     # exponentials and logarithms
     np.sqrt: _unary("sqrt"),

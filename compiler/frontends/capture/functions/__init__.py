@@ -13,7 +13,9 @@ from ..recorder import Recorder
 from ..where import refused
 from .table import HANDLERS
 
-_MODULES = ("reductions", "shaping", "joining")
+_MODULES = (
+    "creation", "elementwise", "fourier", "joining", "products", "reductions", "selection", "shaping",
+)  # fmt: skip
 
 
 def apply_function(
