@@ -97,7 +97,9 @@ def generate(
 
 def _cpu_code(program: Program, options: CompileOptions) -> TargetCode:
     """One unit, compiled once per CPU level."""
-    writer = ProgramWriter(program, notes_steps=options.profile)
+    writer = ProgramWriter(
+        program, notes_steps=options.profile, watches_memory="address" in options.sanitizers
+    )
     kernels = writer.write()
     is_narrow = not cpu.NARROW_HEADERS.isdisjoint(writer.headers)
     levels = [cpu.LEVELS[level] for level in options.cpu_levels_for(is_narrow=is_narrow)]

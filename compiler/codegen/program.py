@@ -10,7 +10,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Origin
 from ..ir.shapes import Dim
 from ..kernels import Fault, In, Out, Pool, Real, Reals, Scratch, Size, Sizes, Tensors, Text
-from ..lowering.memory import is_dynamic
+from ..lowering.memory import buffers_touched, is_dynamic
 from ..lowering.program import (
     AllocateStep,
     AttentionStep,
@@ -53,6 +53,8 @@ class RunText:
     unbacked: tuple[str, ...]
     slots: tuple[tuple[str, str], ...]
     static_bytes: int
+    watched_bytes: str
+    """The size of the arena, where the address sanitizer is told what a step may touch of it."""
     dynamic: tuple[str, ...]
     has_workspace: bool
     lines: tuple[Line, ...]
@@ -71,11 +73,19 @@ class ProgramWriter:
     """Writes the steps of a program; equal kernels are written once.
 
     With `notes_steps` the program notes when each step ran and what it did: `steps` says which they are.
+    With `watches_memory` a step sees of the arena the buffers it touches, if the address sanitizer looks on:
+
+        castoff_hide(arena, arena_bytes);
+        castoff_show(arena + 128, 96);
+        castoff_cumsum_f32(…);
     """
 
-    def __init__(self, program: Program, *, notes_steps: bool = False) -> None:
+    def __init__(
+        self, program: Program, *, notes_steps: bool = False, watches_memory: bool = False
+    ) -> None:
         self.program = program
         self.notes_steps = notes_steps
+        self.watches_memory = watches_memory
         self.steps: list[StepSpec] = []
         self.kernels: dict[str, str] = {}
         self.headers: dict[str, None] = {"abi/castoff_program.h": None, "common/types.h": None}
@@ -86,6 +96,8 @@ class ProgramWriter:
         self._names: dict[str, int] = {}
         self._products: list[ProductStep] = []
         self._placed: dict[str, str] = {}
+        if watches_memory:
+            self.headers["abi/castoff_watch.h"] = None
 
     def write(self) -> str:
         """The unit that is compiled once per CPU level."""
@@ -111,6 +123,7 @@ class ProgramWriter:
             tuple(sorted(symbol.name for symbol in program.unbacked)),
             tuple(slots),
             program.static_bytes,
+            offset if self.watches_memory else "",
             tuple(self.dynamic.values()),
             self.has_workspace,
             tuple(flatten(body, 1)),
@@ -146,9 +159,11 @@ class ProgramWriter:
                 return f"frame->buffers[{buffer.index}]"
         if is_dynamic(buffer, self.program.unbacked):
             return self.dynamic.setdefault(buffer, f"dynamic{len(self.dynamic)}")
+        return f"(void *)({self._arena_pointer(buffer)})"
+
+    def _arena_pointer(self, buffer: Buffer) -> str:
         place = self.program.places[buffer]
-        offset = f"slot{place.number}" if isinstance(place, Slot) else str(place)
-        return f"(void *)(arena + {offset})"
+        return f"arena + slot{place.number}" if isinstance(place, Slot) else f"arena + {place}"
 
     def element_pointer(
         self, view: StridedView, expressions: Expressions, is_const: bool = True
@@ -205,6 +220,7 @@ class ProgramWriter:
                 loop = Block("for (;;)")
                 for inner in step.test:
                     self._step(loop.body, inner)
+                self._watch(loop.body, len(loop.body), step)
                 holds = self._read(loop.body, step.condition, expressions)
                 loop.body.append(f"if (!{holds}) break;")
                 for inner in step.body:
@@ -221,11 +237,26 @@ class ProgramWriter:
                 for inner in step.body:
                     self._step(loop.body, inner)
                 block.body.append(loop)
+        if block.body and not isinstance(step, WhileStep | CountedStep):
+            self._watch(block.body, 0, step)
         if block.body and self.notes_steps and isinstance(step, WorkingStep):
             self._note(block, expressions, step)
         self.headers.update(expressions.parameters.headers)
         if block.body:
             out.append(block)
+
+    def _watch(self, statements: list[Statement], position: int, step: Step) -> None:
+        """Shows what a step itself touches of the arena, and hides the rest."""
+        if not self.watches_memory or isinstance(step, AllocateStep) or not self.program.places:
+            return
+        lines = ["castoff_hide(arena, arena_bytes);"]
+        for buffer in dict.fromkeys(buffers_touched(step)):
+            if buffer in self.program.places:
+                count = shapes.element_count(buffer.type.shape)
+                size = self._plain_dim(count * buffer.dtype.itemsize)
+                pointer = self._arena_pointer(buffer)
+                lines.append(f"castoff_show({pointer}, (size_t)({size}));")
+        statements[position:position] = lines
 
     def _note(self, block: Block, expressions: Expressions, step: WorkingStep) -> None:
         """Puts the clock around a step."""

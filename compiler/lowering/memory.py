@@ -96,6 +96,14 @@ def _nested(step: Step) -> tuple[tuple[Step, ...], ...]:
 
 def buffers_of(step: Step) -> Iterator[Buffer]:
     """Every buffer a step touches, nested steps included."""
+    yield from buffers_touched(step)
+    for nested in _nested(step):
+        for inner in nested:
+            yield from buffers_of(inner)
+
+
+def buffers_touched(step: Step) -> Iterator[Buffer]:
+    """Every buffer a step touches itself."""
     match step:
         case LoopKernel():
             local = {buffer for buffer, _ in step.locals}  # on a thread's stack, not in the arena
@@ -130,9 +138,6 @@ def buffers_of(step: Step) -> Iterator[Buffer]:
             yield step.condition.buffer
         case AllocateStep():
             yield step.buffer
-    for nested in _nested(step):
-        for inner in nested:
-            yield from buffers_of(inner)
 
 
 def _statement_buffers(statements: Iterable[Store | Accumulate]) -> Iterator[Buffer]:

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "castoff_instance.h"
+#include "castoff_watch.h"
 
 /* ---- contexts ---- */
 
@@ -166,6 +167,8 @@ static void *allocate(castoff_run_context *context, castoff_blocks *blocks, size
     return NULL;
   }
   block->in_use = ++context->block_uses;
+  castoff_hide(block->memory, block->size_bytes);
+  castoff_show(block->memory, size_bytes);
   return block->memory;
 }
 

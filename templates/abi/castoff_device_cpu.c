@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "castoff_instance.h"
+#include "castoff_watch.h"
 
 castoff_status castoff_device_open(const castoff_program *program, int32_t device_id, uint32_t flags,
                                    castoff_device **device) {
@@ -73,8 +74,11 @@ castoff_status castoff_device_no_memory(const castoff_device *device, size_t siz
 castoff_status castoff_device_constants(castoff_device *device, const castoff_program *program,
                                         const castoff_image *image, const void *const *given, const void **addresses) {
   (void)device;
-  for (int i = 0; i < program->n_constants; i++)
-    addresses[i] = given ? given[i] : image->weights + program->constants[i].offset_bytes;
+  for (int i = 0; i < program->n_constants; i++) {
+    const castoff_constant_spec *spec = &program->constants[i];
+    addresses[i] = given ? given[i] : image->weights + spec->offset_bytes;
+    if (!given) castoff_hide_padding(image->weights + spec->offset_bytes, (size_t)spec->size_bytes);
+  }
   return CASTOFF_OK;
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "castoff_internal.h"
+#include "castoff_watch.h"
 
 /* Little-endian, at the very end of the file; castoff.runtime.manifest reads and writes the same. */
 typedef struct castoff_footer {
@@ -100,6 +101,7 @@ void castoff_image_unmap(castoff_image *image) {
   if (!image->weights) return;
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t lead = (uintptr_t)image->weights % page;
+  castoff_show(image->weights, ((size_t)image->weights_size_bytes + CASTOFF_ALIGNMENT - 1) & -CASTOFF_ALIGNMENT);
   munmap((void *)((uintptr_t)image->weights - lead), (size_t)image->weights_size_bytes + lead);
   image->weights = NULL;
 }

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import castoff
+from castoff.compiler.ir.graph import Value
+from castoff.compiler.ir.shapes import Dim
+from castoff.compiler.ops import base, custom
+
 from ..codegen.spread import SPREAD
-from ..graphs import build, reference
+from ..graphs import GraphBuilder, build, reference, size
 from .driving import build_driver, can_build_and_run, drive
 
 MEMORY = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -40,6 +45,52 @@ def test_memory_is_used_as_c_allows(name: str, checked_driver: Path, tmp_path: P
     assert outcome.status == 0, outcome.said
     for got, expected in zip(outcome.results, want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+
+
+READS_TOO_FAR = """
+int t_shifted(const castoff_operand *inputs, const castoff_operand *outputs) {
+    const float *from = inputs[0].data;
+    float *to = outputs[0].data;
+    for (int64_t i = 0; i < inputs[0].count; ++i) to[i] = from[i + 1];
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def reads_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_TARGETS", dict(base._TARGETS))
+    monkeypatch.setattr(custom, "_OPERATORS", {})
+    castoff.register_custom_op(
+        "t::shifted", "(Tensor x) -> Tensor", lambda x: x, c_source=READS_TOO_FAR
+    )
+
+
+def assert_stopped(b: GraphBuilder, y: Value, x: Value, driver: Path, folder: Path) -> None:
+    artefact = build(b.graph(b.apply("mul", y, x)), folder, sanitize="address,undefined")
+    array = np.ones(3, np.float32)
+    outcome = drive([driver], artefact, [array], [array])
+    assert outcome.status != 0
+    assert "use-after-poison" in outcome.said and "t_shifted" in outcome.said
+
+
+@pytest.mark.usefixtures("reads_too_far")
+@pytest.mark.parametrize("length", [3, size("n")], ids=["static", "symbolic"])
+def test_a_step_that_reads_past_a_buffer_of_the_arena_is_stopped(
+    length: Dim, checked_driver: Path, tmp_path: Path
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", length)
+    y = b.call("t.shifted.default", b.call("aten.relu.default", x))
+    assert_stopped(b, y, x, checked_driver, tmp_path)
+
+
+@pytest.mark.usefixtures("reads_too_far")
+def test_a_step_that_reads_past_a_constant_is_stopped(checked_driver: Path, tmp_path: Path) -> None:
+    b = GraphBuilder()
+    x = b.input("x", 3)
+    y = b.call("t.shifted.default", b.array(np.ones(3, np.float32)))
+    assert_stopped(b, y, x, checked_driver, tmp_path)
 
 
 @pytest.mark.parametrize(
