@@ -14,6 +14,7 @@ from ..ir.graph import TensorType, Value
 from ..kernels import Definition
 from .base import Builder, Environment, Op, OperatorError, target
 from .pointwise import widen
+from .softmax import shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +189,11 @@ def _softmax(b: Builder, scores: Value) -> tuple[Value, Value]:
     top = b.reduce("max", scores, (-1,), keepdim=True)
     hidden = b.apply("eq", top, b.full((), -math.inf, top.dtype))
     shift = b.where(hidden, b.full((), 0, top.dtype), top)
-    powers = b.apply("exp", b.apply("sub", scores, shift))
+    powers = b.apply("exp_decay", b.apply("sub", scores, shift))
     total = b.reduce("sum", powers, (-1,), keepdim=True)
     divisor = b.where(hidden, b.full((), 1, top.dtype), total)
     logsumexp = b.apply("add", b.apply("log", total), shift)
-    return b.apply("div", powers, divisor), b.squeeze(logsumexp, -1)
+    return shares(b, powers, divisor), b.squeeze(logsumexp, -1)
 
 
 def _refuse_dropout(dropout_p: float) -> None:

@@ -295,12 +295,13 @@ def _register_table() -> None:
     for name, function in predicates.items():
         register_pointwise(name, function, "bool")
     costly: Mapping[str, Callable[..., Any]] = {
-        "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+        "exp": np.exp, "exp_decay": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
         "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
         "reciprocal": lambda x: (1 / x).astype(x.dtype),
         "sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
         "pow": _power,
     }  # fmt: skip
+    # exp_decay: of what is at most 0, at less cost
     for name, function in costly.items():
         register_pointwise(name, function, cost=12)
 

@@ -20,14 +20,19 @@ def _prepared(x: Value, dim: int, dtype: DType | None) -> tuple[DType, tuple[int
 
 def softmax_of(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
     """exp(x - max) / sum, of a tensor of a type that arithmetic is done in."""
-    exponentials = b.apply("exp", b.apply("sub", x, b.reduce("max", x, axes, True)))
-    return b.apply("div", exponentials, b.reduce("sum", exponentials, axes, True))
+    exponentials = b.apply("exp_decay", b.apply("sub", x, b.reduce("max", x, axes, True)))
+    return shares(b, exponentials, b.reduce("sum", exponentials, axes, True))
+
+
+def shares(b: Builder, exponentials: Value, total: Value) -> Value:
+    """exponentials / total, of a total that is at least 1: one quotient, then a product an element."""
+    return b.apply("mul", exponentials, b.apply("reciprocal", total))
 
 
 def log_softmax_of(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
     """x - max - log(sum(exp(x - max))), of a tensor of a type that arithmetic is done in."""
     shifted = b.apply("sub", x, b.reduce("max", x, axes, True))
-    total = b.reduce("sum", b.apply("exp", shifted), axes, True)
+    total = b.reduce("sum", b.apply("exp_decay", shifted), axes, True)
     return b.apply("sub", shifted, b.apply("log", total))
 
 
@@ -62,10 +67,10 @@ def safe_softmax(b: Builder, self: Value, dim: int, dtype: DType | None = None) 
     is_masked = b.apply("eq", largest, b.full((), -math.inf, x.dtype))
     zero = b.full((), 0, x.dtype)
     shift = b.where(is_masked, zero, largest)
-    exponentials = b.apply("exp", b.apply("sub", x, shift))
+    exponentials = b.apply("exp_decay", b.apply("sub", x, shift))
     total = b.reduce("sum", exponentials, axes, True)
     total = b.where(is_masked, b.full((), 1, x.dtype), total)
-    return b.cast(b.apply("div", exponentials, total), result)
+    return b.cast(shares(b, exponentials, total), result)
 
 
 @target("aten._masked_softmax.default")

@@ -106,6 +106,8 @@ CASTOFF_INLINE double castoff_exp_f64(double x) {
     double second = castoff_from_bits_f64((castoff_bits_f64((n - half) + 0x1.8p52) + 1023u) << 52);
     return p * first * second;
 }
+
+CASTOFF_INLINE double castoff_exp_decay_f64(double x) { return castoff_exp_f64(x); }
 CASTOFF_INLINE double castoff_log_f64(double x) {
     int is_tiny = x < 0x1p-1022;
     double normal = is_tiny ? x * 0x1p54 : x;

@@ -3,14 +3,14 @@
 #include "common/types.h"
 #include "common/math_f32.h"
 
-struct max_exp_sum_div_0_arguments {
+struct max_exp_decay_sum_reciprocal_0_arguments {
     const float *p0;
     float *p1;
     int64_t rows;
 };
 
-CASTOFF_KERNEL void max_exp_sum_div_0(void *context, int64_t begin, int64_t end, int thread) {
-    const struct max_exp_sum_div_0_arguments *const arguments = context;
+CASTOFF_KERNEL void max_exp_decay_sum_reciprocal_0(void *context, int64_t begin, int64_t end, int thread) {
+    const struct max_exp_decay_sum_reciprocal_0_arguments *const arguments = context;
     const float *restrict const p0 = arguments->p0;
     float *restrict const p1 = arguments->p1;
     (void)thread;
@@ -31,15 +31,16 @@ CASTOFF_KERNEL void max_exp_sum_div_0(void *context, int64_t begin, int64_t end,
         for (int64_t i1 = 0; i1 < 64; ++i1) {
             const float t1 = p0[i0 * 64 + i1];
             const float t2 = t1 - acc0;
-            const float t3 = castoff_exp_f32(t2);
+            const float t3 = castoff_exp_decay_f32(t2);
             row_row0[i1] = t3;
             acc1 = acc1 + t3;
         }
+        const float t5 = castoff_reciprocal_f32(acc1);
 #pragma omp simd
         for (int64_t i1 = 0; i1 < 64; ++i1) {
             const float t4 = row_row0[i1];
-            const float t5 = t4 / acc1;
-            p1[i0 * 64 + i1] = t5;
+            const float t6 = t4 * t5;
+            p1[i0 * 64 + i1] = t6;
         }
     }
 }
@@ -62,8 +63,8 @@ int CASTOFF_RUN(castoff_frame *frame) {
     const int64_t rows = frame->symbols[0];
     (void)rows;
     {
-        struct max_exp_sum_div_0_arguments arguments = {.p0 = frame->inputs[0], .p1 = frame->outputs[0], .rows = rows};
-        castoff_parallel_for(frame->pool, rows, 64, max_exp_sum_div_0, &arguments);
+        struct max_exp_decay_sum_reciprocal_0_arguments arguments = {.p0 = frame->inputs[0], .p1 = frame->outputs[0], .rows = rows};
+        castoff_parallel_for(frame->pool, rows, 64, max_exp_decay_sum_reciprocal_0, &arguments);
     }
     return CASTOFF_OK;
 }

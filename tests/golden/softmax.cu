@@ -4,14 +4,14 @@
 #include "cuda/lanes.cuh"
 #include "common/math_f32.h"
 
-struct max_exp_sum_div_0_arguments {
+struct max_exp_decay_sum_reciprocal_0_arguments {
     const float *p0;
     float *p1;
     int64_t rows;
 };
 
 static __global__ void __launch_bounds__(256)
-max_exp_sum_div_0(const struct max_exp_sum_div_0_arguments arguments, const int64_t count) {
+max_exp_decay_sum_reciprocal_0(const struct max_exp_decay_sum_reciprocal_0_arguments arguments, const int64_t count) {
     const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
     float *__restrict__ const p1 = castoff_aligned(arguments.p1);
     const int lane = (int)threadIdx.x % 32;
@@ -34,16 +34,17 @@ max_exp_sum_div_0(const struct max_exp_sum_div_0_arguments arguments, const int6
             const int64_t i1 = position;
             const float t1 = p0[i0 * 64 + i1];
             const float t2 = t1 - acc0;
-            const float t3 = castoff_exp_f32(t2);
+            const float t3 = castoff_exp_decay_f32(t2);
             row_row0[i1] = t3;
             acc1 = acc1 + t3;
         }
         acc1 = castoff_over_lanes<32>(acc1, [](float a, float b) -> float { return a + b; });
+        const float t5 = castoff_reciprocal_f32(acc1);
         for (int64_t position = lane; position < 64; position += 32) {
             const int64_t i1 = position;
             const float t4 = row_row0[i1];
-            const float t5 = t4 / acc1;
-            p1[i0 * 64 + i1] = t5;
+            const float t6 = t4 * t5;
+            p1[i0 * 64 + i1] = t6;
         }
     }
 }
@@ -54,8 +55,8 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
     const int64_t rows = frame->symbols[0];
     (void)rows;
     {
-        const struct max_exp_sum_div_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (float *)(frame->outputs[0]), .rows = rows};
-        CASTOFF_TRY(castoff_launch(frame, max_exp_sum_div_0, rows, 8, 256, 2048, arguments));
+        const struct max_exp_decay_sum_reciprocal_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (float *)(frame->outputs[0]), .rows = rows};
+        CASTOFF_TRY(castoff_launch(frame, max_exp_decay_sum_reciprocal_0, rows, 8, 256, 2048, arguments));
     }
     return CASTOFF_OK;
 }

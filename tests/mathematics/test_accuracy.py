@@ -21,10 +21,11 @@ FUNCTIONS_F32 = (
     same("floor_divide", "f32", 2),
     same("frexp_mantissa", "f32"),
     same("frexp_exponent", "f32", result="i32"),
+    same("exp_decay", "f32"),
     same("softplus", "f32", 3),
 )
 FUNCTIONS_F64 = tuple(same(name, "f64") for name in F64) + tuple(
-    same(name, "f64") for name in ("floor", "ceil", "trunc", "round", "frexp_mantissa")
+    same(name, "f64") for name in ("exp_decay", "floor", "ceil", "trunc", "round", "frexp_mantissa")
 )
 
 
@@ -131,6 +132,18 @@ def test_mantissa_and_exponent_rebuild_the_number(float_loops: Loops, floats: np
     finite = np.isfinite(floats)
     assert np.array_equal(float_loops("frexp_mantissa_f32", floats), mantissa, equal_nan=True)
     assert np.array_equal(float_loops("frexp_exponent_f32", floats)[finite], exponent[finite])
+
+
+def test_exp_decay_is_exp_of_what_is_not_positive(
+    float_loops: Loops, double_loops: Loops, floats: np.ndarray
+) -> None:
+    x = -np.abs(floats)
+    want = np.exp(x.astype(np.float64))
+    assert np.nanmax(ulp_errors(float_loops("exp_decay_f32", x), want)) <= F32["exp"].ulp
+    assert np.array_equal(np.isnan(float_loops("exp_decay_f32", x)), np.isnan(x))
+    wide = x.astype(np.float64)
+    same = double_loops("exp_f64", wide)
+    assert np.array_equal(double_loops("exp_decay_f64", wide), same, equal_nan=True)
 
 
 def test_softplus_is_linear_above_its_threshold(float_loops: Loops, floats: np.ndarray) -> None:

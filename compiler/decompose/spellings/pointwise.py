@@ -50,6 +50,7 @@ _NAMED_X = (
 UNARY_TARGETS: dict[str, str] = {
     **{name: f"{name}.default" for name in _UNARY.split()},
     **{name: f"special_{name}.default" for name in _UNARY_SPECIAL.split()},
+    "exp_decay": "exp.default",
 }
 BINARY_TARGETS: dict[str, tuple[str, str, str]] = {
     **{
