@@ -127,28 +127,37 @@ static CASTOFF_UNUSED void C(locate)(const C(job) *job, C(block) *b) {
             for (int64_t kw = 0; kw < a->kernel[2]; kw++)
                 offsets[at++] = kd * a->dilation[0] * space[0] + kh * a->dilation[1] * space[1] + kw * a->dilation[2] * space[2];
     int64_t w = b->pixel % a->out[2], h = b->pixel / a->out[2] % a->out[1], d = b->pixel / a->out[2] / a->out[1];
+    /* Windows of the pixels [inside, outside) of a line lie inside the input's lines. */
+    const int64_t inside = castoff_ceil_div(a->padding[2], a->stride[2]), last = a->in[2] - 1 - reach[2] + a->padding[2];
+    const int64_t outside = last < 0 ? 0 : castoff_min_i64(a->out[2], last / a->stride[2] + 1), step = a->stride[2] * space[2];
     const E **rows = b->rows;
     for (int64_t tile = 0; tile < b->tiles; tile++, rows += p->height * p->points) {
         const int64_t count = C(tile_rows)(b, tile);
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = 0, run; i < count; i += run) {
             const int64_t d0 = d * a->stride[0] - a->padding[0], h0 = h * a->stride[1] - a->padding[1];
             const int64_t w0 = w * a->stride[2] - a->padding[2];
             const E *origin = x + d0 * space[0] + h0 * space[1] + w0 * space[2];
-            if (d0 >= 0 && d0 + reach[0] < a->in[0] && h0 >= 0 && h0 + reach[1] < a->in[1] && w0 >= 0 &&
-                w0 + reach[2] < a->in[2]) {
-                for (int64_t point = 0; point < p->points; point++) rows[point * p->height + i] = origin + offsets[point];
+            if (d0 >= 0 && d0 + reach[0] < a->in[0] && h0 >= 0 && h0 + reach[1] < a->in[1] && w >= inside && w < outside) {
+                run = castoff_min_i64(count - i, outside - w);
+                for (int64_t point = 0; point < p->points; point++) {
+                    const E **row = rows + point * p->height + i, *from = origin + offsets[point];
+                    for (int64_t j = 0; j < run; j++) row[j] = from + j * step;
+                }
             } else {
+                run = 1;
                 const E **row = rows + i;
                 for (int64_t kd = 0; kd < a->kernel[0]; kd++)
                     for (int64_t kh = 0; kh < a->kernel[1]; kh++)
                         for (int64_t kw = 0; kw < a->kernel[2]; kw++, row += p->height) {
                             const int64_t from[3] = {d0 + kd * a->dilation[0], h0 + kh * a->dilation[1], w0 + kw * a->dilation[2]};
-                            const int inside = (uint64_t)from[0] < (uint64_t)a->in[0] && (uint64_t)from[1] < (uint64_t)a->in[1] &&
-                                               (uint64_t)from[2] < (uint64_t)a->in[2];
-                            *row = inside ? x + from[0] * space[0] + from[1] * space[1] + from[2] * space[2] : job->zeros;
+                            const int is_inside = (uint64_t)from[0] < (uint64_t)a->in[0] &&
+                                                  (uint64_t)from[1] < (uint64_t)a->in[1] &&
+                                                  (uint64_t)from[2] < (uint64_t)a->in[2];
+                            *row = is_inside ? x + from[0] * space[0] + from[1] * space[1] + from[2] * space[2] : job->zeros;
                         }
             }
-            if (++w == a->out[2]) {
+            w += run;
+            if (w == a->out[2]) {
                 w = 0;
                 if (++h == a->out[1]) {
                     h = 0;
