@@ -141,7 +141,10 @@ static CASTOFF_UNUSED void C(locate)(const C(job) *job, C(block) *b) {
                 run = castoff_min_i64(count - i, outside - w);
                 for (int64_t point = 0; point < p->points; point++) {
                     const E **row = rows + point * p->height + i, *from = origin + offsets[point];
-                    for (int64_t j = 0; j < run; j++) row[j] = from + j * step;
+                    if (run == CASTOFF_CONV_DEPTHWISE_ROWS) /* of a constant length: the loop costs more than the row */
+                        CASTOFF_UNROLL for (int j = 0; j < CASTOFF_CONV_DEPTHWISE_ROWS; j++) row[j] = from + j * step;
+                    else
+                        for (int64_t j = 0; j < run; j++) row[j] = from + j * step;
                 }
             } else {
                 run = 1;
