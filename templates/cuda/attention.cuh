@@ -105,8 +105,9 @@ static int castoff_run_attention(castoff_frame *frame, const castoff_attention<E
             if constexpr (HEAD > 0)
                 return castoff_run_flash<(int)(HEAD + 15) / 16 * 16>(frame, problem, epilogue);
             else
-                return problem.size <= 64 && problem.value_size <= 64 ? castoff_run_flash<64>(frame, problem, epilogue)
-                                                                      : castoff_run_flash<128>(frame, problem, epilogue);
+                return problem.size <= 64 && problem.value_size <= 64     ? castoff_run_flash<64>(frame, problem, epilogue)
+                       : problem.size <= 128 && problem.value_size <= 128 ? castoff_run_flash<128>(frame, problem, epilogue)
+                                                                          : castoff_run_flash<256>(frame, problem, epilogue);
         }
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),

@@ -1,8 +1,9 @@
 /* decode_attention.cuh - attention of a few queries to many keys, as in decoding: the keys are split among blocks.
  *
  * After Dao and others, "Flash-Decoding for long-context inference" (2023). A block has the keys of one split of one key
- * head, and all query rows that read them, so that every key and value is read once. What the splits found is combined by a
- * second kernel, in their order. All element types; sums are float.
+ * head, and all query rows that read them, so that every key and value is read once, 16 bytes at a time where rows allow it: of
+ * 128 elements of 16 bits a row takes half a warp, so that a warp has two keys at once. Each such share of a block has a maximum
+ * and sums of its own. What shares, and then splits found is combined in their order. All element types; sums are float.
  */
 #ifndef CASTOFF_CUDA_DECODE_ATTENTION_CUH
 #define CASTOFF_CUDA_DECODE_ATTENTION_CUH
@@ -23,24 +24,64 @@ struct castoff_decode_row {
         : head(kv_head * ((int)p.heads / (int)p.kv_heads) + row / (int)p.queries), query(row % (int)p.queries) {}
 };
 
-/* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. Heads have up to SIZE elements. */
-template <int ROWS, int SIZE, class Element>
+/* How the lanes of a warp share keys whose heads have up to SIZE elements: LANES to a key, GROUPS keys at once. */
+template <int SIZE, class Element>
+struct castoff_decode_lanes {
+    static constexpr int COUNT = 16 / (int)sizeof(typename Element::Stored); /* elements side by side that a lane loads */
+    static constexpr int lanes() {
+        int lanes = 1;
+        while (lanes < 32 && lanes * COUNT < SIZE) lanes *= 2;
+        return lanes;
+    }
+    static constexpr int LANES = lanes(), GROUPS = 32 / LANES;
+    static constexpr int PIECES = (SIZE + LANES * COUNT - 1) / (LANES * COUNT), WIDTH = PIECES * LANES * COUNT;
+    static constexpr int SHARES = CASTOFF_DECODE_WARPS * GROUPS;
+};
+
+/* COUNT elements of a row from `column` on, of `size`; the others are 0. */
+template <bool IS_ALIGNED, int COUNT, class Stored>
+static __device__ __forceinline__ uint4 castoff_decode_load(const Stored *row, int64_t column, int64_t size) {
+    uint4 piece = {};
+    if constexpr (IS_ALIGNED) {
+        if (column < size) piece = *(const uint4 *)(row + column);
+    } else {
+        Stored elements[COUNT] = {};
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i)
+            if (column + i < size) elements[i] = row[column + i];
+        memcpy(&piece, elements, sizeof piece);
+    }
+    return piece;
+}
+
+template <class Element, int COUNT>
+static __device__ __forceinline__ void castoff_decode_widen(uint4 piece, float (&values)[COUNT]) {
+    typename Element::Stored elements[COUNT];
+    memcpy(elements, &piece, sizeof elements);
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) values[i] = (float)Element::widen(elements[i]);
+}
+
+/* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. */
+template <int ROWS, int SIZE, bool IS_ALIGNED, class Element>
 static __global__ void __launch_bounds__(32 * CASTOFF_DECODE_WARPS)
 castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_each, float *__restrict__ partial) {
-    constexpr int WARPS = CASTOFF_DECODE_WARPS, PIECES = SIZE / 32;
-    constexpr int KEYS = ROWS * PIECES > 32 ? 2 : 4; /* that a warp has under way at once: registers hold no more */
-    __shared__ float queries[ROWS][SIZE];
-    __shared__ float found[WARPS][ROWS][SIZE];
-    __shared__ float peaks[WARPS][ROWS], totals[WARPS][ROWS];
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    typedef castoff_decode_lanes<SIZE, Element> Lanes;
+    constexpr int WARPS = CASTOFF_DECODE_WARPS, SHARES = Lanes::SHARES, GROUPS = Lanes::GROUPS;
+    constexpr int LANES = Lanes::LANES, COUNT = Lanes::COUNT, PIECES = Lanes::PIECES, WIDTH = Lanes::WIDTH;
+    constexpr int KEYS = ROWS > 2 ? 2 : 4; /* that a lane has under way at once: registers hold no more */
+    __shared__ __align__(16) float queries[ROWS][WIDTH];
+    __shared__ __align__(16) float found[SHARES][ROWS][WIDTH];
+    __shared__ float peaks[SHARES][ROWS], totals[SHARES][ROWS];
+    const int lane = (int)threadIdx.x % LANES, warp = (int)threadIdx.x / 32, group = (int)threadIdx.x % 32 / LANES;
     const int64_t image = blockIdx.y / (unsigned)p.kv_heads, kv_head = blockIdx.y % (unsigned)p.kv_heads;
     const int rows = (int)p.heads / (int)p.kv_heads * (int)p.queries;
-    for (int i = (int)threadIdx.x; i < ROWS * SIZE; i += 32 * WARPS) {
-        const int row = i / SIZE, column = i % SIZE;
+    for (int i = (int)threadIdx.x; i < ROWS * WIDTH; i += 32 * WARPS) {
+        const int row = i / WIDTH, column = i % WIDTH;
         const castoff_decode_row<Element> at(p, kv_head, row);
         queries[row][column] =
             row < rows && column < p.size
-                ? Element::widen(p.q[image * p.q_batch + at.head * p.q_head + at.query * p.q_row + column]) * p.scale
+                ? (float)Element::widen(p.q[image * p.q_batch + at.head * p.q_head + at.query * p.q_row + column]) * p.scale
                 : 0.0f;
     }
     __syncthreads();
@@ -48,19 +89,18 @@ castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_eac
     const typename Element::Stored *const k = p.k + image * p.k_batch + kv_head * p.k_head;
     const typename Element::Stored *const v = p.v + image * p.v_batch + kv_head * p.v_head;
     const int64_t begin = blockIdx.x * keys_each, end = begin + keys_each < p.keys ? begin + keys_each : p.keys;
-    float peak[ROWS], total[ROWS] = {}, sums[ROWS][PIECES] = {};
+    float peak[ROWS], total[ROWS] = {}, sums[ROWS][PIECES][COUNT] = {};
     for (int row = 0; row < ROWS; ++row) peak[row] = -__builtin_inff();
-    for (int64_t key0 = begin + warp * KEYS; key0 < end; key0 += WARPS * KEYS) {
-        float keys[KEYS][PIECES], values[KEYS][PIECES];
+    for (int64_t key0 = begin + warp * KEYS * GROUPS; key0 < end; key0 += WARPS * KEYS * GROUPS) {
+        uint4 keys[KEYS][PIECES], values[KEYS][PIECES];
 #pragma unroll
-        for (int key = 0; key < KEYS; ++key)
+        for (int i = 0; i < KEYS; ++i)
 #pragma unroll
             for (int piece = 0; piece < PIECES; ++piece) {
-                const int64_t column = lane + 32 * piece;
-                const bool is_there = key0 + key < end;
-                keys[key][piece] = is_there && column < p.size ? Element::widen(k[(key0 + key) * p.k_row + column]) : 0.0f;
-                values[key][piece] =
-                    is_there && column < p.value_size ? Element::widen(v[(key0 + key) * p.v_row + column]) : 0.0f;
+                const int64_t key = key0 + i * GROUPS + group, column = (piece * LANES + lane) * COUNT;
+                const int64_t there = key < end ? key : end - 1;
+                keys[i][piece] = castoff_decode_load<IS_ALIGNED, COUNT>(k + there * p.k_row, column, p.size);
+                values[i][piece] = castoff_decode_load<IS_ALIGNED, COUNT>(v + there * p.v_row, column, p.value_size);
             }
 #pragma unroll
         for (int row = 0; row < ROWS; ++row) {
@@ -68,55 +108,70 @@ castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_eac
             const castoff_decode_row<Element> at(p, kv_head, row);
             float scores[KEYS], top = peak[row];
 #pragma unroll
-            for (int key = 0; key < KEYS; ++key) {
+            for (int i = 0; i < KEYS; ++i) {
                 float score = 0.0f;
 #pragma unroll
-                for (int piece = 0; piece < PIECES; ++piece) score = fmaf(queries[row][lane + 32 * piece], keys[key][piece], score);
-                score = castoff_over_lanes<32>(score, [](float a, float b) { return a + b; });
-                scores[key] = key0 + key < end
-                                  ? castoff_masked_score(p, score, 1.0f, image, at.head, at.query, key0 + key)
-                                  : -__builtin_inff();
-                top = fmaxf(top, scores[key]);
+                for (int piece = 0; piece < PIECES; ++piece) {
+                    float x[COUNT];
+                    castoff_decode_widen<Element>(keys[i][piece], x);
+#pragma unroll
+                    for (int j = 0; j < COUNT; ++j) score = fmaf(queries[row][(piece * LANES + lane) * COUNT + j], x[j], score);
+                }
+#pragma unroll
+                for (int mask = LANES / 2; mask > 0; mask /= 2) score += __shfl_xor_sync(0xffffffffu, score, mask);
+                const int64_t key = key0 + i * GROUPS + group;
+                scores[i] = key < end ? castoff_masked_score(p, score, 1.0f, image, at.head, at.query, key) : -__builtin_inff();
+                top = fmaxf(top, scores[i]);
             }
             const float base = top == -__builtin_inff() ? 0.0f : top, shrink = expf(peak[row] - base);
             peak[row] = top;
             total[row] *= shrink;
 #pragma unroll
-            for (int piece = 0; piece < PIECES; ++piece) sums[row][piece] *= shrink;
+            for (int piece = 0; piece < PIECES; ++piece)
 #pragma unroll
-            for (int key = 0; key < KEYS; ++key) {
-                const float weight = expf(scores[key] - base);
+                for (int j = 0; j < COUNT; ++j) sums[row][piece][j] *= shrink;
+#pragma unroll
+            for (int i = 0; i < KEYS; ++i) {
+                const float weight = expf(scores[i] - base);
                 total[row] += weight;
 #pragma unroll
-                for (int piece = 0; piece < PIECES; ++piece) sums[row][piece] = fmaf(weight, values[key][piece], sums[row][piece]);
+                for (int piece = 0; piece < PIECES; ++piece) {
+                    float x[COUNT];
+                    castoff_decode_widen<Element>(values[i][piece], x);
+#pragma unroll
+                    for (int j = 0; j < COUNT; ++j) sums[row][piece][j] = fmaf(weight, x[j], sums[row][piece][j]);
+                }
             }
         }
     }
 
+    const int share = warp * GROUPS + group;
 #pragma unroll
     for (int row = 0; row < ROWS; ++row) {
         if (lane == 0) {
-            peaks[warp][row] = peak[row];
-            totals[warp][row] = total[row];
+            peaks[share][row] = peak[row];
+            totals[share][row] = total[row];
         }
 #pragma unroll
-        for (int piece = 0; piece < PIECES; ++piece) found[warp][row][lane + 32 * piece] = sums[row][piece];
+        for (int piece = 0; piece < PIECES; ++piece)
+#pragma unroll
+            for (int j = 0; j < COUNT; ++j) found[share][row][(piece * LANES + lane) * COUNT + j] = sums[row][piece][j];
     }
     __syncthreads();
     for (int row = 0; row < rows; ++row) {
         float top = -__builtin_inff();
-        for (int other = 0; other < WARPS; ++other) top = fmaxf(top, peaks[other][row]);
+        for (int other = 0; other < SHARES; ++other) top = fmaxf(top, peaks[other][row]);
         const float base = top == -__builtin_inff() ? 0.0f : top;
         float *const out = partial + (((int64_t)blockIdx.y * gridDim.x + blockIdx.x) * rows + row) * (2 + p.value_size);
         float whole = 0.0f;
-        for (int other = 0; other < WARPS; ++other) whole += totals[other][row] * expf(peaks[other][row] - base);
+        for (int other = 0; other < SHARES; ++other) whole += totals[other][row] * expf(peaks[other][row] - base);
         if (threadIdx.x == 0) {
             out[0] = top;
             out[1] = whole;
         }
         for (int column = (int)threadIdx.x; column < p.value_size; column += 32 * WARPS) {
             float sum = 0.0f;
-            for (int other = 0; other < WARPS; ++other) sum += found[other][row][column] * expf(peaks[other][row] - base);
+            for (int other = 0; other < SHARES; ++other) sum += found[other][row][column] * expf(peaks[other][row] - base);
             out[2 + column] = sum;
         }
     }
@@ -158,6 +213,13 @@ static int64_t castoff_decode_splits_of(const castoff_attention<Element> &p) {
     return wanted < most ? wanted : most;
 }
 
+/* Whether 16 bytes of keys and values reach every row. */
+template <class Element>
+static bool castoff_decode_is_aligned(const castoff_attention<Element> &p) {
+    const int64_t steps = p.k_batch | p.k_head | p.k_row | p.v_batch | p.v_head | p.v_row | p.size | p.value_size;
+    return steps % (int64_t)(16 / sizeof(typename Element::Stored)) == 0 && ((uintptr_t)p.k | (uintptr_t)p.v) % 16 == 0;
+}
+
 /* ROWS: as many as there are, 0 where only the run knows. */
 template <int ROWS, int SIZE, class Element, class Epilogue>
 static int castoff_run_decode(castoff_frame *frame, const castoff_attention<Element> &p, const Epilogue &epilogue) {
@@ -172,9 +234,13 @@ static int castoff_run_decode(castoff_frame *frame, const castoff_attention<Elem
     config.gridDim = dim3((unsigned)splits, (unsigned)entries);
     config.blockDim = dim3(32 * CASTOFF_DECODE_WARPS);
     config.stream = castoff_stream(frame);
-    auto kernel = castoff_decode_splits<ROWS == 0 ? CASTOFF_DECODE_ROWS : ROWS, SIZE, Element>;
-    if constexpr (ROWS == 0)
-        if (rows == 1) kernel = castoff_decode_splits<1, SIZE, Element>;
+    constexpr int MOST = ROWS == 0 ? CASTOFF_DECODE_ROWS : ROWS;
+    auto kernel = castoff_decode_splits<MOST, SIZE, false, Element>;
+    if (castoff_decode_is_aligned(p)) {
+        kernel = castoff_decode_splits<MOST, SIZE, true, Element>;
+        if constexpr (ROWS == 0)
+            if (rows == 1) kernel = castoff_decode_splits<1, SIZE, true, Element>;
+    }
     CASTOFF_TRY(castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, p, keys_each, partial), "launch of attention"));
     config.gridDim = dim3((unsigned)(entries * rows));
     config.blockDim = dim3(128);

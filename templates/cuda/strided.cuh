@@ -1,4 +1,7 @@
-/* strided.cuh - copies between strided tensors on the device, for the inputs and outputs of a run. */
+/* strided.cuh - copies between strided tensors on the device, for the inputs and outputs of a run.
+ *
+ * Items of 1, 2, 4, 8 or 16 bytes lie at multiples of their size, those of 16 of 8.
+ */
 #ifndef CASTOFF_CUDA_STRIDED_CUH
 #define CASTOFF_CUDA_STRIDED_CUH
 
@@ -16,18 +19,37 @@ struct castoff_strided_copy {
     int64_t source_strides[CASTOFF_MOST_DIMENSIONS];
 };
 
-static __global__ void __launch_bounds__(256) castoff_copy_strided(const castoff_strided_copy copy, const int64_t count) {
+template <class Item>
+static __device__ __forceinline__ void castoff_copy_item(unsigned char *target, const unsigned char *source) {
+    *(Item *)target = *(const Item *)source;
+}
+
+/* Index: counts elements. Divisions of 64 bits are calls, which are left to what needs them. */
+template <class Index>
+static __global__ void __launch_bounds__(256, 4)
+castoff_copy_strided(const castoff_strided_copy copy, const int64_t count) {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        int64_t rest = i, target = 0, source = 0;
+        Index rest = (Index)i;
+        int64_t target_at = 0, source_at = 0;
         for (int axis = copy.rank - 1; axis >= 0; --axis) {
-            const int64_t index = rest % copy.shape[axis];
-            rest /= copy.shape[axis];
-            target += index * copy.target_strides[axis];
-            source += index * copy.source_strides[axis];
+            const Index size = (Index)copy.shape[axis], before = rest / size;
+            const int64_t index = (int64_t)(rest - before * size);
+            rest = before;
+            target_at += index * copy.target_strides[axis];
+            source_at += index * copy.source_strides[axis];
         }
-        for (int byte = 0; byte < copy.item_bytes; ++byte)
-            copy.target[target * copy.item_bytes + byte] = copy.source[source * copy.item_bytes + byte];
+        unsigned char *const target = copy.target + target_at * copy.item_bytes;
+        const unsigned char *const source = copy.source + source_at * copy.item_bytes;
+        switch (copy.item_bytes) {
+            case 1: castoff_copy_item<uint8_t>(target, source); break;
+            case 2: castoff_copy_item<uint16_t>(target, source); break;
+            case 4: castoff_copy_item<uint32_t>(target, source); break;
+            case 8: castoff_copy_item<uint64_t>(target, source); break;
+            default: /* two of 8 */
+                castoff_copy_item<uint64_t>(target, source);
+                castoff_copy_item<uint64_t>(target + 8, source + 8);
+        }
     }
 }
 
@@ -54,7 +76,8 @@ extern "C" int castoff_cuda_copy_strided(void *target, const int64_t *target_str
     config.gridDim = dim3((unsigned)(blocks < 65536 ? blocks : 65536));
     config.blockDim = dim3(256);
     config.stream = (cudaStream_t)stream;
-    return cudaLaunchKernelEx(&config, castoff_copy_strided, copy, count) != cudaSuccess;
+    const auto kernel = count <= UINT32_MAX ? castoff_copy_strided<uint32_t> : castoff_copy_strided<uint64_t>;
+    return cudaLaunchKernelEx(&config, kernel, copy, count) != cudaSuccess;
 }
 
 #endif

@@ -53,7 +53,13 @@ CASES = {
     "a few queries of shared keys": Case(2, 200, 40, heads=4, kv_heads=2, mask="float"),
     "a few queries, most keys masked": Case(4, 150, 32, mask="bool"),
     "a head between tiles of 16": Case(20, 70, 72, value_size=88),
-    "a head that is larger than tensor cores take": Case(20, 40, 160, heads=1, kv_heads=1),
+    "a head with queries in shared memory": Case(70, 75, 160, heads=1, kv_heads=1),
+    "the largest head of tensor cores, causal": Case(
+        70, 70, 256, heads=1, kv_heads=1, is_causal=True
+    ),
+    "a head that is larger than tensor cores take": Case(12, 40, 264, heads=1, kv_heads=1),
+    "one query of a head of 256": Case(1, 150, 256, heads=4, kv_heads=2, value_size=192),
+    "one query of rows that 16 bytes do not reach": Case(1, 200, 33),
     "three queries of a head of 96": Case(3, 140, 96),
     "rows that tensor cores cannot reach": Case(20, 30, 20),
 }
