@@ -53,21 +53,27 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
     for (int64_t first = 0; first < inner; first += CASTOFF_TILE_INNER)
         for (int64_t i = 0; i < outer; i++) {
             const int64_t last = castoff_min_i64(first + CASTOFF_TILE_INNER, inner);
-            for (int64_t step = 0; step < g->steps; step += CASTOFF_TILE_CHUNK)
+            for (int64_t step = 0, steps; step < g->steps; step += steps) {
+                steps = castoff_min_i64(CASTOFF_TILE_CHUNK, g->steps - step);
                 for (int64_t j = first; j < last; j++) {
                     const int64_t row = 32 * (g->rows_outside ? i : j), col = 32 * (g->rows_outside ? j : i);
-                    const N(piece) piece = {
+                    N(piece) piece = {
                         .rows = castoff_min_i64(32, g->rows - row), .cols = castoff_min_i64(32, g->cols - col), .width = 32,
-                        .steps = castoff_min_i64(CASTOFF_TILE_CHUNK, g->steps - step),
-                        .a = g->a + row / 16 * size + step * TILE,
+                        .steps = steps, .a = g->a + row / 16 * size + step * TILE,
                         .b = g->b + col / 16 * size + step * TILE, .a_tile = size, .b_panel = size,
-                        .sums = sums + (j - first) * CASTOFF_TILE_SUMS, .add = step > 0};
+                        .sums = steps == g->steps ? sums : sums + (j - first) * CASTOFF_TILE_SUMS, .add = step > 0};
+                    /* Columns come from memory, once: a share of the next ones with each piece. */
+                    if (!g->rows_outside && i + 1 < outer) {
+                        piece.lines = castoff_ceil_div(32, last - first);
+                        piece.ahead = (const char *)(g->b + (col / 16 + 2) * size) + (j - first) * piece.lines * g->steps * 64;
+                    } else if (g->rows_outside && i == 0 && j + 1 < inner) {
+                        piece.lines = 32;
+                        piece.ahead = (const char *)(piece.b + 2 * size);
+                    }
                     N(multiply)(&piece);
+                    if (step + steps == g->steps)
+                        G(emit)(sink, piece.sums, 32, g->row0 + row, g->col0 + col, piece.rows, piece.cols);
                 }
-            for (int64_t j = first; j < last; j++) {
-                const int64_t row = 32 * (g->rows_outside ? i : j), col = 32 * (g->rows_outside ? j : i);
-                G(emit)(sink, sums + (j - first) * CASTOFF_TILE_SUMS, 32, g->row0 + row, g->col0 + col,
-                                      castoff_min_i64(32, g->rows - row), castoff_min_i64(32, g->cols - col));
             }
         }
     castoff_tiles_end();
@@ -85,7 +91,7 @@ static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, 
     const int64_t tile_bytes = castoff_max_i64(1, N(steps)(k)) * 1024;
     p.by_batch = batch >= threads;
     p.pack_b = pack_b;
-    p.mc = castoff_max_i64(64, CASTOFF_L2_BYTES / 2 / tile_bytes * 16 / 32 * 32);
+    p.mc = castoff_max_i64(64, CASTOFF_TILE_L2_BYTES / 2 / tile_bytes * 16 / 32 * 32);
     p.mc = castoff_max_i64(1, castoff_min_i64(p.mc, castoff_round_up(castoff_ceil_div(m, castoff_ceil_div(castoff_max_i64(m, 1), p.mc)), 32)));
     p.nc = castoff_round_up(castoff_max_i64(n, 1), 64);
     while (!p.by_batch && p.nc > 64 && castoff_ceil_div(m, p.mc) * castoff_ceil_div(n, p.nc) < (threads > 1 ? 4 * threads : 1))

@@ -29,10 +29,11 @@ CASTOFF_INLINE castoff_vu32 castoff_splat_word(const void *p) {
 #define CASTOFF_TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::)
 #define CASTOFF_TILE_MULTIPLY(dot, sum, a, b) __asm__ volatile(dot " %%tmm" #b ", %%tmm" #a ", %%tmm" #sum ::)
 
-/* Steps at a time, so that the outer operand stays in the first cache while the inner one goes by; with few rows nothing
- * is read again. */
-#define CASTOFF_TILE_CHUNK 16
+/* Steps at a time: all. The second cache is fast enough for both operands, and sums need not be kept between. */
+#define CASTOFF_TILE_CHUNK INT64_MAX
 #define CASTOFF_TILE_STRIP_CHUNK INT64_MAX
+/* Every processor that has these has so much. */
+#define CASTOFF_TILE_L2_BYTES (2 << 20)
 
 /* Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns; with few rows, 4 is the only one of rows and 5 to 7 are columns. */
 CASTOFF_INLINE void castoff_tiles_begin(int64_t rows) {
@@ -51,8 +52,10 @@ CASTOFF_INLINE void castoff_tiles_end(void) { __asm__ volatile("tilerelease" ::)
 
 #else
 
+/* Steps at a time, so that the outer operand stays in the first cache while the inner one goes by. */
 #define CASTOFF_TILE_CHUNK 8
 #define CASTOFF_TILE_STRIP_CHUNK CASTOFF_TILE_CHUNK
+#define CASTOFF_TILE_L2_BYTES CASTOFF_L2_BYTES
 
 CASTOFF_INLINE void castoff_tiles_begin(int64_t rows) { (void)rows; }
 CASTOFF_INLINE void castoff_tiles_end(void) {}

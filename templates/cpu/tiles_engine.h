@@ -14,6 +14,8 @@ typedef struct {
     int64_t a_tile, b_panel;
     SUM *sums;
     int add;
+    const char *ahead; /* what is read soon: so many lines of it are asked for with each step */
+    int64_t lines;
 } N(piece);
 
 #if defined(__AMX_TILE__)
@@ -21,6 +23,8 @@ typedef struct {
 CASTOFF_INLINE void N(square)(const N(piece) *p, const int two_rows, const int two_cols) {
     const ELEMENT *a0 = p->a, *a1 = a0 + p->a_tile, *b0 = p->b, *b1 = b0 + p->b_panel;
     SUM *low = p->sums + 512;
+    const char *ahead = p->ahead;
+    const int64_t lines = p->lines;
     if (p->add) {
         CASTOFF_TILE_LOAD(0, p->sums, 128);
         if (two_cols) CASTOFF_TILE_LOAD(1, p->sums + 16, 128);
@@ -45,6 +49,7 @@ CASTOFF_INLINE void N(square)(const N(piece) *p, const int two_rows, const int t
             CASTOFF_TILE_MULTIPLY(TILE_DOT, 2, 5, 6);
             if (two_cols) CASTOFF_TILE_MULTIPLY(TILE_DOT, 3, 5, 7);
         }
+        for (int64_t line = 0; line < lines; line++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
     }
     CASTOFF_TILE_STORE(0, p->sums, 128);
     if (two_cols) CASTOFF_TILE_STORE(1, p->sums + 16, 128);
