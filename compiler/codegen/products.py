@@ -555,12 +555,13 @@ def write_attention(step: AttentionStep) -> KernelCode:
     ]
     kernel = writer.text(step.origins, plain)
     is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
+    suffix, header = GEMM_SUFFIX[step.dtype], "cpu/attention.h"
+    if step.dtype is DType.BFLOAT16:
+        suffix, header = "tiled_bf16", "cpu/attention_bf16.h"
     text = AttentionText(
-        kernel, GEMM_SUFFIX[step.dtype], texts, keys, query, key, value, tail, mask,
+        kernel, suffix, texts, keys, query, key, value, tail, mask,
         "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
         cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal, plain, strides[0],
         strides[1],
     )  # fmt: skip
-    return writer.code(
-        step.name, render("cpu/attention.c.j2", a=text), kernel, ("cpu/attention.h",)
-    )
+    return writer.code(step.name, render("cpu/attention.c.j2", a=text), kernel, (header,))

@@ -105,7 +105,7 @@ LEVELS: Mapping[str, Level] = {
 NARROW_HEADERS = frozenset(
     {
         "cpu/gemm_bf16.h", "cpu/conv_bf16.h", "cpu/gemm_coded.h", "cpu/gemm_levels.h",
-        "cpu/conv_levels.h",
+        "cpu/conv_levels.h", "cpu/attention_bf16.h",
     }
 )  # fmt: skip
 """Headers whose kernels have forms for x86-64-bf16 and x86-64-amx; only programs that include one are

@@ -123,6 +123,10 @@ static CASTOFF_UNUSED void A(load_mask)(const A(args) *a, int64_t image, int64_t
         return;
     }
     const float *mask = (const float *)a->mask + origin;
+    if (a->mask_col == 1 && key_step == 1) {
+        for (int64_t j = 0; j < rows; j++) memcpy(out + j * row_step, mask + j * a->mask_row, (size_t)keys * 4);
+        return;
+    }
     if (a->mask_col == 1 && row_step == 1) {
         castoff_transpose_f32(mask, a->mask_row, out, key_step, rows, keys);
         return;

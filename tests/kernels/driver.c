@@ -1,5 +1,5 @@
 /* Plain entry points to the kernel headers, for the tests; one shared object per CPU level. */
-#include "attention.h"
+#include "attention_bf16.h"
 #include "conv.h"
 #include "conv_winograd.h"
 #include "conv_bf16.h"
@@ -75,6 +75,7 @@ CONV(f16)
 ATTENTION(f32)
 ATTENTION(bf16)
 ATTENTION(f16)
+ATTENTION(tiled_bf16)
 
 #define EXACT(T)                                                                                                      \
     int64_t test_gemm_##T##_scratch(int64_t batch, int64_t m, int64_t n, int64_t k, int packed, int threads) {       \
