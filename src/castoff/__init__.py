@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .compiler.frontends.capture.dims import Dim as Dim
     from .compiler.frontends.capture.export import export as export
     from .compiler.frontends.capture.module import Module as Module
+    from .compiler.frontends.capture.operators import ops as ops
     from .compiler.ir.dtypes import DType as DType
     from .compiler.ir.graph import TensorType as TensorType
     from .compiler.ops.custom import RegistrationError as RegistrationError
@@ -75,6 +76,7 @@ _HOMES: dict[str, str] = {
     "canonicalize": ".compiler.exported.canonicalize",
     "export": ".compiler.frontends.capture.export",
     "load": ".compiler.exported.deserialize:load_program",
+    "ops": ".compiler.frontends.capture.operators",
     "package": "._package",
     "save": ".compiler.exported.serialize:save_program",
     "read_manifest": ".runtime.manifest",

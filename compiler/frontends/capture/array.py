@@ -13,6 +13,7 @@ from .memory import Reference, View
 from .recorder import Recorder
 from .where import refused
 
+_STORE = "np.zeros_like(x, shape=…) makes one to store in"
 _numpy: Any = np
 """NumPy on captured arrays, of which its stubs know nothing."""
 
@@ -114,7 +115,7 @@ class TracedArray:
         self._needs_elements("int()", "use astype")
 
     def __float__(self) -> NoReturn:
-        self._needs_elements("float()", "use astype, or keep the array")
+        self._needs_elements("float(), or storing it in a NumPy array,", f"use astype; {_STORE}")
 
     def __complex__(self) -> NoReturn:
         self._needs_elements("complex()", "use astype")
@@ -136,7 +137,7 @@ class TracedArray:
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         self._needs_elements(
             "a conversion to a NumPy array (np.array, np.asarray, or storing it in an array made by np.zeros)",
-            "np.stack joins captured arrays, x.copy() copies one, np.zeros(shape, like=x) makes one to store in",
+            f"np.stack joins captured arrays, x.copy() copies one; {_STORE}",
         )
 
     def __len__(self) -> int:

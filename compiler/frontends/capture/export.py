@@ -231,7 +231,12 @@ class _Capture:
 
 def run_captured(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:
     """Calls the user's function; whatever its code raises is raised."""
-    return f(*args, **kwargs)
+    try:
+        return f(*args, **kwargs)
+    except (TypeError, ValueError) as error:  # in which NumPy wraps what conversions raise
+        if isinstance(error.__cause__, (CaptureError, Specialised)):
+            raise error.__cause__ from None
+        raise
 
 
 def _named_arguments(

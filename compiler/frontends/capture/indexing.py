@@ -289,14 +289,36 @@ def _slice_view(
     r = recorder_of(x)
     options = {"dim": axis, "start": start, "end": stop, "step": step}
     first, last = (None if end is None else r.sizes.example(end) for end in (start, stop))
+    length = _known_length(r, size, start, stop) if step == 1 else None
+
+    def read(t: Tensor) -> Tensor:
+        if length is None:
+            cut: Tensor = r.record("slice.Tensor", self=t, **options)
+        else:
+            cut = r.record("narrow.default", self=t, dim=axis, start=start or 0, length=length)
+        return cut
+
     return viewed(
         x,
         View(
-            lambda t: r.record("slice.Tensor", self=t, **options),
+            read,
             lambda t, new: r.record("slice_scatter.default", self=t, src=new, **options),
             lambda a: _part(a, axis, slice(first, last, step)),
         ),
     )
+
+
+def _known_length(r: Recorder, size: Dim, start: Dim | None, stop: Dim | None) -> Dim | None:
+    """The length of a slice whose ends are declared to lie within a size that varies; else None: it is
+    then what slicing makes of it, `min(stop, size)`, and so on."""
+    begin = 0 if start is None else start
+    if isinstance(size, int) or not isinstance(begin, int) or begin < 0:
+        return None
+    if stop is None:
+        return size - begin if r.sizes.is_at_least(size, begin) else None
+    if isinstance(stop, int) and stop >= begin and r.sizes.is_at_least(size, stop):
+        return stop - begin
+    return None
 
 
 def _part(array: np.ndarray, axis: int, key: int | slice) -> np.ndarray:

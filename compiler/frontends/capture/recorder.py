@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,9 @@ class Recorder:
     is_closed: bool = False
 
     def __post_init__(self) -> None:
+        from .ufuncs import apply_ufunc
+
+        self.sizes.apply_ufunc = partial(apply_ufunc, self)
         self.writer = GraphWriter(self.texts)
         self._builder = _ScratchBuilder(self.texts)
         self._values: dict[str, Value] = {}
@@ -136,16 +140,19 @@ class Recorder:
         Arguments are tensors, numbers, sizes, dtypes and sequences of them, by their names in the
         operator's schema; those that are None are left out.
         """
+        return self.call(f"aten.{target}", given)
+
+    def call(self, target: str, given: Mapping[str, Any]) -> Any:
+        """As `record`, for operators of any namespace."""
         if self.is_closed:
             raise refused("an array of a program that is already captured is used outside of it")
         given = {name: _plain(value) for name, value in given.items() if value is not None}
         arguments = {name: self._value_of(value) for name, value in given.items()}
         try:
-            function = find_form(f"aten.{target}", list(given)).function
-            result = function(self._builder, **arguments)
+            result = find_form(target, list(given)).function(self._builder, **arguments)
         except OperatorError as error:
-            raise refused(f"aten.{target}: {error}") from error
-        return self._written(f"torch.ops.aten.{target}", given, result)
+            raise refused(f"{target}: {error}") from error
+        return self._written(f"torch.ops.{target}", given, result)
 
     def _value_of(self, value: Any) -> Any:
         match value:

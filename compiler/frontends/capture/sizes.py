@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ...ir import shapes
 from ...ir.shapes import Dim, Shape, Symbol
 from .where import refused
@@ -45,6 +47,8 @@ class Sizes:
 
     known: dict[Symbol, Size] = field(default_factory=dict)
     guards: list[str] = field(default_factory=list)
+    apply_ufunc: Callable[..., object] | None = None
+    """How a ufunc is computed that meets a size, set by the capture."""
 
     def add(self, size: Size) -> None:
         """A size that the inputs decide."""
@@ -82,7 +86,7 @@ class Sizes:
     def equal(self, left: Dim, right: Dim) -> bool:
         """Whether two sizes are equal."""
         left, right = self._declared(left), self._declared(right)
-        answer = shapes.is_equal(left, right)
+        answer = True if _agree(left, right) else shapes.is_equal(left, right)
         if answer is None:
             answer = self._example_of(left) == self._example_of(right)
             self._decided(left, right, "==" if answer else "!=")
@@ -131,17 +135,39 @@ class Sizes:
             result = [*shape[: max(missing, 0)], *result]
             for axis in range(-1, -min(len(shape), len(result)) - 1, -1):
                 mine, other = result[axis], shape[axis]
-                if other == 1 or mine == other:
+                if other == 1 or mine == other or _agree(mine, other):
                     continue
-                if mine != 1 and not self.equal(mine, other):
-                    if not isinstance(other, int) and self.equal(other, 1):
+                if mine != 1:
+                    self._require_alike(mine, other, what)
+                    if isinstance(mine, int):
                         continue
-                    if isinstance(mine, int) or not self.equal(mine, 1):
-                        raise refused(
-                            f"{what}: shapes do not broadcast, {self.text(mine)} beside {self.text(other)}"
-                        )
                 result[axis] = other
         return tuple(result)
+
+    def _require_alike(self, mine: Dim, other: Dim, what: str) -> None:
+        """Neither of two sizes that meet is the number 1: they are equal in every call, or it is refused."""
+        mine_now, other_now = self._example_of(mine), self._example_of(other)
+        if mine_now == other_now:
+            self.equal(mine, other)
+            return
+        for dim, now in ((mine, mine_now), (other, other_now)):
+            if now == 1 and not isinstance(dim, int):
+                names = [
+                    size for size in self.known.values() if size.symbol in shapes.symbols_in(dim)
+                ]
+                if not any(size.is_promised for size in names):
+                    raise Specialised(frozenset(size.symbol.name for size in names))
+                raise refused(
+                    f"{what}: the size {self.text(dim)} is 1 in the example and broadcasts, which it would "
+                    "not in every call; give its Dim a min= that makes it 1, or make it static"
+                )
+        raise refused(
+            f"{what}: shapes do not broadcast, {self.text(mine)} beside {self.text(other)}"
+        )
+
+    def is_at_least(self, dim: Dim, number: int) -> bool:
+        """Whether a size is declared to be no less than a number."""
+        return shapes.lower_bound(self._declared(dim)) >= number
 
     def _declared(self, dim: Dim) -> Dim:
         """The expression with symbols that have the bounds the user declared."""
@@ -184,7 +210,8 @@ class Sizes:
         if relation == "==" and isinstance(right, int) and isinstance(atom, Symbol):
             return (
                 f"{size.label} was specialised to {right} here, but dynamic_shapes declares that it "
-                f"varies; make it static ({size.label}=None), or use it as a size only"
+                "varies; make it static, or use it as a size of captured arrays only: np.zeros_like(x, "
+                "shape=…), np.full(shape, value, like=x) and np.arange(n, like=x) take it"
             )
         names = " and ".join(dict.fromkeys(each.label for each in promised))
         return (
@@ -195,6 +222,51 @@ class Sizes:
     def _guard(self, text: str) -> None:
         if text not in self.guards:
             self.guards.append(text)
+
+
+def _agree(left: Dim, right: Dim) -> bool:
+    """Whether two expressions of one symbol are the same function of it.
+
+    Sums, maxima and minima of linear expressions are linear beyond the last of their breakpoints, which
+    no breakpoint lies further away than the numbers in them add up to: looking as far as that decides.
+    """
+    difference = left - right
+    if isinstance(difference, int):
+        return difference == 0
+    symbols = shapes.symbols_in(difference)
+    weight = _weight(difference)
+    if len(symbols) != 1 or weight is None or weight > 64:
+        return False
+    (symbol,) = symbols
+    last = min(symbol.high, symbol.low + 2 * weight + 2)
+    return all(
+        shapes.evaluate(difference, {symbol.name: n}) == 0 for n in range(symbol.low, last + 1)
+    )
+
+
+def _weight(expression: Dim) -> int | None:
+    """What the numbers in an expression add up to; None where it is not linear between breakpoints."""
+    if isinstance(expression, int):
+        return abs(expression)
+    total = 0
+    for monomial, coefficient in expression.terms.items():
+        part: int | None = 1
+        if len(monomial) > 1 or any(power > 1 for _, power in monomial):
+            return None
+        for atom, _ in monomial:
+            if isinstance(atom, shapes.Func):
+                inner = [_weight(arg) for arg in atom.args]
+                part = (
+                    None
+                    if atom.name not in ("max", "min") or None in inner
+                    else sum(w or 0 for w in inner)
+                )
+            elif not isinstance(atom, Symbol):
+                part = None
+        if part is None:
+            return None
+        total += abs(coefficient) * part
+    return total
 
 
 def dim_of(value: object) -> Dim:
@@ -215,11 +287,16 @@ class SymbolicInt:
     """A size that is not known before the call; behaves as an `int` as far as the program allows."""
 
     __slots__ = ("dim", "sizes")
-    __array_ufunc__ = None  # NumPy arrays leave operators to this class, which knows what it is
 
     def __init__(self, sizes: Sizes, dim: shapes.SymExpr) -> None:
         self.sizes = sizes
         self.dim = dim
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: object
+    ) -> object:
+        assert self.sizes.apply_ufunc is not None, "a capture says how it computes"
+        return self.sizes.apply_ufunc(ufunc, method, inputs, kwargs)
 
     def _with(self, other: object, compute: Callable[[Dim, Dim], Dim]) -> object:
         if isinstance(other, SymbolicInt) or type(other) is int:

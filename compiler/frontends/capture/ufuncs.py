@@ -56,7 +56,7 @@ def stored_in(target: object, result: Any, what: str) -> object:
     if not isinstance(target, TracedArray):
         raise refused(
             f"{what} is to store a captured array in a NumPy array (out=, or an in-place operator); "
-            "np.zeros(shape, like=x) makes an array to store in"
+            "np.zeros_like(x, shape=…) makes an array to store in"
         )
     if not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise TypeError(

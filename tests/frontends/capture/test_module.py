@@ -36,7 +36,7 @@ class Network(castoff.Module):
         for each in self.layers:
             x = np.tanh(each(x))
         self.calls += 1
-        self.cache = np.concatenate([self.cache[1:], x.sum(axis=0, keepdims=True)])
+        self.cache = np.concatenate([self.cache[1:], x[:1]])
         return self.heads["out"](x), self.cache * self.calls.astype(np.float32)
 
 

@@ -1,7 +1,8 @@
 """Arrays that are made: of one number, of ranges, triangles and grids.
 
-NumPy hands `np.zeros(shape, like=x)` over for a captured `x`; without `like=` it makes an ordinary array,
-which becomes a constant, and can have no symbolic sizes.
+NumPy hands `np.full(shape, 0, like=x)` over for a captured `x`; without `like=` it makes an ordinary array,
+which becomes a constant, and can have no symbolic sizes. `np.zeros` and `np.empty` look at the sizes
+before they hand over: with symbolic ones, `np.zeros_like(x, shape=…)` is the way.
 """
 
 from __future__ import annotations
@@ -114,10 +115,16 @@ def linspace(r: Recorder, start: Any, stop: Any, num: Any = 50, endpoint: bool =
     width = last - first
     rank = max(first.ndim, last.ndim)
     position = position[(slice(None),) + (None,) * rank]
-    if isinstance(parts, SymbolicInt) or parts > 0:
+    if isinstance(parts, SymbolicInt):
+        count = array_of(r, parts)
+        step = width / xp.maximum(count, 1)
+        result = position * step + first
+        if endpoint:
+            result = xp.where((position == count) & (position > 0), last, result)
+    elif parts > 0:
         step = width / array_of(r, parts)
         result = position * step + first
-        if endpoint and num > 1:
+        if endpoint:
             result[-1] = last
     else:
         step = array_of(r, np.nan)

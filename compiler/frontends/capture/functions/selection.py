@@ -159,7 +159,9 @@ def putmask(r: Recorder, a: Any, /, mask: Any, values: Any) -> None:
 @implements("copyto")
 def copyto(r: Recorder, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     if not isinstance(dst, TracedArray):
-        raise refused("np.copyto into a NumPy array; np.zeros(shape, like=x) makes one to store in")
+        raise refused(
+            "np.copyto into a NumPy array; np.zeros_like(x, shape=…) makes one to store in"
+        )
     source = array_of(r, src)
     if where is not True:
         source = xp.where(where, source.astype(dst.dtype), dst)
