@@ -168,6 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--portable", action="store_true", help="compile as by default: every CPU level, optimised"
     )
+    parser.add_argument(
+        "--target-cpu", default=QUICK["target_cpu"], help="the CPU level: %(default)s"
+    )
     parser.add_argument("--update", action="store_true", help="rewrite the lists of passing cases")
     strictness.add_arguments(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="name every failing case")
@@ -177,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if corpus is None:
         print("no corpus: set CASTOFF_CORPUS to its folder", file=sys.stderr)
         return 2
-    compile_options = {"jobs": 1} if options.portable else QUICK
+    compile_options = {**QUICK, "target_cpu": options.target_cpu}
+    if options.portable:
+        compile_options = {"jobs": 1}
     if options.device == "cuda":
         if not options.build_only:
             os.environ["CUDA_HOME"] = cuda_home_for_tests()

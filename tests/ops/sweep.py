@@ -24,7 +24,7 @@ from castoff.compiler.ops.samples import Sample, all_samples
 
 from .. import strictness
 from ..conformance.workers import run_tasks
-from ..graphs import load, reference
+from ..graphs import QUICK, load, reference
 from .sampling import (
     SampleBuilder,
     add_sample,
@@ -56,14 +56,15 @@ Wrong = list[tuple[Case, str]]
 """Cases and what is wrong with each."""
 
 
-def static_cases(every: int = 1, part: int = 0) -> list[Case]:
-    """All samples, or a share of them."""
-    return [Case(sample) for sample in _share(every, part)]
+def static_cases(every: int = 1, part: int = 0, match: str = "") -> list[Case]:
+    """All samples, or a share of them, of the targets that contain `match`."""
+    return [Case(sample) for sample in _share(every, part) if match in sample.target]
 
 
-def symbolic_cases(every: int = 1, part: int = 0) -> list[Case]:
+def symbolic_cases(every: int = 1, part: int = 0, match: str = "") -> list[Case]:
     """The same with as many sizes as can be symbols; those without any are left out."""
-    cases = (Case(sample, symbolic_sizes(sample)) for sample in _share(every, part))
+    static = static_cases(every, part, match)
+    cases = (Case(case.sample, symbolic_sizes(case.sample)) for case in static)
     return [case for case in cases if case.symbolic]
 
 
@@ -201,13 +202,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", type=int, default=0, metavar="K", help="which of the N parts")
     parser.add_argument("--match", default="", help="only targets that contain this")
     parser.add_argument("-j", "--jobs", type=int, default=1)
+    parser.add_argument(
+        "--target-cpu", default=QUICK["target_cpu"], help="the CPU level: %(default)s"
+    )
     strictness.add_arguments(parser)
     options = parser.parse_args(arguments)
     strict = strictness.strict_options(warnings=options.warnings, sanitize=options.sanitize)
     started = time.monotonic()
-    cases = static_cases(options.every, options.part) + symbolic_cases(options.every, options.part)
-    cases = [case for case in cases if options.match in case.sample.target]
-    wrong = compiled_wrong(cases, strict, jobs=options.jobs)
+    share = options.every, options.part, options.match
+    cases = static_cases(*share) + symbolic_cases(*share)
+    compiled = {**strict, "target_cpu": options.target_cpu}
+    wrong = compiled_wrong(cases, compiled, jobs=options.jobs)
     print(file=sys.stderr)
     if not strict:  # PyTorch has nothing to say about how something is compiled
         try:
