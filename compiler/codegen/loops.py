@@ -11,11 +11,12 @@ from ..kernels import Cast, Scalar
 from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..targets import cpu
+from .ahead import LINE_BYTES, PIECE, Ahead, rows_ahead
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .reductions import hoisted, initial_text
 from .render import render
-from .statements import ForLoop, IfBlock, Statement, drop_unused, flatten
+from .statements import Block, ForLoop, IfBlock, Statement, drop_unused, flatten
 
 TILE = 64
 """Elements of the row loop that one tile of accumulators covers."""
@@ -105,6 +106,7 @@ class LoopWriter:
                     self.parameters.written.add(statement.buffer)
         self.local_buffers = {buffer for buffer, _ in kernel.locals}
         self.parameters.written -= self.local_buffers
+        self.ahead = rows_ahead(kernel)
 
     def write(self) -> KernelCode:
         """The kernel's code."""
@@ -256,7 +258,35 @@ class LoopWriter:
             else:
                 self._body(loop.body, phase)
 
-        self._in_loop(statements, loop, write)
+        if self.ahead is not None and phase is self.ahead.phase:
+            statements.append(self._in_pieces(loop, self.ahead, write))
+        else:
+            self._in_loop(statements, loop, write)
+
+    def _in_pieces(self, loop: ForLoop, ahead: Ahead, write: Callable[[], None]) -> Block:
+        """A pass over a row, piece by piece, each after the request for the same piece of the next row."""
+        end = str(ahead.extent)
+        pieces = Block(f"for (int64_t piece = 0; piece < {end}; piece += {PIECE})")
+        last = f"piece + {PIECE}"
+        if ahead.extent % PIECE:
+            last = f"{last} < {end} ? {last} : {end}"
+        self.expressions.push(pieces.body)
+        self.expressions.bind("piece")
+        pieces.body.append(f"const int64_t piece_end = {last};")
+        request = IfBlock("row + 1 < end")
+        self.expressions.push(request.then)
+        for buffer, address in ahead.rows:
+            pointer, first = self.parameters.pointer(buffer), self.expressions.dim(address)
+            step = LINE_BYTES // buffer.dtype.itemsize
+            lines = Block(f"for (int64_t line = piece; line < piece_end; line += {step})")
+            lines.body.append(f"__builtin_prefetch({pointer} + {first} + line, 0, 2);")
+            request.then.append(lines)
+        self.expressions.pop()
+        pieces.body.append(request)
+        loop.start, loop.end = "piece", "piece_end"
+        self._in_loop(pieces.body, loop, write)
+        self.expressions.pop()
+        return pieces
 
     def _tiled(self, statements: list[Statement], phase: Phase) -> None:
         """The loop over a tile, left out where nothing of it would count: outside a window."""

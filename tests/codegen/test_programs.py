@@ -10,7 +10,7 @@ import pytest
 
 from castoff.compiler.ir.graph import Graph
 
-from ..graphs import GraphBuilder, generated, load, reference
+from ..graphs import GraphBuilder, generated, load, reference, size
 from .spread import SPREAD
 
 
@@ -55,3 +55,28 @@ def test_products_find_the_kernels_their_unit_kept(
     arguments = [left] if is_constant else [left, right]
     (got,) = load(graph, tmp_path, target_cpu=level)(*arguments)
     np.testing.assert_allclose(got, left @ right.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "is_large"),
+    [
+        (300, 1024, True),
+        (200, 1537, True),
+        ("rows", 1100, True),
+        (20, 1537, False),
+        (5000, 64, False),
+    ],
+)
+def test_rows_that_lie_in_memory_are_asked_for_ahead(
+    rows: int | str, columns: int, is_large: bool, tmp_path: Path
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size(rows) if isinstance(rows, str) else rows, columns)
+    graph = b.graph(b.call("aten.softmax.int", x, -1))
+    text = generated(graph).tree.units[0].text
+    assert ("__builtin_prefetch(" in text) is is_large
+    count = 7 if isinstance(rows, str) else rows
+    array = np.random.default_rng(0).standard_normal((count, columns), np.float32) * 9
+    (got,) = load(graph, tmp_path)(array)
+    (want,) = reference(graph, array)
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-7)
