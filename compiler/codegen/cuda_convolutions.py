@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
-from ..lowering.packing import ROW_BYTES, is_depthwise
-from ..lowering.program import ConvolutionStep, StridedView
-from .cuda_products import DeviceProductWriter, element_type
+from ..lowering.packing import ROW_BYTES, conv_rows_shape, is_depthwise
+from ..lowering.program import ConvolutionStep, ProductStep, StridedView
+from .cuda_products import DeviceProductWriter, element_type, write_product
 from .kernel_text import KernelCode, KernelText
-from .products import Operand, three
+from .products import ConvolutionSizes
 from .render import render
 
 WANTED_BLOCKS = 128
@@ -84,6 +84,10 @@ TILES = {
 }  # fmt: skip
 
 
+PRODUCT_CHANNELS = 64
+"""Channels on either side, at least, of a convolution of single pixels that is left to the library of products."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileForm:
     """A convolution as a product: `tiles`, one, or a large one and a small one that the run chooses from.
@@ -112,23 +116,13 @@ class DepthwiseForm:
 
 @dataclass(frozen=True, slots=True)
 class DeviceConvolutionText:
-    """What `convolution.cu.j2` needs; spatial lists have three entries."""
+    """What `convolution.cu.j2` needs; channels are those of a group."""
 
     kernel: KernelText
     element: str
     kind: str
     form: TileForm | DepthwiseForm
-    images: str
-    groups: int
-    in_channels: str
-    out_channels: str
-    in_sizes: tuple[str, ...]
-    out_sizes: tuple[str, ...]
-    kernel_sizes: tuple[str, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    padding: tuple[int, ...]
-    x: Operand
+    sizes: ConvolutionSizes
     weight: str
     wanted_blocks: int = WANTED_BLOCKS
 
@@ -206,44 +200,67 @@ def _depthwise_form(step: ConvolutionStep, sizes: tuple[int, ...]) -> DepthwiseF
     return DepthwiseForm(kernel if is_known else 0, stride if is_known else 0, outputs, channels)
 
 
+def as_product(step: ConvolutionStep) -> ProductStep | None:
+    """A convolution of single pixels as the product that it is; None where it is none, or has too few channels.
+
+    [32, 56, 56, 64] by [256, 64, 1, 1]: of each image [3136, 64] by [64, 256].
+    """
+    attributes, channels = step.attributes, step.weight_type.shape[:2]
+    is_pointwise = (
+        all(size == 1 for size in step.weight_type.shape[2:])
+        and all(stride == 1 for stride in attributes.stride)
+        and all(padding == (0, 0) for padding in attributes.padding)
+        and attributes.groups == 1
+        and step.packed_weight
+    )
+    if not is_pointwise or min(map(shapes.lower_bound, channels)) < PRODUCT_CHANNELS:
+        return None
+    out_channels, in_channels = channels
+    sizes = tuple(size for size in step.weight_type.shape if isinstance(size, int))
+    assert len(sizes) == step.weight_type.rank, "only weights whose sizes are known are packed"
+    _, row = conv_rows_shape(sizes, 1, step.weight.buffer.dtype.itemsize)
+    pixel = step.x.strides[-2]
+    pixels: Dim = 1
+    for size, stride in zip(step.x.shape[-2:0:-1], step.x.strides[-2:0:-1], strict=True):
+        if shapes.is_equal(stride, pixel * pixels) is not True:
+            return None  # pixels of one image are not as far from each other
+        pixels = pixels * size
+    image = step.x.strides[0]
+    left = StridedView(
+        step.x.buffer,
+        step.x.offset,
+        (step.x.shape[0], pixels, in_channels),
+        (image, pixel, step.x.strides[-1]),
+    )
+    right = StridedView(
+        step.weight.buffer,
+        step.weight.offset,
+        (step.x.shape[0], in_channels, out_channels),
+        (0, 1, row),
+    )
+    return ProductStep(
+        step.name, left, right, (step.x.shape[0],), pixels, out_channels, in_channels, step.dtype,
+        step.epilogue, step.origins,
+    )  # fmt: skip
+
+
 def write_convolution(step: ConvolutionStep, *, is_tf32: bool) -> KernelCode:
     """The code of a convolution; float32 may be multiplied as TF32 where it `is_tf32`."""
     attributes = step.attributes
     assert attributes.channels_last, "convolutions have their channels last"
+    if (product := as_product(step)) is not None:
+        return write_product(product, is_tf32=is_tf32)
     writer = DeviceProductWriter(step.epilogue)
-    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
-    spatial = len(attributes.stride)
-
-    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return three(tuple(writer.sizes.dim(size) for size in shape), "1")
-
+    out_channels = shapes.floordiv(step.weight_type.shape[0], attributes.groups)
+    sizes = ConvolutionSizes.of(step, writer.sizes, step.weight_type.shape[1], out_channels)
+    weight = writer.sizes.operand(step.weight)
     tiles = _TENSOR if is_tf32 and step.output.dtype is DType.FLOAT32 else TILES[step.output.dtype]
     form = form_of(step, tiles)
     element = element_type(
         step.output.dtype, is_tf32=is_tf32 and not isinstance(form, DepthwiseForm)
     )
-    images = writer.sizes.dim(step.output.shape[0])
-    in_channels = writer.sizes.dim(step.weight_type.shape[1])
-    out_channels = writer.sizes.dim(shapes.floordiv(step.weight_type.shape[0], attributes.groups))
-    in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
-    kernel_sizes = sizes(step.weight_type.shape[2:])
     text = DeviceConvolutionText(
-        writer.device_text(step),
-        element,
-        tiles.kind,
-        form,
-        images,
-        attributes.groups,
-        in_channels,
-        out_channels,
-        in_sizes,
-        out_sizes,
-        kernel_sizes,
-        three(attributes.stride, 1),
-        three(attributes.dilation, 1),
-        three(tuple(before for before, _ in attributes.padding), 0),
-        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])),
-        weight.pointer,
+        writer.device_text(step), element, tiles.kind, form, sizes, weight.pointer
     )
     rendered = render("cuda/convolution.cu.j2", c=text)
     header = "cuda/depthwise_convolution.cuh" if text.is_depthwise else tiles.header

@@ -107,12 +107,10 @@ class ProductText:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvolutionText:
-    """What `convolution.c.j2` needs; spatial lists have three entries."""
+class ConvolutionSizes:
+    """What every kernel of a convolution is told; spatial lists have three entries, missing axes first."""
 
-    kernel: KernelText
-    suffix: str
-    batch: str
+    images: str
     groups: int
     in_channels: str
     out_channels: str
@@ -123,6 +121,39 @@ class ConvolutionText:
     dilation: tuple[int, ...]
     padding: tuple[int, ...]
     x: Operand
+
+    @staticmethod
+    def of(
+        step: ConvolutionStep, sizes: Sizes, in_channels: Dim, out_channels: Dim
+    ) -> ConvolutionSizes:
+        """The sizes of a convolution whose kernel counts channels like this."""
+        attributes, x = step.attributes, sizes.operand(step.x)
+
+        def space(shape: shapes.Shape) -> tuple[str, ...]:
+            return three(tuple(sizes.dim(size) for size in shape), "1")
+
+        return ConvolutionSizes(
+            sizes.dim(step.output.shape[0]),
+            attributes.groups,
+            sizes.dim(in_channels),
+            sizes.dim(out_channels),
+            space(step.x.shape[1:-1]),
+            space(step.output.shape[1:-1]),
+            space(step.weight_type.shape[2:]),
+            three(attributes.stride, 1),
+            three(attributes.dilation, 1),
+            three(tuple(before for before, _ in attributes.padding), 0),
+            Operand(x.pointer, (x.strides[0], *three(x.strides[1:-1], "0"))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionText:
+    """What `convolution.c.j2` needs."""
+
+    kernel: KernelText
+    suffix: str
+    sizes: ConvolutionSizes
     weight: str
     is_packed: bool
     plain: PlainStore | None
@@ -449,17 +480,8 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     suffix, header = _convolution_kernels(step)
     if suffix == "tiled_bf16" and plain is not None and plain.has_more_than_relu:
         plain = None
-    x, weight = writer.sizes.operand(step.x), writer.sizes.operand(step.weight)
-    attributes = step.attributes
-    spatial = len(attributes.stride)
-
-    def sizes(shape: shapes.Shape) -> tuple[str, ...]:
-        return three(tuple(writer.sizes.dim(size) for size in shape), "1")
-
-    batch = writer.sizes.dim(step.output.shape[0])
-    channels = (writer.sizes.dim(step.x.shape[-1]), writer.sizes.dim(step.output.shape[-1]))
-    in_sizes, out_sizes = sizes(step.x.shape[1:-1]), sizes(step.output.shape[1:-1])
-    kernel_sizes = sizes(step.weight_type.shape[2:])
+    sizes = ConvolutionSizes.of(step, writer.sizes, step.x.shape[-1], step.output.shape[-1])
+    weight = writer.sizes.operand(step.weight)
     batch_stride = writer.sizes.dim(plain.batch_stride) if plain is not None else "0"
     sources: tuple[Field, ...] = ()
     weight_pointer = weight.pointer
@@ -477,11 +499,7 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
         if not step.packed_weight:
             sources += (Field("weight_from", _SOURCE[step.weight.buffer.dtype]),)
     text = ConvolutionText(
-        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), suffix, batch, attributes.groups,
-        channels[0], channels[1], in_sizes,
-        out_sizes, kernel_sizes, three(attributes.stride, 1), three(attributes.dilation, 1),
-        three(tuple(before for before, _ in attributes.padding), 0),
-        Operand(x.pointer, (x.strides[0], *("0",) * (3 - spatial), *x.strides[1:-1])), weight_pointer,
+        replace(kernel, tile_type=cpu.C_TYPE[step.output.dtype.compute]), suffix, sizes, weight_pointer,
         step.packed_weight, plain, bounds, sources,
     )  # fmt: skip
     rendered = render("cpu/convolution.c.j2", c=text, batch_stride=batch_stride)

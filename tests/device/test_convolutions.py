@@ -12,6 +12,7 @@ from castoff.compiler.codegen.cuda_convolutions import (
     TILES,
     DepthwiseForm,
     TileForm,
+    as_product,
     form_of,
 )
 from castoff.compiler.ir.dtypes import DType
@@ -20,6 +21,7 @@ from castoff.compiler.ir.shapes import Dim
 from castoff.compiler.lowering.choices import Choices
 from castoff.compiler.lowering.lower import lower
 from castoff.compiler.lowering.program import ConvolutionStep
+from castoff.runtime.manifest import read_manifest
 from castoff.runtime.runner import aot_load
 from tests.graphs import GraphBuilder, optimized, reference, size
 
@@ -75,6 +77,8 @@ def random(*shape: int) -> np.ndarray:
 CASES: Mapping[str, Case] = {
     "whole channels": Case((2, 16, 9, 10), (40, 16, 3, 3), padding=(1,)),
     "one pixel at a time": Case((2, 32, 9, 10), (72, 32, 1, 1)),
+    "one pixel at a time, many channels": Case((2, 72, 9, 10), (66, 72, 1, 1)),
+    "many channels, symbols": Case((2, 64, 5, 7), (64, 64, 1, 1), is_symbolic=True),
     "every second pixel": Case((1, 16, 11, 12), (40, 16, 3, 3), (2, 1), (1, 2)),
     "a wide kernel": Case((1, 8, 12, 13), (36, 8, 5, 2), padding=(2, 1), dilation=(2, 3)),
     "half a piece of channels": Case((1, 12, 7, 9), (34, 12, 3, 3), padding=(1,)),
@@ -150,6 +154,25 @@ def step_of(dtype: DType, case: Case) -> ConvolutionStep:
 
 def form_in(dtype: DType, case: Case) -> TileForm | DepthwiseForm:
     return form_of(step_of(dtype, case), TILES[dtype])
+
+
+def test_single_pixels_of_many_channels_are_products(device_builds: DeviceBuilds) -> None:
+    taken = {
+        Case((2, 64, 9, 10), (72, 64, 1, 1)): True,
+        Case((2, 64, 40), (72, 64, 1)): True,
+        Case((2, 32, 9, 10), (72, 32, 1, 1)): False,
+        Case((2, 64, 9, 10), (72, 64, 1, 1), padding=(1,)): False,
+        Case((2, 64, 9, 10), (72, 64, 1, 1), stride=(2,)): False,
+        Case((2, 128, 9, 10), (128, 64, 1, 1), groups=2): False,
+        Case((2, 64, 9, 10), (72, 64, 3, 3)): False,
+    }
+    for case, is_taken in taken.items():
+        assert (as_product(step_of(DType.FLOAT16, case)) is not None) == is_taken
+    b = GraphBuilder()
+    path = device_builds.build(
+        b.graph(Case((2, 64, 9, 10), (72, 64, 1, 1)).add(b, DType.FLOAT16, 0))
+    )
+    assert read_manifest(path).libraries == ("cublasLt",)
 
 
 def tile_of(x: tuple[int, ...], weight: tuple[int, ...], dtype: DType) -> tuple[int, int, bool]:
