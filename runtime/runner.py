@@ -71,7 +71,9 @@ def aot_load(
 
     strict_device: refuse arrays that do not lie on the device, instead of copying them there.
     cuda_graphs: record what a call launches as a CUDA graph, once for each shape and set of
-        addresses that comes again, and replay it.
+        addresses that comes again, and replay it. Programs that wait for the device are run as without: those
+        with outputs whose sizes depend on data, and those that read a number to decide what comes next, or
+        compute a step on the host (the factorisations of linear algebra, Fourier transforms).
     results: "as inputs" (arrays of the kind and place that the arguments have), "device" (objects
         with `__dlpack__` over memory of the device) or "numpy".
 

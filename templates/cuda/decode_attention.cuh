@@ -64,7 +64,7 @@ static __device__ __forceinline__ void castoff_decode_widen(uint4 piece, float (
 
 /* Peak, total and sums of each split: [batch * kv_heads][splits][rows][2 + value_size]. */
 template <int ROWS, int SIZE, bool IS_ALIGNED, class Element>
-static __global__ void __launch_bounds__(32 * CASTOFF_DECODE_WARPS)
+static __global__ void __launch_bounds__(32 * CASTOFF_DECODE_WARPS, 2)
 castoff_decode_splits(const castoff_attention<Element> p, const int64_t keys_each, float *__restrict__ partial) {
     typedef castoff_decode_lanes<SIZE, Element> Lanes;
     constexpr int WARPS = CASTOFF_DECODE_WARPS, SHARES = Lanes::SHARES, GROUPS = Lanes::GROUPS;

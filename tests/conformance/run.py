@@ -55,6 +55,12 @@ def listed_as_passing(family: str, mode: str) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
+def left_open() -> Mapping[str, str]:
+    """Cases whose answers PyTorch leaves open, where a device has another than CPUs, and why."""
+    lines = (PASSING / "cuda.left_open.txt").read_text().splitlines()
+    return dict(line.split(maxsplit=1) for line in lines)
+
+
 _Task = tuple[Path, str, str, str, Mapping[str, object]]
 
 
@@ -213,6 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"({elapsed:.0f} s)"
         )
         broken = sorted(listed & report.failed.keys())
+        if options.device == "cuda" and (open_ones := set(broken) & left_open().keys()):
+            broken = [name for name in broken if name not in open_ones]
+            print(f"left open by PyTorch, and different: {' '.join(sorted(open_ones))}")
         if options.update:
             kept = (listed - report.failed.keys()) | set(report.passed)
             PASSING.mkdir(exist_ok=True)

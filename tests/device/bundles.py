@@ -166,8 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compile_sources, tools=find_tools(bundle(parts[0]), options), options=options
         )
         with ThreadPoolExecutor(chosen.jobs) as pool:
-            for found in pool.map(compiled, parts):
+            for number, found in enumerate(pool.map(compiled, parts), 1):
                 wrong.update(found)
+                print(f"{name}: {number} of {len(parts)} units", flush=True)
         for case, problem in wrong.items():
             print(f"\n{case}: {problem}")
         cases = {case for source in sources for case in source.cases}
