@@ -339,6 +339,8 @@ GEMM_SUFFIX = {
 
 
 _PLAIN_GEMM = "cpu/gemm.h"
+_MADE_OF_NO_PRODUCT = frozenset({_PLAIN_GEMM, "cpu/conv.h", "cpu/conv_winograd.h"})
+"""Headers whose kernels use no tiles of products, but for the products themselves."""
 _GEMM_HEADER = {
     DType.FLOAT32: _PLAIN_GEMM, DType.FLOAT64: _PLAIN_GEMM, DType.FLOAT16: _PLAIN_GEMM,
     DType.BFLOAT16: "cpu/gemm_bf16.h",
@@ -363,7 +365,7 @@ def product_limits(
     After: `#define CASTOFF_GEMM_MOST_ROWS 1`, `#define CASTOFF_GEMM_IS_PACKED 1`, then the header
     """
     others = {header for header in headers if not header.startswith(("abi/", "common/"))}
-    if others != {_PLAIN_GEMM}:  # there are kernels that may be made of its tiles
+    if _PLAIN_GEMM not in others or not others <= _MADE_OF_NO_PRODUCT:
         return ()
     limits = []
     rows = [step.rows if isinstance(step.rows, int) else math.inf for step in products]

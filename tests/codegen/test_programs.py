@@ -80,3 +80,18 @@ def test_rows_that_lie_in_memory_are_asked_for_ahead(
     (got,) = load(graph, tmp_path)(array)
     (want,) = reference(graph, array)
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-7)
+
+
+def test_a_classifier_keeps_the_product_kernels_of_its_last_layer_only(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    b = GraphBuilder()
+    kernel = b.array(random.standard_normal((16, 3, 3, 3), np.float32))
+    weight = b.array(random.standard_normal((10, 16), np.float32))
+    y = b.call("aten.relu.default", b.call("aten.conv2d.default", b.input("x", 1, 3, 9, 9), kernel))
+    y = b.call("aten.mean.dim", y, [-1, -2])
+    graph = b.graph(b.call("aten.linear.default", y, weight))
+    assert "#define CASTOFF_GEMM_MOST_ROWS 1" in generated(graph).tree.units[0].text
+    array = random.standard_normal((1, 3, 9, 9), np.float32)
+    (got,) = load(graph, tmp_path)(array)
+    (want,) = reference(graph, array)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
