@@ -299,7 +299,7 @@ _BINARY = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
     "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power, "matmul": np.matmul,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    "lshift": np.left_shift, "rshift": np.right_shift,
+    "lshift": np.left_shift, "rshift": np.right_shift, "divmod": np.divmod,
 }  # fmt: skip
 _COMPARISONS = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
@@ -342,7 +342,8 @@ _METHODS = [
 for _name, _ufunc in _BINARY.items():
     setattr(TracedArray, f"__{_name}__", _operator(_ufunc))
     setattr(TracedArray, f"__r{_name}__", _operator(_ufunc, is_reflected=True))
-    setattr(TracedArray, f"__i{_name}__", _in_place(_ufunc))
+    if _ufunc.nout == 1:
+        setattr(TracedArray, f"__i{_name}__", _in_place(_ufunc))
 for _name, _ufunc in _COMPARISONS.items():
     setattr(TracedArray, f"__{_name}__", _operator(_ufunc))
 for _name, _ufunc in _UNARY.items():

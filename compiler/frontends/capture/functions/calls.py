@@ -9,6 +9,7 @@ import numpy as np
 from ..array import TracedArray, tensor_of, traced
 from ..conversion import as_array
 from ..recorder import Recorder, dtype_of
+from ..where import refused
 
 xp: Any = np
 """NumPy on captured arrays: its stubs know nothing of them."""
@@ -54,3 +55,16 @@ def normalized_axes(axis: Any, rank: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise ValueError("repeated axis")
     return found
+
+
+def reduced_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """As `normalized_axes`; NumPy reduces an array without axes along its axis 0 and -1 too."""
+    if rank == 0 and axis in (0, -1):
+        return ()
+    return normalized_axes(axis, rank)
+
+
+def real_only(x: Any, name: str) -> None:
+    """Refuse complex numbers, which NumPy puts into lexicographic order here and ATen does not."""
+    if x.dtype.kind == "c":
+        raise refused(f"{name} of complex numbers")

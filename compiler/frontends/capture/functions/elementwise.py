@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..array import tensor_of
 from ..conversion import is_weak
 from ..recorder import Recorder
 from ..where import refused
@@ -19,6 +20,8 @@ def round_(r: Recorder, a: Any, decimals: int = 0, out: Any = None) -> Any:
     x = array_of(r, a)
     if x.dtype.kind in "iu" and decimals >= 0:
         return finished(x.copy(), out, "np.round")
+    if x.dtype.kind == "b" and decimals:
+        raise TypeError("Cannot cast ufunc 'multiply' output from float64 to bool")
     if x.dtype.kind == "b":
         return finished(xp.rint(x.astype(np.float16)), out, "np.round")
     if decimals == 0:
@@ -194,8 +197,12 @@ def gradient(r: Recorder, f: Any, *varargs: Any, axis: Any = None, edge_order: i
     if edge_order != 1 or any(np.ndim(step) for step in varargs):
         raise refused("np.gradient with edge_order=2 or with coordinates")
     steps = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
-    if x.dtype.kind not in "fc":
+    if x.dtype.kind == "b":
+        raise TypeError("numpy boolean subtract, the `-` operator, is not supported")
+    if x.dtype.kind in "iu":
         x = x.astype(np.float64)
+    if any(not r.sizes.require_less(1, tensor_of(x).shape[each]) for each in axes):
+        raise ValueError("Shape of array too small to calculate a numerical gradient")
     results = [_slope(x, along, step) for along, step in zip(axes, steps, strict=True)]
     return results[0] if len(axes) == 1 else tuple(results)
 
@@ -242,7 +249,7 @@ def interp(r: Recorder, x: Any, xp_: Any = None, fp: Any = None, left: Any = Non
     places = array_of(r, named.get("xp", xp_)).astype(np.float64)
     values = array_of(r, fp)
     values = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
-    given = array_of(r, x).astype(np.float64)
+    given = array_of(r, x).astype(np.float64, casting="safe")
     count = places.shape[0]
     if count == 1:
         flat = xp.broadcast_to(values[0], given.shape)
@@ -277,7 +284,7 @@ def pad(r: Recorder, array: Any, pad_width: Any, mode: Any = "constant", **optio
         return _padded(r, x, widths, _pairs(options.get("constant_values", 0), x.ndim))
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            size = r.sizes.number(x._reference.read().shape[axis])
+            size = r.sizes.number(tensor_of(x).shape[axis])
             positions = np.pad(np.arange(size), (before, after), mode)
             x = xp.take(x, positions, axis)
     return x.copy() if not any(before or after for before, after in widths) else x

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..array import tensor_of
 from ..recorder import Recorder
 from ..sizes import dim_of
-from .calls import array_of, call, normalized_axes, xp
+from .calls import array_of, call, normalized_axes, normalized_axis, xp
 from .reductions import finished
 from .table import implements
 
@@ -29,6 +30,8 @@ def _one_axis(name: str, is_real: bool) -> Any:
     ) -> Any:
         x = _prepared(r, a, is_real)
         given = {} if n is None else {"n": dim_of(n)}
+        if tensor_of(x).shape[normalized_axis(axis, x.ndim)] == 0 and n is None:
+            raise ValueError("Invalid number of FFT data points (0) specified.")
         result = call(r, f"fft_{name}.default", self=x, dim=int(axis), norm=norm, **given)
         return finished(result, out, f"np.fft.{name}")
 

@@ -203,7 +203,7 @@ def cov(r: Recorder, m: Any, y: Any = None, rowvar: bool = True, bias: bool = Fa
     x = x.astype(dtype or np.result_type(x.dtype, np.float64))
     freedom = (0 if bias else 1) if ddof is None else ddof
     x = x - xp.mean(x, 1, keepdims=True)
-    count = array_of(r, x.shape[1]) - freedom
+    count = xp.maximum(array_of(r, x.shape[1]) - freedom, 0)
     product = xp.matmul(x, xp.conj(x.T)) / count.astype(np.float64)
     return xp.squeeze(product)
 

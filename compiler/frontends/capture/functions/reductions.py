@@ -12,7 +12,7 @@ from ..conversion import converted
 from ..recorder import Recorder
 from ..ufuncs import stored_in
 from ..where import refused
-from .calls import array_of, call, normalized_axes, normalized_axis, xp
+from .calls import array_of, call, normalized_axis, real_only, reduced_axes, xp
 from .table import implements
 
 _UNSET: Any = np._NoValue
@@ -59,7 +59,7 @@ def sum_(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = No
          initial: Any = _UNSET, where: Any = _UNSET) -> Any:  # fmt: skip
     x = array_of(r, a)
     x = converted(x, accumulator(x.dtype, dtype))
-    axes = normalized_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     x = _masked(r, x, where, 0)
     result = _total(r, x, axes, keepdims)
     if _given(initial):
@@ -83,7 +83,7 @@ def prod(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = No
     x = array_of(r, a)
     wanted = accumulator(x.dtype, dtype)
     x = _masked(r, converted(x, wanted), where, 1)
-    for each in sorted(normalized_axes(axis, x.ndim), reverse=True):
+    for each in sorted(reduced_axes(axis, x.ndim), reverse=True):
         x = call(r, "prod.dim_int", self=x, dim=each, keepdim=_flag(keepdims), dtype=wanted)
     if _given(initial):
         x = xp.multiply(x, initial)
@@ -94,7 +94,8 @@ def _extreme(name: str, target: str, pair: np.ufunc) -> Any:
     def handler(r: Recorder, a: Any, axis: Any = None, out: Any = None, keepdims: Any = _UNSET,
                 initial: Any = _UNSET, where: Any = _UNSET) -> Any:  # fmt: skip
         x = array_of(r, a)
-        axes = normalized_axes(axis, x.ndim)
+        axes = reduced_axes(axis, x.ndim)
+        real_only(x, f"np.{name}")
         sizes = tensor_of(x).shape
         if not _given(initial):
             if not (where is _UNSET or where is True):
@@ -128,7 +129,7 @@ def _question(target: str, neutral: bool) -> Any:
     def handler(r: Recorder, a: Any, axis: Any = None, out: Any = None, keepdims: Any = _UNSET, *,
                 where: Any = _UNSET) -> Any:  # fmt: skip
         x = _masked(r, converted(array_of(r, a), np.dtype(np.bool_)), where, neutral)
-        axes = normalized_axes(axis, x.ndim)
+        axes = reduced_axes(axis, x.ndim)
         result = x.copy() if not axes else _shortened(r, x, target, axes, keepdims)
         return finished(result, out, "np.all")
 
@@ -144,7 +145,8 @@ def _position(target: str) -> Any:
         r: Recorder, a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = _UNSET
     ) -> Any:
         x = array_of(r, a)
-        if x.dtype == xp.bool_:
+        real_only(x, "np.argmax or np.argmin")
+        if x.dtype == np.bool_:
             x = converted(x, np.dtype(np.int8))
         if axis is None:
             flat = xp.reshape(x, (-1,))
@@ -152,7 +154,7 @@ def _position(target: str) -> Any:
             if _flag(keepdims):
                 result = xp.reshape(result, (1,) * x.ndim)
         else:
-            where = normalized_axis(axis, x.ndim)
+            where = normalized_axis(axis, max(x.ndim, 1))
             result = call(r, target, self=x, dim=where, keepdim=_flag(keepdims))
         return finished(result, out, "np.argmax")
 
@@ -185,7 +187,7 @@ def mean(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = No
     x = array_of(r, a)
     inner, outer = _mean_types(x.dtype, dtype)
     x = converted(x, inner)
-    axes = normalized_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     if where is not _UNSET and where is not True:
         condition = xp.broadcast_to(array_of(r, where), x.shape)
         total = xp.sum(x, axis, where=condition, keepdims=_flag(keepdims))
@@ -215,7 +217,7 @@ def average(r: Recorder, a: Any, axis: Any = None, weights: Any = None, returned
     kept = _flag(keepdims)
     if weights is None:
         result = xp.mean(x, axis, keepdims=kept)
-        total = array_of(r, _count(r, x, normalized_axes(axis, x.ndim)))
+        total = array_of(r, _count(r, x, reduced_axes(axis, x.ndim)))
         return (
             (result, xp.broadcast_to(total.astype(result.dtype), result.shape))
             if returned
@@ -246,7 +248,7 @@ def var(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = Non
     x = array_of(r, a)
     inner, outer = _mean_types(x.dtype, dtype)
     x = converted(x, inner)
-    axes = normalized_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     middle = mean if _given(mean) else xp.mean(x, axes, keepdims=True)
     distance = x - middle
     if distance.dtype.kind == "c":
@@ -279,7 +281,7 @@ def _running(target: str, name: str) -> Any:
     def handler(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         x = array_of(r, a)
         wanted = accumulator(x.dtype, dtype)
-        if axis is None:
+        if axis is None or x.ndim == 0:
             x, axis = xp.reshape(x, (-1,)), 0
         x = converted(x, wanted)
         result = call(r, target, self=x, dim=normalized_axis(axis, x.ndim), dtype=wanted)
@@ -397,12 +399,13 @@ def nanmean(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any =
 def nanvar(r: Recorder, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0,
            keepdims: Any = _UNSET) -> Any:  # fmt: skip
     x = array_of(r, a)
+    real_only(x, "np.nanvar or np.nanstd")
     if x.dtype.kind != "f":
         return var(r, x, axis, dtype, out, ddof, keepdims)
     inner, outer = _mean_types(x.dtype, dtype)
     x = x.astype(inner)
     counts = ~xp.isnan(x)
-    axes = normalized_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     distance = xp.where(counts, x - nanmean(r, x, axes, keepdims=True), xp.zeros((), inner))
     divisor = xp.sum(counts, axes, xp.int64, keepdims=_flag(keepdims)) - ddof
     total = xp.sum(distance * distance, axes, keepdims=_flag(keepdims))

@@ -10,10 +10,10 @@ import numpy as np
 from ..array import TracedArray, tensor_of
 from ..conversion import is_weak
 from ..recorder import Recorder
-from ..sizes import is_size
+from ..sizes import dim_of, is_size
 from ..ufuncs import loop_types, store
 from ..where import refused
-from .calls import array_of, call, normalized_axis, xp
+from .calls import array_of, call, normalized_axes, normalized_axis, real_only, xp
 from .joining import common_type
 from .reductions import finished
 from .table import implements
@@ -231,7 +231,7 @@ def sort(
 def argsort(r: Recorder, a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *,
             stable: Any = None) -> Any:  # fmt: skip
     """Stable whatever is asked for: NumPy leaves the order of equal elements open otherwise."""
-    x, along = _ordered(r, a, axis)
+    x, along = _ordered(r, a, axis if array_of(r, a).ndim else None)
     return call(r, "sort.stable", self=x, stable=True, dim=along, descending=False)[1]
 
 
@@ -250,6 +250,7 @@ def lexsort(r: Recorder, keys: Any, axis: int = -1) -> Any:
 def searchsorted(r: Recorder, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     row, values = array_of(r, a), array_of(r, v)
     common = common_type([row, values])
+    real_only(np.zeros((), common), "np.searchsorted")
     if sorter is not None:
         row = row[array_of(r, sorter)]
     return call(r, "searchsorted.Tensor", sorted_sequence=row.astype(common), self=values.astype(common),
@@ -308,7 +309,13 @@ def unique(r: Recorder, ar: Any, return_index: bool = False, return_inverse: boo
 @implements("median")
 def median(r: Recorder, a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
            keepdims: bool = False) -> Any:  # fmt: skip
-    return finished(quantile(r, a, 0.5, axis, keepdims=keepdims), out, "np.median")
+    x = array_of(r, a)
+    real_only(x, "np.median")
+    x = x.astype(np.float64) if x.dtype.kind == "b" else x
+    axes = normalized_axes(axis, x.ndim)
+    if any(tensor_of(x).shape[each] == 0 for each in axes):
+        return finished(xp.mean(x, axes, keepdims=keepdims), out, "np.median")  # NaN, as the mean
+    return finished(quantile(r, x, 0.5, axis, keepdims=keepdims), out, "np.median")
 
 
 @implements("percentile")
@@ -336,6 +343,10 @@ def _for_quantile(r: Recorder, a: Any, method: str) -> tuple[Any, np.dtype[Any]]
     if method not in _METHODS:
         raise refused(f"np.quantile with method={method!r}; there are {', '.join(_METHODS)}")
     x = array_of(r, a)
+    if x.dtype.kind == "b":
+        raise TypeError("numpy boolean subtract, which quantiles need, is not supported")
+    if x.dtype.kind == "c":
+        raise TypeError("a must be an array of real numbers")
     kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     return x.astype(np.float64 if kind.itemsize > 4 else np.float32, copy=False), kind
 
@@ -344,18 +355,15 @@ def _quantile_of(
     r: Recorder, name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool
 ) -> Any:
     """Several axes become one, the last; the axis of the quantiles is the first."""
-    axes = (
-        tuple(range(x.ndim))
-        if axis is None
-        else axis
-        if isinstance(axis, (tuple, list))
-        else (axis,)
-    )
-    axes = tuple(normalized_axis(each, x.ndim) for each in axes)
+    axes = normalized_axes(axis, x.ndim)
     shape = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     kept = [i for i in range(x.ndim) if i not in axes]
-    x = xp.transpose(x, (*kept, *axes))
-    x = xp.reshape(x, (*[x.shape[i] for i in range(len(kept))], -1))
+    count = 1
+    for each in axes:
+        count = count * x.shape[each]
+    if not r.sizes.require_less(0, dim_of(count)):
+        raise IndexError("index 0 is out of bounds: a quantile of no elements")
+    x = xp.reshape(xp.transpose(x, (*kept, *axes)), (*[shape[i] for i in kept], count))
     given = array_of(r, q).astype(x.dtype)
     result = call(r, f"{name}.default", self=x, q=xp.ravel(given), dim=-1, interpolation=method)
     outer = given.shape
