@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..runtime.errors import ArtefactError, CastoffError, InputMismatchError, ProgramError
 from ..runtime.manifest import read_manifest
-from .errors import OptionError, OutputError, ToolchainError, UnsupportedOperatorError
+from .errors import CaptureError, OptionError, OutputError, ToolchainError, UnsupportedOperatorError
 from .options import LEVELS, CompileOptions, resolve_options
 
 Command = Callable[[argparse.Namespace], int]
@@ -72,6 +72,7 @@ def _exit_status(error: CastoffError) -> int:
 
     table: tuple[tuple[type[CastoffError], int], ...] = (
         (OptionError, BAD_USE),
+        (CaptureError, BAD_USE),
         (OutputError, BAD_OUTPUT),
         (UnsupportedOperatorError, UNSUPPORTED),
         (ToolchainError, BAD_TOOLCHAIN),
@@ -107,6 +108,14 @@ def _compile(chosen: argparse.Namespace) -> int:
     size, report = Path(path).stat().st_size, read_manifest(path).weights_report
     text = f"{path} ({size / 1024:.0f} KiB)" + (f"\n{report}" if report else "")
     _show(chosen, {"output": path, "size_bytes": size, "weights_report": report}, text)
+    return 0
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    from .commandline.export import export_function
+
+    path = export_function(chosen.function, chosen.values, chosen.output)
+    _show(chosen, {"output": path}, path)
     return 0
 
 
@@ -250,6 +259,13 @@ def _parser() -> argparse.ArgumentParser:
     compile_.add_argument("--emit", choices=EMITTED, default="so", help="stage to stop at")
     compile_.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     _add_options(compile_)
+
+    export = add("export", _export, "capture a NumPy function of a Python file as a .pt2")
+    export.add_argument("function", help="file.py:name, of a function or a castoff.Module")
+    export.add_argument(
+        "values", nargs="*", help="x:batchx3:float32 (a word is a size that varies), x=@x.npy, n=3"
+    )
+    export.add_argument("-o", "--output", help="the file to write; without it, NAME.pt2")
 
     run = add("run", _run, "call an artefact once")
     run.add_argument("artefact", help="a shared library or an archive; with --reference a .pt2")

@@ -142,11 +142,20 @@ class CapturedState:
             for name, value in part.__dict__.items():
                 if name == "_capture" or (id(part), name) in arrays:
                     continue
-                if name not in before or before[name] is not value:
+                if name not in before or before[name] is not value or _holds_traced(value):
                     raise CaptureError(
                         f"forward of {type(part).__name__} assigns its attribute {name!r}, which a program "
                         f"cannot keep: an array of state is made known with register_buffer({name!r}, …)"
                     )
+
+
+def _holds_traced(value: object) -> bool:
+    """Whether a list or dict got arrays of the capture."""
+    if isinstance(value, dict):
+        return any(map(_holds_traced, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_traced, value))
+    return isinstance(value, TracedArray)
 
 
 def _entered(

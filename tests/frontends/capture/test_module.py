@@ -137,6 +137,20 @@ def test_python_attributes_that_forward_assigns_are_refused() -> None:
         castoff.export(Counting(), (X,))
 
 
+def test_lists_that_forward_stores_arrays_in_are_refused() -> None:
+    class Keeping(castoff.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[Any] = []
+
+        def forward(self, x: np.ndarray) -> np.ndarray:
+            self.seen.append(x)
+            return x
+
+    with pytest.raises(castoff.CaptureError, match=r"assigns its attribute 'seen'"):
+        castoff.export(Keeping(), (X,))
+
+
 def test_one_array_in_two_places_is_one_input() -> None:
     class Tied(castoff.Module):
         def __init__(self) -> None:
