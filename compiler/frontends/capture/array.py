@@ -136,8 +136,10 @@ class TracedArray:
 
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         self._needs_elements(
-            "a conversion to a NumPy array (np.array, np.asarray, or storing it in an array made by np.zeros)",
-            f"np.stack joins captured arrays, x.copy() copies one; {_STORE}",
+            "a conversion to a NumPy array (np.array, np.asarray, as an index of a NumPy array, or storing it "
+            "in one)",
+            "np.stack joins captured arrays, x.copy() copies one, np.asarray(table, like=x)[x] looks up in a "
+            f"NumPy array; {_STORE}",
         )
 
     def __len__(self) -> int:

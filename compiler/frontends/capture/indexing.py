@@ -24,11 +24,12 @@ _Array = TracedArray | np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class _Advanced:
-    """An index array along one axis of the array that the basic part of the key leaves, or a mask over
-    several."""
+    """An index array along one axis of the array that the basic part of the key leaves; `mask` is what
+    it was made of, where that is all there is beside slices."""
 
     axis: int
-    array: TracedArray
+    index: Tensor
+    mask: Tensor | None = None
 
 
 def get_item(x: TracedArray, key: object) -> TracedArray:
@@ -38,7 +39,7 @@ def get_item(x: TracedArray, key: object) -> TracedArray:
         return base
     recorder = recorder_of(x)
     result = recorder.record(
-        "index.Tensor", self=tensor_of(base), indices=_indices(recorder, base.ndim, advanced)
+        "index.Tensor", self=tensor_of(base), indices=_indices(recorder, advanced)
     )
     return traced(recorder, result)
 
@@ -58,10 +59,10 @@ def set_item(x: TracedArray, key: object, value: object) -> None:
     own = tensor_of(base)
     new = convert(recorder, tensor_of(given), own.dtype)
     [first, *rest] = advanced
-    if first.array.dtype == np.bool_ and not rest and new.rank == 0:
-        overwrite(base, _masked(recorder, own, first, new))
+    if first.mask is not None and new.rank == 0 and all(each.mask is first.mask for each in rest):
+        overwrite(base, _masked(recorder, own, first.axis, first.mask, new))
         return
-    indices = _indices(recorder, base.ndim, advanced)
+    indices = _indices(recorder, advanced)
     if new.rank:
         shape = recorder.record("index.Tensor", self=own, indices=indices).shape
         recorder.sizes.broadcast([shape, new.shape], "an assignment")
@@ -78,7 +79,7 @@ def add_at(x: TracedArray, key: object, value: object) -> None:
         return
     own = tensor_of(base)
     overwrite(base, recorder.record(
-        "index_put.default", self=own, indices=_indices(recorder, base.ndim, advanced),
+        "index_put.default", self=own, indices=_indices(recorder, advanced),
         values=convert(recorder, tensor_of(as_array(recorder, value)), own.dtype), accumulate=True,
     ))  # fmt: skip
 
@@ -90,26 +91,21 @@ def _without_leading_ones(value: TracedArray, rank: int) -> TracedArray:
     return value
 
 
-def _masked(recorder: Recorder, own: Tensor, mask: _Advanced, value: Tensor) -> Tensor:
+def _masked(recorder: Recorder, own: Tensor, axis: int, mask: Tensor, value: Tensor) -> Tensor:
     """One number where a mask over some axes holds."""
-    condition = tensor_of(mask.array)
-    trailing = own.rank - mask.axis - condition.rank
-    for _ in range(trailing):
+    condition = mask
+    for _ in range(own.rank - axis - mask.rank):
         condition = recorder.record("unsqueeze.default", self=condition, dim=-1)
     result: Tensor = recorder.record("where.self", condition=condition, self=value, other=own)
     return result
 
 
-def _indices(recorder: Recorder, rank: int, advanced: list[_Advanced]) -> list[Tensor | None]:
+def _indices(recorder: Recorder, advanced: list[_Advanced]) -> list[Tensor | None]:
     """An entry for each axis, None for those that are taken whole."""
-    indices: list[Tensor | None] = [None] * (max(index.axis for index in advanced) + 1)
-    parts = []
-    for index in advanced:
-        indices[index.axis] = tensor_of(index.array)
-        if index.array.dtype != np.bool_:
-            parts.append(tensor_of(index.array).shape)
-    recorder.sizes.broadcast(parts, "index arrays")
-    assert len(indices) <= rank, "keys have no more entries than axes"
+    indices: list[Tensor | None] = [None] * (max(each.axis for each in advanced) + 1)
+    for each in advanced:
+        indices[each.axis] = each.index
+    recorder.sizes.broadcast([each.index.shape for each in advanced], "index arrays")
     return indices
 
 
@@ -126,10 +122,8 @@ def _resolved(x: TracedArray, key: object) -> tuple[TracedArray, list[_Advanced]
     axis = 0
     for entry in entries:
         if isinstance(entry, TracedArray):
-            advanced.append(_Advanced(axis, entry))
+            advanced += _index_arrays(recorder, x, axis, entry)
             axis += _consumed(entry)
-            if entry.dtype == np.bool_ and entry.ndim > 1:
-                _check_mask(recorder, x, axis - entry.ndim, entry)
         elif entry is None:
             x = _new_axis(x, axis)
             axis += 1
@@ -138,26 +132,24 @@ def _resolved(x: TracedArray, key: object) -> tuple[TracedArray, list[_Advanced]
             axis += 1
         elif is_advanced:  # an integer beside index arrays is one of them
             _check_position(x, axis, dim_of(entry))
-            advanced.append(_Advanced(axis, as_array(recorder, entry)))
+            advanced.append(_Advanced(axis, tensor_of(as_array(recorder, entry))))
             axis += 1
         else:
             x = _selected(x, axis, dim_of(entry))
-    return x, _split_masks(recorder, advanced)
+    return x, advanced
 
 
-def _split_masks(recorder: Recorder, advanced: list[_Advanced]) -> list[_Advanced]:
-    """Masks over several axes beside other index arrays are refused: their axes would be counted twice."""
-    is_mixed = len(advanced) > 1 and any(
-        index.array.dtype == np.bool_ and index.array.ndim > 1 for index in advanced
-    )
-    if is_mixed:
-        raise refused("a mask over several axes beside further index arrays")
-    return advanced
-
-
-def _check_mask(recorder: Recorder, x: TracedArray, axis: int, mask: TracedArray) -> None:
-    for mine, size in zip(tensor_of(x).shape[axis:], tensor_of(mask).shape, strict=False):
+def _index_arrays(
+    recorder: Recorder, x: TracedArray, axis: int, entry: TracedArray
+) -> list[_Advanced]:
+    """The index arrays that one is: a mask is one for each of its axes."""
+    tensor = tensor_of(entry)
+    if entry.dtype != np.bool_:
+        return [_Advanced(axis, tensor)]
+    for mine, size in zip(tensor_of(x).shape[axis:], tensor.shape, strict=False):
         recorder.sizes.require_equal(mine, size, "a mask and the axes it selects from")
+    found = recorder.positions(tensor)
+    return [_Advanced(axis + i, index, tensor) for i, index in enumerate(found)]
 
 
 def _consumed(array: TracedArray) -> int:
@@ -186,16 +178,9 @@ def _entry(recorder: Recorder, item: object) -> Any:
             "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or "
             f"boolean arrays are valid indices, got {type(item).__name__}"
         )
-    if array.dtype == np.bool_:
-        return _known_mask(recorder, array)
+    if array.dtype == np.bool_ and array.ndim == 1:  # known already, and so is how many it selects
+        return as_array(recorder, np.flatnonzero(array))
     return as_array(recorder, array)
-
-
-def _known_mask(recorder: Recorder, mask: np.ndarray) -> TracedArray:
-    """A mask that is known while the function is captured: positions along its axis."""
-    if mask.ndim == 1:
-        return as_array(recorder, np.flatnonzero(mask))
-    return as_array(recorder, mask)
 
 
 def _expanded(entries: list[Any], rank: int) -> list[Any]:

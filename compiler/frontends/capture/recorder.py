@@ -82,6 +82,7 @@ class Recorder:
         self._values: dict[str, Value] = {}
         self._kept: list[np.ndarray] = []
         self._numbers: dict[tuple[str, DType], Tensor] = {}
+        self._positions: dict[str, tuple[Tensor, ...]] = {}
 
     # ---- inputs
 
@@ -211,6 +212,16 @@ class Recorder:
         if key not in self._numbers:
             self._numbers[key] = self.full((), value, dtype)
         return self._numbers[key]
+
+    def positions(self, mask: Tensor) -> tuple[Tensor, ...]:
+        """Where a mask holds, one vector for each axis; the same ones for the same mask, so that what is
+        selected by it twice has one size."""
+        if mask.name not in self._positions:
+            found = self._one("nonzero.default", self=mask)
+            self._positions[mask.name] = tuple(
+                self._one("select.int", self=found, dim=1, index=axis) for axis in range(mask.rank)
+            )
+        return self._positions[mask.name]
 
     def full(self, shape: Sequence[object], value: object, dtype: DType) -> Tensor:
         """A tensor of one number."""

@@ -46,6 +46,16 @@ ARRAYS: Mapping[str, np.ndarray] = {
     "row": np.array([-1.0, 0.5, 2.0, 7.0]),
 }
 
+
+def _masked_sets(x: Any, y: Any, mask: Any) -> Any:
+    x[mask] = y[mask] * 2
+    x[x < -1] = 0
+    x[mask[:, 0], 1] = 5
+    x[1:][mask[1:]] += 1
+    np.fill_diagonal(x, 9)
+    return x
+
+
 CASES: list[Callable[..., Any]] = [
     # sums and what is like them
     lambda x: np.sum(x),
@@ -172,6 +182,12 @@ CASES: list[Callable[..., Any]] = [
     lambda t: [t[0, ..., 1:3], t[:, [0, 2]], t[[0, 1], :, [1, 2]], t[0, [1, 2]], t[:, [[0, 1], [2, 0]], 1]],
     lambda x, i, n: [x[n % 4], x[n % 4, n], x[:, n], x[i[0] % 4], x[np.array([True, False, True, True])]],
     lambda w, n: [w[n[:, None] + n], w[-n - 1], w[[]]],
+    lambda x, y, c: [x[c], x[c] * y[c], x[x > 0].sum(), np.nonzero(c), x[np.where(c)], np.argwhere(c)],
+    lambda x, t, k: [x[k], x[k, 1], t[0][:, x[:, 0] > 0], t[:, t[0, :, 0] > 0, 1:], np.compress(k, x, 0)],
+    lambda x, y, c: _masked_sets(x + 0, y, c),
+    lambda x: [np.polyval([1, 2, 3], x), np.delete(x, [0, 2], 0), np.partition(x, 1)[:, 1]],
+    lambda x: [np.lib.stride_tricks.sliding_window_view(x, (2, 2)), np.histogram(x, 4, (-2, 2))[0]],
+    lambda x, i: [x.astype(np.result_type(x, i)), np.astype(x, np.float64), np.can_cast(x.dtype, "f8")],
 ]  # fmt: skip
 
 

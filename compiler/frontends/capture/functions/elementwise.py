@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import tensor_of
+from ..array import TracedArray, tensor_of
 from ..conversion import is_weak
 from ..recorder import Recorder
 from ..where import refused
@@ -321,3 +321,30 @@ def _pairs(given: Any, rank: int) -> list[Any]:
         return [pair] * rank
     pairs = [tuple(item) if len(item) == 2 else (item[0], item[0]) for item in items]
     return pairs * rank if len(pairs) == 1 else pairs
+
+
+@implements("polyval")
+def polyval(r: Recorder, p: Any, x: Any) -> Any:
+    given = array_of(r, x)
+    coefficients = list(array_of(r, p) if isinstance(p, TracedArray) else np.asarray(p))
+    result = xp.zeros_like(given)
+    for coefficient in coefficients:
+        result = result * given + coefficient
+    return result
+
+
+@implements("result_type")
+def result_type(r: Recorder, *arrays_and_dtypes: Any) -> np.dtype[Any]:
+    kinds = (x.dtype if isinstance(x, TracedArray) else x for x in arrays_and_dtypes)
+    found: np.dtype[Any] = np.result_type(*kinds)
+    return found
+
+
+@implements("can_cast")
+def can_cast(r: Recorder, from_: Any, to: Any, casting: Any = "safe") -> bool:
+    return np.can_cast(from_.dtype if isinstance(from_, TracedArray) else from_, to, casting)
+
+
+@implements("astype")
+def astype(r: Recorder, x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    return array_of(r, x).astype(dtype, copy=copy)

@@ -235,6 +235,54 @@ def argsort(r: Recorder, a: Any, axis: int | None = -1, kind: Any = None, order:
     return call(r, "sort.stable", self=x, stable=True, dim=along, descending=False)[1]
 
 
+@implements("partition")
+def partition(
+    r: Recorder, a: Any, kth: Any, axis: int | None = -1, *args: Any, **kwargs: Any
+) -> Any:
+    """Sorted altogether, which is one of the orders that NumPy may give."""
+    return sort(r, a, axis)
+
+
+@implements("argpartition")
+def argpartition(
+    r: Recorder, a: Any, kth: Any, axis: int | None = -1, *args: Any, **kwargs: Any
+) -> Any:
+    return argsort(r, a, axis)
+
+
+@implements("delete")
+def delete(r: Recorder, arr: Any, obj: Any, axis: int | None = None) -> Any:
+    x = array_of(r, arr)
+    if axis is None:
+        x, axis = xp.ravel(x), 0
+    along = normalized_axis(axis, x.ndim)
+    size = r.sizes.number(tensor_of(x).shape[along])
+    return take(r, x, np.delete(np.arange(size), obj), along)
+
+
+@implements("fill_diagonal")
+def fill_diagonal(r: Recorder, a: Any, val: Any, wrap: bool = False) -> None:
+    x = array_of(r, a)
+    if x.ndim != 2 or wrap:
+        raise refused("np.fill_diagonal of an array that has not two axes, or with wrap=True")
+    rows, columns = (r.sizes.number(size) for size in tensor_of(x).shape)
+    position = np.arange(min(rows, columns))
+    x[position, position] = val
+
+
+@implements("histogram")
+def histogram(r: Recorder, a: Any, bins: Any = 10, range: Any = None, density: Any = None,
+              weights: Any = None) -> Any:  # fmt: skip
+    if density or weights is not None or (range is None and isinstance(bins, int)):
+        raise refused("np.histogram with density= or weights=, or without range= or edges")
+    x = xp.ravel(array_of(r, a))
+    edges = np.histogram_bin_edges(np.zeros(0), bins, range)
+    bin_of = searchsorted(r, edges, x, "right") - 1
+    bin_of = xp.where(xp.equal(x, edges[-1]), len(edges) - 2, bin_of)
+    hits = xp.equal(bin_of[:, None], np.arange(len(edges) - 1))
+    return xp.sum(hits, 0, np.int64), edges
+
+
 @implements("lexsort")
 def lexsort(r: Recorder, keys: Any, axis: int = -1) -> Any:
     parts = [array_of(r, key) for key in keys]

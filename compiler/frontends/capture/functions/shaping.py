@@ -296,3 +296,17 @@ def imag(r: Recorder, val: Any) -> Any:
             lambda v: v,
         ),
     )
+
+
+@implements("lib.stride_tricks.sliding_window_view")
+def sliding_window_view(r: Recorder, x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False,
+                        writeable: bool = False) -> Any:  # fmt: skip
+    """Windows in memory of their own."""
+    given = array_of(r, x)
+    sizes = tuple(window_shape) if isinstance(window_shape, (tuple, list)) else (window_shape,)
+    axes = normalized_axes(axis, given.ndim)
+    if len(axes) != len(sizes):
+        raise ValueError("window_shape and axis have to be of one length")
+    for along, size in zip(axes, sizes, strict=True):
+        given = call(r, "unfold.default", self=given, dimension=along, size=int(size), step=1)
+    return given
