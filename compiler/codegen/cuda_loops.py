@@ -150,6 +150,7 @@ class CudaLoopWriter(LoopWriter):
     def __init__(self, scheduled: ScheduledKernel) -> None:
         super().__init__(scheduled.kernel)
         self.ahead = None  # there other rows are computed while one waits
+        self.parameters.offsets = {}
         self.scheduled = scheduled
         self.launch = scheduled.launch
         self._local_offset = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .. import kernels
@@ -33,6 +34,12 @@ class Parameters:
     symbols: dict[str, None] = field(default_factory=dict)
     has_fault: bool = False
     headers: dict[str, None] = field(default_factory=dict)
+    offsets: Mapping[Buffer, int] = field(default_factory=dict)
+    """Elements that a pointer is ahead of its buffer, so that kernels of different parts of it can be equal."""
+
+    def address(self, buffer: Buffer, address: Dim) -> Dim:
+        """An address in a buffer, from its pointer on."""
+        return address - self.offsets.get(buffer, 0)
 
     def pointer(self, buffer: Buffer) -> str:
         """The name of a buffer inside the kernel."""
@@ -195,7 +202,7 @@ class Expressions:
                 text, names = self._dim(scalar.expression)
                 return self._define(ctype, text, names, is_guarded=False)
             case Element():
-                address, names = self._dim(scalar.address)
+                address, names = self._dim(self.parameters.address(scalar.buffer, scalar.address))
                 local = self.locals.get(scalar.buffer)
                 pointer = local or self.parameters.pointer(scalar.buffer)
                 stored = scalar.dtype if local else scalar.buffer.dtype

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..ir.graph import Origin
 from ..lowering.program import Buffer
@@ -59,6 +60,8 @@ class KernelCode:
     symbols: tuple[str, ...]
     has_fault: bool
     headers: tuple[str, ...]
+    offsets: Mapping[Buffer, int] = field(default_factory=dict)
+    """Elements that the pointers are ahead of their buffers."""
 
 
 def describe(origins: tuple[Origin, ...]) -> tuple[str, ...]:

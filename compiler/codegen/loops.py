@@ -14,6 +14,7 @@ from ..targets import cpu
 from .ahead import LINE_BYTES, PIECE, Ahead, rows_ahead
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
+from .offsets import places_in, smallest_offsets
 from .reductions import hoisted, initial_text
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement, drop_unused, flatten
@@ -54,7 +55,7 @@ class StoreWriter:
         local = expressions.locals.get(store.buffer)
         stored = store.value if local is not None else _before_rounding(store)
         value = expressions.scalar(stored)
-        address = expressions.dim(store.address)
+        address = expressions.dim(self.parameters.address(store.buffer, store.address))
         if local is not None:
             statements.append(f"{local}[{address}] = {value};")
             return
@@ -107,6 +108,10 @@ class LoopWriter:
         self.local_buffers = {buffer for buffer, _ in kernel.locals}
         self.parameters.written -= self.local_buffers
         self.ahead = rows_ahead(kernel)
+        statements = [s for phase in kernel.phases for s in (*phase.before, *phase.body)]
+        self.parameters.offsets = smallest_offsets(
+            place for place in places_in(statements) if place[0] not in self.local_buffers
+        )
 
     def write(self) -> KernelCode:
         """The kernel's code."""
@@ -154,6 +159,7 @@ class LoopWriter:
             text.symbols,
             text.has_fault,
             text.headers,
+            self.parameters.offsets,
         )
 
     def _flat(self, head: list[Statement], phase: Phase) -> None:
@@ -276,7 +282,8 @@ class LoopWriter:
         request = IfBlock("row + 1 < end")
         self.expressions.push(request.then)
         for buffer, address in ahead.rows:
-            pointer, first = self.parameters.pointer(buffer), self.expressions.dim(address)
+            pointer = self.parameters.pointer(buffer)
+            first = self.expressions.dim(self.parameters.address(buffer, address))
             step = LINE_BYTES // buffer.dtype.itemsize
             lines = Block(f"for (int64_t line = piece; line < piece_end; line += {step})")
             lines.body.append(f"__builtin_prefetch({pointer} + {first} + line, 0, 2);")

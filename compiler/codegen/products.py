@@ -30,6 +30,7 @@ from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .loops import StoreWriter
+from .offsets import places_in, smallest_offsets
 from .render import render
 from .statements import ForLoop, Statement, drop_unused, flatten
 
@@ -182,7 +183,8 @@ class Sizes:
 
     def pointer(self, buffer: Buffer, offset: Dim) -> str:
         """A pointer into a buffer."""
-        pointer, text = self.parameters.pointer(buffer), self.dim(offset)
+        pointer = self.parameters.pointer(buffer)
+        text = self.dim(self.parameters.address(buffer, offset))
         return pointer if text == "0" else f"{pointer} + ({text})"
 
 
@@ -281,7 +283,7 @@ class ProductWriter:
         """The finished kernel."""
         return KernelCode(
             text, hint, tuple(self.parameters.buffers), tuple(self.parameters.buffers.values()),
-            kernel.symbols, kernel.has_fault, (*headers, *kernel.headers),
+            kernel.symbols, kernel.has_fault, (*headers, *kernel.headers), self.parameters.offsets,
         )  # fmt: skip
 
 
@@ -429,6 +431,8 @@ def _levels(levels: Levels, sizes: Sizes) -> tuple[Field, ...]:
 def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
     writer = ProductWriter(step.epilogue)
+    operands = ((view.buffer, view.offset) for view in (step.left, step.right))
+    writer.parameters.offsets = smallest_offsets((*operands, *places_in(step.epilogue.stores)))
     plain = writer.plain()
     if plain is not None and plain.has_more_than_relu:
         plain = None
@@ -454,12 +458,12 @@ def write_product(step: ProductStep) -> KernelCode:
         writer.sizes.dim(step.depth),
     )
     count = writer.sizes.dim(shapes.element_count(step.batch))
-    operands = _operands(step, left, right, writer.sizes)
+    fields = _operands(step, left, right, writer.sizes)
     kernel = writer.text(step.origins, plain)
     suffix, header = _product_kernels(step)
     tile_type = cpu.C_TYPE[step.dtype.compute]
     text = ProductText(
-        replace(kernel, tile_type=tile_type), suffix, operands, step.packed_right, sizes,
+        replace(kernel, tile_type=tile_type), suffix, fields, step.packed_right, sizes,
         tuple(reversed(axes)), count, plain, step.cuts,
     )  # fmt: skip
     if header == "cpu/gemm_exact.h" and plain is not None:

@@ -290,13 +290,18 @@ class ProgramWriter:
 
     def _arguments(self, block: Block, code: KernelCode, name: str) -> None:
         fields = [
-            f".{pointer} = {self.pointer(buffer)}"
+            f".{pointer} = {self._ahead(buffer, code.offsets.get(buffer, 0))}"
             for pointer, buffer in zip(code.pointer_names, code.buffers, strict=True)
         ]
         fields += [f".{symbol} = {symbol}" for symbol in code.symbols]
         if code.has_fault:
             fields.append(".fault = &fault")
         block.body.append(f"struct {name}_arguments arguments = {{{', '.join(fields) or '0'}}};")
+
+    def _ahead(self, buffer: Buffer, offset: int) -> str:
+        """A pointer to an element of a buffer."""
+        pointer = self.pointer(buffer)
+        return f"({cpu.C_TYPE[buffer.dtype]} *){pointer} + {offset}" if offset else pointer
 
     def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
         count, piece = iteration_count(kernel), grain(kernel)

@@ -95,3 +95,21 @@ def test_a_classifier_keeps_the_product_kernels_of_its_last_layer_only(tmp_path:
     (got,) = load(graph, tmp_path)(array)
     (want,) = reference(graph, array)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_steps_of_an_unrolled_recurrence_share_their_kernels(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    b = GraphBuilder()
+    x, h = b.input("x", 2, 9, 32), b.input("h", 2, 32)
+    weights = [b.array(random.standard_normal((32, 32), np.float32)) for _ in range(2)]
+    states = []
+    for step in range(9):
+        now = b.call("aten.linear.default", b.call("aten.select.int", x, 1, step), weights[0])
+        before = b.call("aten.linear.default", h, weights[1])
+        h = b.call("aten.tanh.default", b.apply("add", now, before))
+        states.append(h)
+    graph = b.graph(b.call("aten.stack.default", states, 1), h)
+    assert generated(graph).tree.units[0].text.count("_arguments {") <= 6
+    arrays = [random.standard_normal((2, 9, 32), np.float32), np.zeros((2, 32), np.float32)]
+    for got, want in zip(load(graph, tmp_path)(*arrays), reference(graph, *arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)

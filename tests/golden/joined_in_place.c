@@ -40,7 +40,7 @@ CASTOFF_KERNEL void concatenate_1(void *context, int64_t begin, int64_t end, int
 #pragma omp simd
         for (int64_t i1 = 0; i1 < 2; ++i1) {
             const float t0 = p0[i0 * 2 + i1];
-            p1[i0 * 8 + i1 + 6] = t0;
+            p1[i0 * 8 + i1] = t0;
         }
     }
 }
@@ -65,7 +65,7 @@ int CASTOFF_RUN(castoff_frame *frame) {
         concatenate_0(&arguments, 0, 4, 0);
     }
     {
-        struct concatenate_1_arguments arguments = {.p0 = frame->inputs[1], .p1 = frame->outputs[0]};
+        struct concatenate_1_arguments arguments = {.p0 = frame->inputs[1], .p1 = (float *)frame->outputs[0] + 6};
         concatenate_1(&arguments, 0, 4, 0);
     }
     return CASTOFF_OK;
