@@ -296,8 +296,8 @@ LOOPS: Mapping[np.ufunc, Loop] = {
     # order
     np.maximum: lambda r, x, y: _extreme(r, "maximum", np.greater_equal, x, y),
     np.minimum: lambda r, x, y: _extreme(r, "minimum", np.less_equal, x, y),
-    np.fmax: _binary("fmax.default"),
-    np.fmin: _binary("fmin.default"),
+    np.fmax: lambda r, x, y: _extreme(r, "fmax", np.greater_equal, x, y),
+    np.fmin: lambda r, x, y: _extreme(r, "fmin", np.less_equal, x, y),
     np.equal: _compare("eq"),
     np.not_equal: _compare("ne"),
     np.less: _compare("lt"),
@@ -335,12 +335,12 @@ def _rint(r: Recorder, x: Tensor) -> Tensor:
 
 
 def _extreme(r: Recorder, target: str, comparison: np.ufunc, x: Tensor, y: Tensor) -> Tensor:
-    """The first operand where it is NaN or wins; complex numbers are in lexicographic order."""
+    """Complex numbers are in lexicographic order; NaN wins in `maximum`, and loses in `fmax`."""
     if not x.dtype.is_complex:
         result: Tensor = r.record(f"{target}.default", self=x, other=y)
         return result
     wins = LOOPS[comparison](r, x, y)
-    is_nan = r.record("isnan.default", self=x)
+    is_nan = r.record("isnan.default", self=y if target.startswith("f") else x)
     return _where(r, r.record("logical_or.default", self=wins, other=is_nan), x, y)
 
 
