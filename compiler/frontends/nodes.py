@@ -37,7 +37,7 @@ def _names(text: str) -> frozenset[str]:
 _CHANGES_METADATA = _names(
     """
     detach_ transpose_ t_ squeeze_ unsqueeze_ swapaxes_ swapdims_ as_strided_ movedim_
-    moveaxis_ permute_ view_
+    moveaxis_ permute_ view_ resize_ resize_as_
     """
 )
 """In-place operators that change how a tensor sees its memory, not the elements."""

@@ -333,6 +333,40 @@ def as_strided(
     return b.emit1(AsStrided(tuple(size), strides, offset), base)
 
 
+@target("aten.resize.default", "prims.resize.default", alias=True)
+def resize(
+    b: Builder, self: Value, size: Sequence[Dim], *, memory_format: str | None = None
+) -> Value:
+    """As many elements of the memory of `self` as a new shape has, from its first one on; the same
+    tensor where the shape is its own.
+
+    What lies behind the end of the memory is whatever is there in PyTorch, zero here.
+    """
+    if memory_format not in (None, "contiguous_format", "preserve_format"):
+        raise OperatorError(f"resize to {memory_format}")
+    shape = tuple(size)
+    if self.shape == shape:
+        return self
+    base, _, offset = _strided(b, self, (), None)
+    memory = shapes.element_count(base.shape)
+    lacking = shapes.element_count(shape) + offset - memory
+    low, high = shapes.bounds(lacking)
+    if low > 0:
+        rest = b.full((lacking,), 0, self.dtype)
+        base = b.concatenate([b.reshape(base, (memory,)), rest], 0)
+    elif high > 0:
+        raise OperatorError(f"resize of {self} to {list(size)}: which is larger is not known")
+    return b.emit1(AsStrided(shape, shapes.contiguous_strides(shape), offset), base)
+
+
+@target("aten.resize_as.default", alias=True)
+def resize_as(
+    b: Builder, self: Value, the_template: Value, *, memory_format: str | None = None
+) -> Value:
+    """`resize` to the shape of another tensor."""
+    return resize(b, self, the_template.shape, memory_format=memory_format)
+
+
 @target("aten.as_strided_scatter.default")
 def as_strided_scatter(
     b: Builder,

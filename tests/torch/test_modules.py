@@ -110,6 +110,23 @@ def test_results_may_be_written_to_given_tensors(tmp_path: Path) -> None:
         assert_equal(got, want)
 
 
+def resized(x: Any) -> tuple[Any, ...]:
+    first, turned, part, kept = x * 2, (x + 1).t(), (x * 3)[1:], x * 4
+    row = first[1]
+    first.resize_(2, 3)
+    row.add_(1)  # still the same memory
+    turned.resize_(2, 2)
+    part.resize_as_(x[:1, :3])
+    kept.resize_(4, 4).add_(5)
+    return first, row, turned, part, kept
+
+
+def test_tensors_may_be_resized_over_their_memory(tmp_path: Path) -> None:
+    x = torch.randn(4, 4)
+    for got, want in zip(compiled(resized, tmp_path, (x,))(x), resized(x), strict=True):
+        assert_equal(got, want)
+
+
 def test_custom_operators_that_change_their_arguments_are_named(tmp_path: Path) -> None:
     def bump(x: torch.Tensor, by: float) -> None:
         x.add_(by)
