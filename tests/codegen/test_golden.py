@@ -69,6 +69,14 @@ def convolution() -> Graph:
     return b.graph(b.permute(b.call("aten.relu.default", y), (0, 2, 3, 1)))
 
 
+def grouped_product() -> Graph:
+    b = GraphBuilder()
+    rows = b.input("rows", size("n"), 16, dtype=DType.BFLOAT16)
+    matrices = b.input("matrices", 4, 16, 8, dtype=DType.BFLOAT16)
+    ends = b.input("ends", 4, dtype=DType.INT64)
+    return b.graph(b.call("aten._grouped_mm.default", rows, matrices, ends))
+
+
 def state() -> Graph:
     b = GraphBuilder()
     x = b.input("x", 4)
@@ -81,7 +89,7 @@ PROGRAMS: Mapping[str, Callable[[], Graph]] = {
     make.__name__: make
     for make in (
         pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding,
-        convolution, state,
+        convolution, grouped_product, state,
     )
 }  # fmt: skip
 OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
@@ -98,6 +106,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
         "coded_linear",
         "embedding",
         "convolution",
+        "grouped_product",
         "state",
     ),
 }

@@ -14,24 +14,29 @@ import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph, Value
-from tests.graphs import GraphBuilder, generated
+from tests.graphs import GraphBuilder, generated, size
+
+from .test_attention import Case, attention
+from .test_grouped_products import grouped
 
 pytestmark = pytest.mark.nvcc
 
 
-def nvcc(graph: Graph, folder: Path, *arguments: str, **options: str) -> str:
+def nvcc(
+    graph: Graph, folder: Path, *arguments: str, architecture: int = 80, **options: str
+) -> str:
     """What nvcc says of the device code of a program, compiled for one architecture with these arguments."""
     compiler = shutil.which("nvcc")
     if compiler is None:
         pytest.skip("nvcc is not installed")
-    tree = generated(graph, device="cuda", cuda_architectures=(80,), **options).tree
+    tree = generated(graph, device="cuda", cuda_architectures=(architecture,), **options).tree
     for path, text in {**tree.headers, **{unit.path: unit.text for unit in tree.units}}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     (unit,) = (unit for unit in tree.units if unit.path == "program.cu")
     flags = [flag for flag in unit.flags if not flag.startswith("-gencode")]
     done = subprocess.run(
-        [compiler, *flags, "-I.", "-arch=sm_80", *arguments, "program.cu"],
+        [compiler, *flags, "-I.", f"-arch=sm_{architecture}", *arguments, "program.cu"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -78,8 +83,13 @@ def convolutions(dtype: DType) -> Graph:
 
 @pytest.mark.parametrize(
     ("dtype", "compute"),
-    [(DType.FLOAT16, "f32"), (DType.FLOAT32, "f32"), (DType.FLOAT32, "tf32")],
-    ids=["float16", "float32", "tf32"],
+    [
+        (DType.FLOAT16, "f32"),
+        (DType.BFLOAT16, "f32"),
+        (DType.FLOAT32, "f32"),
+        (DType.FLOAT32, "tf32"),
+    ],
+    ids=["float16", "bfloat16", "float32", "tf32"],
 )
 def test_convolutions_spill_no_registers(dtype: DType, compute: str, tmp_path: Path) -> None:
     said = nvcc(
@@ -96,4 +106,63 @@ def test_convolutions_spill_no_registers(dtype: DType, compute: str, tmp_path: P
         said,
     )
     assert len(spills) >= 6
+    assert not [name for name, stored in spills if stored != "0"]
+
+
+def decoding(heads: int, kv_heads: int, queries: int = 1, size: int = 128) -> Graph:
+    return attention(Case(queries, 300, size, heads=heads, kv_heads=kv_heads), DType.BFLOAT16)
+
+
+def prefill(size: int) -> Graph:
+    return attention(Case(80, 80, size, is_causal=True), DType.BFLOAT16)
+
+
+def ordered(target: str, dtype: DType, *arguments: object) -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("rows", 1), size("length", 1), dtype=dtype)
+    results = b.call(target, x, *arguments)
+    return b.graph(*(results if isinstance(results, tuple) else (results,)))
+
+
+def products(*shapes: tuple[int, ...]) -> Graph:
+    b = GraphBuilder()
+    x, y = (b.input(n, *s, dtype=DType.BFLOAT16) for n, s in zip("xy", shapes, strict=True))
+    return b.graph(b.call("aten.matmul.default", x, y))
+
+
+KERNELS = {
+    "attention, head of 64": (prefill(64), "flash|attention_kernel"),
+    "attention, head of 128": (prefill(128), "flash|attention_kernel"),
+    "attention, head of 256": (prefill(256), "flash|attention_kernel"),
+    "decoding, a row": (decoding(4, 4), "decode"),
+    "decoding, four rows": (decoding(8, 2), "decode"),
+    "decoding, eight rows": (decoding(8, 8, queries=8), "decode"),
+    "decoding, eight rows of 256": (decoding(8, 1, size=256), "decode"),
+    "groups of float32": (grouped("float32", 64, 64), "grouped"),
+    "groups of bfloat16": (grouped("bfloat16", 64, 64), "grouped"),
+    "sort of float32": (ordered("aten.sort.default", DType.FLOAT32), "sort|take"),
+    "medians of float64": (ordered("aten.median.dim", DType.FLOAT64, 1), "sort"),
+    "running sums of bfloat16": (ordered("aten.cumsum.default", DType.BFLOAT16, 1), "scan"),
+    "running sums of complex64": (ordered("aten.cumsum.default", DType.COMPLEX64, 1), "scan"),
+    "running extremes of int64": (ordered("aten.cummax.default", DType.INT64, 1), "scan"),
+    "a product of few rows": (products((4, 256), (256, 64)), "skinny|tiled"),
+    "small products": (products((40, 6, 9), (40, 9, 7)), "small"),
+}
+"""Programs, and what their kernels have in their names."""
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [80, *(pytest.param(number, marks=pytest.mark.slow) for number in (90, 100, 120))],
+)
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_of_templates_spill_no_registers(
+    name: str, architecture: int, tmp_path: Path
+) -> None:
+    graph, kernels = KERNELS[name]
+    said = nvcc(
+        graph, tmp_path, "-cubin", "-Xptxas=-v", "-o", "program.cubin", architecture=architecture
+    )
+    spills = re.findall(r"Function properties for (\w+)\n.*?(\d+) bytes spill stores", said)
+    assert any(re.search(kernels, entry) for entry, _ in spills)
     assert not [name for name, stored in spills if stored != "0"]
