@@ -229,12 +229,14 @@ static int castoff_run_grouped(castoff_frame *frame, const castoff_grouped<Eleme
         frame, cudaLaunchKernelEx(&config, castoff_grouped_parts, ends, p.groups, p.count, slots, parts), "launch of a grouped product"));
     /* Tiles of the same columns follow each other: those of a group read the same part of its matrix. */
     config.gridDim = dim3((unsigned)slots, castoff_grid_side(columns, 65535));
-    auto kernel = castoff_grouped_tiles<Element>;
-    config.blockDim = dim3(CASTOFF_TILE_THREADS);
+    void (*kernel)(castoff_grouped<Element>, const castoff_grouped_part *);
     if constexpr (castoff_on_tensor_cores<Element>::value) {
         const bool is_aligned = p.inner % 8 == 0 && p.width % 8 == 0 && ((uintptr_t)p.rows | (uintptr_t)p.matrices) % 16 == 0;
         kernel = is_aligned ? castoff_grouped_tensor_tiles<true, Element> : castoff_grouped_tensor_tiles<false, Element>;
         config.blockDim = dim3(CASTOFF_GROUPED_THREADS);
+    } else {
+        kernel = castoff_grouped_tiles<Element>;
+        config.blockDim = dim3(CASTOFF_TILE_THREADS);
     }
     return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, p, (const castoff_grouped_part *)parts),
                                "launch of a grouped product");

@@ -11,6 +11,7 @@ import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
+from castoff.runtime.errors import ProgramError
 from castoff.runtime.runner import aot_load
 from tests.graphs import GraphBuilder, build, generated, reference, size
 
@@ -93,6 +94,14 @@ def test_medians(device_builds: DeviceBuilds, target: str, dtype: str) -> None:
     if dtype != "int32":
         given[0].reshape(-1)[5] = np.nan
     check(device_builds, graph, given, 0)
+
+
+def test_more_elements_than_there_are_is_an_error(device_builds: DeviceBuilds) -> None:
+    for target, arguments in (("topk", (5, 1, True, True)), ("kthvalue", (5, 1))):
+        graph = program(f"aten.{target}.default", "float32", *arguments)
+        loaded = aot_load(device_builds.build(graph), "cuda")
+        with pytest.raises(ProgramError, match=r"5 of 4 elements"):
+            loaded(values("float32", (2, 4, 1)))
 
 
 def test_kth_value(device_builds: DeviceBuilds) -> None:
