@@ -110,29 +110,37 @@ CASTOFF_INLINE A(block) A(take)(const A(args) *a, int64_t image, int64_t kv_head
     return b;
 }
 
+/* out[i] for what the mask has at `at + i * step`: what is added to a score. */
+CASTOFF_INLINE void A(mask_line)(const A(args) *a, int64_t at, int64_t step, int64_t count, float *out) {
+    if (a->mask_kind == CASTOFF_MASK_KEEP) {
+        const uint8_t *mask = (const uint8_t *)a->mask + at;
+        const float none = -__builtin_inff(), first = count > 0 && mask[0] ? 0 : none;
+        if (step == 0)
+            for (int64_t i = 0; i < count; i++) out[i] = first;
+        else if (step == 1)
+            for (int64_t i = 0; i < count; i++) out[i] = mask[i] ? 0 : none;
+        else
+            for (int64_t i = 0; i < count; i++) out[i] = mask[i * step] ? 0 : none;
+        return;
+    }
+    const float *mask = (const float *)a->mask + at;
+    if (step == 1)
+        memcpy(out, mask, (size_t)count * 4);
+    else
+        for (int64_t i = 0; i < count; i++) out[i] = mask[i * step];
+}
+
 /* What the mask adds to the scores of `rows` queries of one head from `row` on, keys [key, key + keys):
- * out[key * key_step + row * row_step]. */
+ * out[key * key_step + row * row_step], one of the steps being 1. */
 static CASTOFF_UNUSED void A(load_mask)(const A(args) *a, int64_t image, int64_t head, int64_t row, int64_t rows, int64_t key,
                                         int64_t keys, float *out, int64_t key_step, int64_t row_step) {
     const int64_t origin = image * a->mask_batch + head * a->mask_head + row * a->mask_row + key * a->mask_col;
-    if (a->mask_kind == CASTOFF_MASK_KEEP) {
-        const uint8_t *mask = (const uint8_t *)a->mask + origin;
-        for (int64_t i = 0; i < keys; i++)
-            for (int64_t j = 0; j < rows; j++)
-                out[i * key_step + j * row_step] = mask[i * a->mask_col + j * a->mask_row] ? 0 : -__builtin_inff();
-        return;
-    }
-    const float *mask = (const float *)a->mask + origin;
-    if (a->mask_col == 1 && key_step == 1) {
-        for (int64_t j = 0; j < rows; j++) memcpy(out + j * row_step, mask + j * a->mask_row, (size_t)keys * 4);
-        return;
-    }
-    if (a->mask_col == 1 && row_step == 1) {
-        castoff_transpose_f32(mask, a->mask_row, out, key_step, rows, keys);
-        return;
-    }
-    for (int64_t i = 0; i < keys; i++)
-        for (int64_t j = 0; j < rows; j++) out[i * key_step + j * row_step] = mask[i * a->mask_col + j * a->mask_row];
+    if (key_step == 1)
+        for (int64_t j = 0; j < rows; j++) A(mask_line)(a, origin + j * a->mask_row, a->mask_col, keys, out + j * row_step);
+    else if (a->mask_kind == CASTOFF_MASK_ADD && a->mask_col == 1)
+        castoff_transpose_f32((const float *)a->mask + origin, a->mask_row, out, key_step, rows, keys);
+    else
+        for (int64_t i = 0; i < keys; i++) A(mask_line)(a, origin + i * a->mask_col, a->mask_row, rows, out + i * key_step);
 }
 
 static CASTOFF_UNUSED void A(put)(const A(args) *a, int64_t image, int64_t head, int64_t row, int64_t rows, const float *tile,
