@@ -44,11 +44,19 @@ CASTOFF_INLINE int castoff_conv_tiled_bf16_padding(const castoff_conv_tiled_bf16
 
 /* `count` elements of x that follow one another. */
 CASTOFF_INLINE void castoff_conv_tiled_bf16_copy(uint16_t *out, const void *x, int64_t at, int64_t count, castoff_bf16_source from) {
-    if (from == CASTOFF_FROM_BF16) {
-        memcpy(out, (const uint16_t *)x + at, (size_t)count * 2);
+    int64_t i = 0;
+    if (from == CASTOFF_FROM_BF16) { /* too short for a call; the last piece may overlap the one before */
+        const uint16_t *in = (const uint16_t *)x + at;
+        if (count < 16) {
+            for (; i + 4 <= count; i += 4) memcpy(out + i, in + i, 8);
+            for (; i < count; i++) out[i] = in[i];
+            return;
+        }
+        for (; i + 32 <= count; i += 32) memcpy(out + i, in + i, 64);
+        if (count - i > 16) memcpy(out + i, in + i, 32);
+        if (count > i) memcpy(out + count - 16, in + count - 16, 32);
         return;
     }
-    int64_t i = 0;
     for (; i + CASTOFF_VF32_LANES <= count; i += CASTOFF_VF32_LANES)
         *(castoff_vu16_u *)(out + i) = __builtin_convertvector(castoff_bf16_take(x, at + i, from) >> 16, castoff_vu16);
     for (; i < count; i++) out[i] = castoff_bf16_take_one(x, at + i, from);

@@ -23,7 +23,9 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.k = p.points * p.in_channels;
     p.weight_bytes = a->weight_packed ? 0 : a->groups * N(size)(p.out_channels, p.k) * (int64_t)sizeof(ELEMENT);
     const int64_t row_bytes = castoff_max_i64(1, N(steps)(p.k)) * 64;
-    p.pixel_block = castoff_min_i64(castoff_max_i64(32, CASTOFF_L2_BYTES / 2 / row_bytes / 32 * 32), 1024);
+    p.pixel_block = castoff_min_i64(castoff_max_i64(32, CASTOFF_TILE_L2_BYTES / 2 / row_bytes / 32 * 32), 1024);
+    /* Blocks of about equal size. */
+    p.pixel_block = castoff_round_up(castoff_ceil_div(p.pixels, castoff_max_i64(1, castoff_ceil_div(p.pixels, p.pixel_block))), 32);
     p.channel_block = castoff_round_up(p.out_channels, 64);
     const int64_t outer = a->batch * a->groups, wanted = threads > 1 ? 3 * threads : 1;
     while (p.pixel_block > 32 && outer * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
@@ -48,20 +50,22 @@ CASTOFF_INLINE void C(patch)(const C(args) *a, int64_t start, int64_t channels, 
     const int fill = C(padding)(a);
     const int64_t line = pixel / a->out[2], width = a->kernel[2] * channels;
     const int64_t first = pixel % a->out[2] * a->stride[2] - a->padding[2];
+    const int64_t first_d = line / a->out[1] * a->stride[0] - a->padding[0];
+    const int64_t first_h = line % a->out[1] * a->stride[1] - a->padding[1];
     const int together = a->dilation[2] == 1 && a->x_space[2] == channels; /* the points of a line of the kernel */
     for (int64_t kd = 0; kd < a->kernel[0]; kd++)
         for (int64_t kh = 0; kh < a->kernel[1]; kh++, row += width) {
-            const int64_t d = line / a->out[1] * a->stride[0] - a->padding[0] + kd * a->dilation[0];
-            const int64_t h = line % a->out[1] * a->stride[1] - a->padding[1] + kh * a->dilation[1];
+            const int64_t d = first_d + kd * a->dilation[0], h = first_h + kh * a->dilation[1];
             const int64_t origin = start + d * a->x_space[0] + h * a->x_space[1];
             if ((uint64_t)d >= (uint64_t)a->in[0] || (uint64_t)h >= (uint64_t)a->in[1]) {
                 memset(row, fill, (size_t)width * sizeof(ELEMENT));
             } else if (together) {
                 const int64_t low = castoff_min_i64(a->kernel[2], castoff_max_i64(0, -first));
                 const int64_t high = castoff_max_i64(low, castoff_min_i64(a->kernel[2], a->in[2] - first));
-                memset(row, fill, (size_t)(low * channels) * sizeof(ELEMENT));
+                if (low > 0) memset(row, fill, (size_t)(low * channels) * sizeof(ELEMENT));
                 C(copy)(row + low * channels, a->x, origin + (first + low) * channels, (high - low) * channels, from);
-                memset(row + high * channels, fill, (size_t)((a->kernel[2] - high) * channels) * sizeof(ELEMENT));
+                if (high < a->kernel[2])
+                    memset(row + high * channels, fill, (size_t)((a->kernel[2] - high) * channels) * sizeof(ELEMENT));
             } else {
                 for (int64_t kw = 0; kw < a->kernel[2]; kw++) {
                     const int64_t w = first + kw * a->dilation[2];
@@ -69,6 +73,30 @@ CASTOFF_INLINE void C(patch)(const C(args) *a, int64_t start, int64_t channels, 
                         memset(row + kw * channels, fill, (size_t)channels * sizeof(ELEMENT));
                     else
                         C(copy)(row + kw * channels, a->x, origin + w * a->x_space[2], channels, from);
+                }
+            }
+        }
+}
+
+/* The same where a step holds channels of one point alone: straight into row tiles. */
+CASTOFF_INLINE void C(patch_steps)(const C(args) *a, int64_t start, int64_t channels, int64_t pixel, ELEMENT *out, N(source) from) {
+    const int fill = C(padding)(a);
+    const int64_t line = pixel / a->out[2], first = pixel % a->out[2] * a->stride[2] - a->padding[2];
+    const int64_t first_d = line / a->out[1] * a->stride[0] - a->padding[0];
+    const int64_t first_h = line % a->out[1] * a->stride[1] - a->padding[1];
+    for (int64_t kd = 0; kd < a->kernel[0]; kd++)
+        for (int64_t kh = 0; kh < a->kernel[1]; kh++) {
+            const int64_t d = first_d + kd * a->dilation[0], h = first_h + kh * a->dilation[1];
+            const int64_t origin = start + d * a->x_space[0] + h * a->x_space[1];
+            const int outside = (uint64_t)d >= (uint64_t)a->in[0] || (uint64_t)h >= (uint64_t)a->in[1];
+            for (int64_t kw = 0; kw < a->kernel[2]; kw++) {
+                const int64_t w = first + kw * a->dilation[2], at = origin + w * a->x_space[2];
+                const int nothing = outside || (uint64_t)w >= (uint64_t)a->in[2];
+                for (int64_t c = 0; c < channels; c += STEP, out += TILE) {
+                    if (nothing)
+                        memset(out, fill, 64);
+                    else
+                        C(copy)(out, a->x, at + c, STEP, from);
                 }
             }
         }
@@ -93,6 +121,13 @@ static CASTOFF_UNUSED void C(patches)(const C(args) *a, int64_t start, int64_t c
     memset(row + k, 0, (size_t)(steps * STEP - k) * sizeof(ELEMENT));
     for (int64_t i = 0; i < castoff_round_up(count, 16); i++) {
         ELEMENT *out = tiles + i / 16 * steps * TILE + i % 16 * STEP;
+        if (i < count && channels % STEP == 0) {
+            if (a->x_from == SOURCE)
+                C(patch_steps)(a, start, channels, pixel + i, out, SOURCE);
+            else
+                C(patch_steps)(a, start, channels, pixel + i, out, OTHER_SOURCE);
+            continue;
+        }
         if (i == count)
             memset(row, 0, (size_t)k * sizeof(ELEMENT));
         else if (i < count && a->x_from == SOURCE)
