@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
-from ..kernels import Cast, Scalar
+from ..kernels import Apply, Cast, Literal, Scalar
 from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..targets import cpu
@@ -86,10 +87,21 @@ def _before_rounding(store: Store) -> Scalar:
     """What a store into a narrow type rounds: a cast to that type before it would only round the same
     twice, and gcc 12 vectorises no loop that does.
     """
-    dtype, value = store.buffer.dtype, store.value
-    if dtype.compute is not dtype and store.combine == "set":
-        while isinstance(value, Cast) and value.to is dtype:
-            value = value.arg
+    dtype = store.buffer.dtype
+    is_rounded = dtype.compute is not dtype and store.combine == "set"
+    return _unrounded(store.value, dtype) if is_rounded else store.value
+
+
+def _unrounded(value: Scalar, dtype: DType) -> Scalar:
+    """Something that rounds to the same number of a type. Rounding keeps the order of numbers, and those of
+    the type as they are: what bounds by one of them may come first.
+    """
+    while isinstance(value, Cast) and value.to is dtype:
+        value = value.arg
+    if isinstance(value, Apply) and value.name in ("maximum", "minimum"):
+        operand, bound = value.args
+        if isinstance(bound, Literal) and float(dtype.numpy.type(bound.value)) == bound.value:
+            return replace(value, args=(_unrounded(operand, dtype), bound))
     return value
 
 

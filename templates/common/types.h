@@ -73,14 +73,14 @@ CASTOFF_INLINE float castoff_bf16_to_f32(castoff_bf16 x) { return castoff_from_b
 CASTOFF_INLINE castoff_bf16 castoff_f32_to_bf16(float x) {
     uint32_t bits = castoff_bits_f32(x);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (castoff_bf16)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+    return (castoff_bf16)(x != x ? 0x7fc0u : rounded);
 }
 
 /* What is left of x in bfloat16, without the way through 16 bits, which gcc 12 vectorises no loop with. */
 CASTOFF_INLINE float castoff_rounded_bf16(float x) {
     uint32_t bits = castoff_bits_f32(x);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
-    return castoff_from_bits_f32((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc00000u : rounded);
+    return castoff_from_bits_f32(x != x ? 0x7fc00000u : rounded);
 }
 
 CASTOFF_INLINE float castoff_f16_to_f32(castoff_f16 x) {

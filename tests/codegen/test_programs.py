@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
 
 from ..graphs import GraphBuilder, generated, load, reference, size
@@ -113,3 +114,16 @@ def test_steps_of_an_unrolled_recurrence_share_their_kernels(tmp_path: Path) -> 
     arrays = [random.standard_normal((2, 9, 32), np.float32), np.zeros((2, 32), np.float32)]
     for got, want in zip(load(graph, tmp_path)(*arrays), reference(graph, *arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["aten.relu.default", "aten.relu6.default"])
+def test_what_is_bounded_before_it_is_stored_is_rounded_once(tmp_path: Path, name: str) -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1000)
+    graph = b.graph(b.call(name, b.cast(b.apply("mul", x, x), DType.BFLOAT16)))
+    assert "castoff_rounded_bf16" not in generated(graph).tree.files()["program.c"]
+    numbers = (4 * np.random.default_rng(0).standard_normal(1000)).astype(np.float32)
+    numbers[3] = np.nan
+    (want,) = reference(graph, numbers)
+    (got,) = load(graph, tmp_path)(numbers)
+    np.testing.assert_array_equal(got.astype(np.float32), want.astype(np.float32))
