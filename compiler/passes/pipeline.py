@@ -11,6 +11,7 @@ from ..observe import DUMP_ONLY, Observer
 from .dead import remove_dead_nodes
 from .fold import fold_constants
 from .levels import multiply_levels
+from .parts import convert_parts
 from .scale import fold_channel_scales
 from .share import share_common_nodes
 
@@ -23,6 +24,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     (LEVELS, multiply_levels),  # before folding, which would make floats of small weights
     ("fold constants", fold_constants),  # before sharing: equal constants make equal nodes
     ("share common nodes", share_common_nodes),
+    ("convert parts", convert_parts),  # after sharing, which finds what is converted twice
     ("fold channel scales", fold_channel_scales),  # after folding: scales are constants by then
     ("remove what sharing and folding left", remove_dead_nodes),
 )
