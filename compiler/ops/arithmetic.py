@@ -206,7 +206,10 @@ _OVERLOADS = {"copysign": ("Tensor", "Scalar")}
 
 
 def _extreme(b: Builder, name: str, left: Operand, right: Operand) -> Value:
-    if b.result_type(left, right) is DType.BOOL:
+    dtype = b.result_type(left, right)
+    if dtype.is_complex:
+        raise OperatorError(f"{name}: complex numbers have no order")
+    if dtype is DType.BOOL:
         name = "logical_or" if "max" in name else "logical_and"
     return apply_promoted(b, name, left, right)
 

@@ -29,6 +29,8 @@ class Scale:
 
     def of(self, count: Dim) -> float | None:
         """The factor, where the count is static."""
+        if count == 0:
+            raise OperatorError("the transform of an axis without elements is not defined")
         if self.exponent == 0:
             return 1.0
         if not isinstance(count, int):

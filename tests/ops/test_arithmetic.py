@@ -38,6 +38,13 @@ def test_subtraction_of_bool_is_refused() -> None:
         evaluate("aten.sub.Tensor", flags, flags)
 
 
+@pytest.mark.parametrize("name", ["maximum", "minimum", "fmax", "fmin"])
+def test_the_larger_of_complex_numbers_is_refused(name: str) -> None:
+    numbers = np.array([1j, 2.0])
+    with pytest.raises(OperatorError, match="order"):
+        evaluate(f"aten.{name}.default", numbers, numbers)
+
+
 @pytest.mark.parametrize(
     ("mode", "expected"), [("trunc", [-3, 0, 0, 0, 3]), ("floor", [-4, -1, 0, 0, 3])]
 )

@@ -104,3 +104,9 @@ def test_istft_undoes_stft(normalized: bool) -> None:
 def test_an_unknown_norm_is_refused() -> None:
     with pytest.raises(OperatorError, match="ortho"):
         evaluate("aten.fft_fft.default", signal(4), norm="sideways")
+
+
+@pytest.mark.parametrize("name", ["fft_fft", "fft_ifft", "fft_rfft"])
+def test_an_axis_without_elements_is_refused(name: str) -> None:
+    with pytest.raises(OperatorError, match="without elements"):
+        evaluate(f"aten.{name}.default", np.zeros((2, 0)))
