@@ -9,8 +9,10 @@ from typing import Any
 
 from ..exported import schema
 from ..ir import shapes
+from ..ir.graph import Value
 from ..ir.shapes import Symbol
 from ..ops.base import OperatorError, is_misdescribed
+from ..ops.slicing import strides_in_memory
 from .arguments import (
     Argued,
     OperatorName,
@@ -41,6 +43,9 @@ _CHANGES_METADATA = _names(
     """
 )
 """In-place operators that change how a tensor sees its memory, not the elements."""
+
+_BY_MEMORY = _names("as_strided as_strided_copy as_strided_scatter resize resize_as")
+"""Operators whose result depends on where the elements of a tensor lie."""
 
 _ASSERTIONS = _names(
     """
@@ -172,6 +177,21 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
     _import_node(scope, inner, name.target)
 
 
+def _check_memory(scope: Scope, name: str, x: Value) -> None:
+    """Refuses to go by the memory of a tensor that lies there otherwise than PyTorch says it did."""
+    if x.rank != len(recorded := scope.strides_of(name) or ()):
+        return
+    pairs = zip(strides_in_memory(scope.builder, x), recorded, x.shape, strict=True)
+    if any(
+        size not in (0, 1) and there is not None and shapes.is_equal(here, there) is False
+        for here, there, size in pairs
+    ):
+        raise OperatorError(
+            f"{name} lay in memory with the strides {list(recorded)} when it was exported, and does not here: "
+            "make it contiguous before its memory is looked at"
+        )
+
+
 def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
     inputs = (name for argument in node.inputs for name in tensor_names(argument.arg))
     if is_misdescribed(target) or any(scope.doubts(name) for name in inputs):
@@ -199,6 +219,11 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
         if "argument" not in str(error):
             raise
         raise OperatorError(f"this form of the operator is not supported ({error})") from error
+    if base_name.rstrip("_") in _BY_MEMORY:
+        name, ref = first_tensor(scope, node)
+        x = ref.read(scope.builder)
+        if result is not x:
+            _check_memory(scope, name, x)
     if form.out:
         _write_out(scope, node, form.out, result)
     elif base_name in _CHANGES_METADATA:

@@ -298,9 +298,19 @@ def _keeps_storage(node: Node) -> bool:
     return isinstance(node.op, (Slice, Permute, Expand, Unfold, Diagonal))
 
 
-def _storage(b: Builder, x: Value) -> tuple[Value, Dim]:
-    """The contiguous tensor a view shows part of, and where its first element lies in it."""
-    index: tuple[Dim, ...] = (0,) * x.rank
+def strides_in_memory(b: Builder, x: Value) -> tuple[Dim, ...]:
+    """By how many elements of memory each axis of a tensor steps; 0 where it has no second element."""
+
+    def place(axis: int | None) -> Dim:
+        return _storage(b, x, tuple(int(i == axis) for i in range(x.rank)))[1]
+
+    return tuple(
+        0 if x.shape[axis] in (0, 1) else place(axis) - place(None) for axis in range(x.rank)
+    )
+
+
+def _storage(b: Builder, x: Value, index: tuple[Dim, ...]) -> tuple[Value, Dim]:
+    """The contiguous tensor a view shows part of, and where its element at an index lies in it."""
     node = b.producer(x)
     while node is not None and _keeps_storage(node):
         (definition,) = node.op.define(node.inputs, node.outputs)
@@ -315,7 +325,7 @@ def _storage(b: Builder, x: Value) -> tuple[Value, Dim]:
 def _strided(
     b: Builder, x: Value, stride: Sequence[Dim], offset: Dim | None
 ) -> tuple[Value, tuple[Dim, ...], Dim]:
-    base, start = _storage(b, x)
+    base, start = _storage(b, x, (0,) * x.rank)
     return base, tuple(stride), start if offset is None else offset
 
 

@@ -214,3 +214,27 @@ def test_torchs_own_keywords_are_accepted(tmp_path: Path) -> None:
         nn.Linear(3, 2), tmp_path, (x,), disable_constraint_solver=True, same_signature=False
     )
     assert run(x).shape == (4, 2)
+
+
+def _from_memory(x: Any) -> Any:
+    return x.as_strided((2, 2), (1, 2), 1) * 2
+
+
+def test_memory_is_looked_at_where_it_is_as_it_was(tmp_path: Path) -> None:
+    x = torch.arange(12.0).reshape(3, 4)
+    run = compiled(_Function(lambda x: _from_memory(x.t())), tmp_path, (x,))
+    assert_equal(run(x), _from_memory(x.t()))
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        pytest.param(_from_memory, torch.arange(12.0).reshape(3, 4).t(), id="input"),
+        pytest.param(lambda x: _from_memory(x.t() + 1), torch.zeros(3, 4), id="result"),
+    ],
+)
+def test_memory_that_lies_otherwise_here_is_refused(
+    function: Callable[[Any], Any], x: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(castoff.CastoffError, match="lay in memory with the strides"):
+        compiled(_Function(function), tmp_path, (x,))
