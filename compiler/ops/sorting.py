@@ -18,6 +18,7 @@ from ..kernels import Argument, Definition
 from .base import Builder, Environment, Op, OperatorError, normalize_axis, target
 from .introsort import kth_position, mode_position, top_positions
 from .pointwise import widen
+from .symbols import check
 from .view import replace_axis
 
 _SUFFIX = {
@@ -257,12 +258,20 @@ def msort(b: Builder, self: Value) -> Value:
     return sort(b, self, 0)[0]
 
 
+def _check_count(b: Builder, name: str, count: Dim, length: Dim) -> None:
+    """The run fails where a row has fewer than `count` elements, if only sizes that it has can tell."""
+    if shapes.is_less(length, count) is None:
+        fits = b.apply("le", b.dim(count, DType.INT64), b.dim(length, DType.INT64))
+        check(b, fits, f"{name}: {count} of {length} elements are wanted, which are fewer")
+
+
 @target("aten.topk.default")
 def topk(
     b: Builder, self: Value, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Value, Value]:
     """(the k largest or smallest, in order if asked for, their positions)."""
     x, axis = _as_rows(b, self, dim)
+    _check_count(b, "topk", k, x.shape[axis])
     values, indices = b.emit(TopK(axis, k, largest, sorted), x)
     if self.rank == 0 and k == 1:
         return b.reshape(values, ()), b.reshape(indices, ())
@@ -277,6 +286,7 @@ def kthvalue(
     x, axis = _as_rows(b, self, dim)
     if shapes.is_less(k, 1) is True or shapes.is_less(x.shape[axis], k) is True:
         raise OperatorError(f"value number {k} of dimension {dim} of {self}")
+    _check_count(b, "kthvalue", k, x.shape[axis])
     return _finish(b, self, axis, keepdim, b.emit(KthValue(axis, k), x))
 
 

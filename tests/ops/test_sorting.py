@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import castoff
 from castoff.compiler.ops import introsort
 
+from ..graphs import GraphBuilder, load, size
 from .evaluation import evaluate
 
 
@@ -53,3 +57,14 @@ def test_what_quicksort_is_slow_at_is_left_to_a_heap(
     _, indices = evaluate("aten.topk.default", x, k, 0, False, is_sorted)
     assert heaps
     assert np.array_equal(indices, torch.from_numpy(x).topk(k, 0, False, is_sorted)[1])
+
+
+def test_more_elements_than_a_row_has_are_refused_when_sizes_are_known(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    x, y = b.input("x", size("length")), b.input("y", size("count"))
+    run = load(b.graph(*b.call("aten.topk.default", x, y.shape[0])), tmp_path)
+    row = np.array([1, 3, 2], np.float32)
+    values, indices = run(row, row[:2])
+    assert values.tolist() == [3, 2] and indices.tolist() == [1, 2]
+    with pytest.raises(castoff.ProgramError, match="fewer"):
+        run(row, np.zeros(4, np.float32))
