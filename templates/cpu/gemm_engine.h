@@ -52,6 +52,8 @@ typedef struct {
     int64_t out_row;
     const E *start, *start_rows;
     int64_t start_row, start_col;
+    const char *ahead; /* what is read later, asked for ahead_step bytes a step of k */
+    int64_t ahead_step;
     int32_t relu;
 } G(tile);
 
@@ -68,6 +70,8 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
         CASTOFF_UNROLL for (int i = 0; i < mr; i++)
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = SPLAT(t->start_rows ? t->start_rows[i] : 0);
     CASTOFF_UNROLL for (int i = 0; i < mr; i += 3) a[i / 3] = t->a + i * a_row;
+    const char *ahead = t->ahead;
+    const int64_t ahead_step = t->ahead_step;
     CASTOFF_NO_UNROLL for (int64_t k = t->k; k > 0; k--) {
         V column[8];
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
@@ -78,6 +82,8 @@ CASTOFF_INLINE void G(kernel)(const G(tile) *t, const int mr, const int vectors)
         }
         CASTOFF_UNROLL for (int i = 0; i < mr; i += 3) a[i / 3] += a_col;
         b += b_step;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
     }
     if (t->relu)
         CASTOFF_UNROLL for (int i = 0; i < mr; i++)
@@ -197,6 +203,7 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
     finished.relu = 0;
     const int64_t most = g->tile_rows ? castoff_min_i64(g->tile_rows, CASTOFF_MR) : CASTOFF_MR;
     const castoff_tiles tiles = castoff_cut_rows(g->rows, g->a_layout, most);
+    const int64_t tile_count = castoff_ceil_div(g->rows - tiles.taller, tiles.height);
     const int64_t tallest = tiles.height + (tiles.taller > 0);
     const int64_t widest = tallest <= CASTOFF_MR8 ? 8 : tallest <= CASTOFF_MR4 ? 4 : 2;
     G(tile) t = {.k = g->k, .b_step = g->b_step, .b_panel = g->b_panel, .start_col = LANES};
@@ -212,6 +219,10 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
         t.relu = sink->relu;
         t.start = sink->bias_col ? sink->bias_col + g->col0 + col : 0;
         t.start_row = 0;
+        /* The first row tile waits for its part of b; while the others go by, the next part is fetched. */
+        const int fetches = g->b_step == CASTOFF_PANEL && g->b_panel == g->k * CASTOFF_PANEL && tile_count > 1;
+        const int64_t ahead_step = fetches ? castoff_min_i64(64, castoff_ceil_div(width * (int64_t)sizeof(S), tile_count - 1)) : 0;
+        const char *next = (const char *)(t.b + width / CASTOFF_PANEL * g->b_panel);
         if (sink->bias_col && !in_place) {
             memcpy(bias, t.start, (size_t)cols * sizeof(E));
             t.start = bias;
@@ -240,6 +251,8 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
                 t.start_row = g->sums_row;
             }
             t.start_rows = sink->bias_row ? sink->bias_row + g->row0 + row : 0;
+            t.ahead = fetches && i > 0 ? next + (i - 1) * g->k * ahead_step : (const char *)t.b;
+            t.ahead_step = fetches && i > 0 ? ahead_step : 0;
             G(run_tile)(&t, mr, vectors);
             if (!in_place) G(emit)(&finished, buffer, width, g->row0 + row, g->col0 + col, mr, cols);
             row += mr;
