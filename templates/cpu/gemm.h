@@ -59,7 +59,7 @@
 
 /* Cache sizes that blocking assumes: the smallest of the level's common processors that does not waste the rest. */
 #define CASTOFF_L1_BYTES (32 << 10)
-#define CASTOFF_L2_BYTES (CASTOFF_VECTOR_BYTES == 64 ? 1 << 20 : 512 << 10)
+#define CASTOFF_L2_BYTES (CASTOFF_VECTOR_BYTES == 64 ? 2 << 20 : 512 << 10)
 #define CASTOFF_L3_BYTES (8 << 20)
 /* k up to MAX is one block; more is cut into blocks of about KC, summed through memory. */
 #define CASTOFF_KC_MAX 4096
