@@ -12,7 +12,7 @@ from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Symbol
 from ..ops.base import OperatorError, is_misdescribed
-from ..ops.slicing import strides_in_memory
+from ..ops.slicing import place_in_memory
 from .arguments import (
     Argued,
     OperatorName,
@@ -177,18 +177,19 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
     _import_node(scope, inner, name.target)
 
 
-def _check_memory(scope: Scope, name: str, x: Value) -> None:
+def _check_memory(scope: Scope, name: str, x: Value, *, is_absolute: bool) -> None:
     """Refuses to go by the memory of a tensor that lies there otherwise than PyTorch says it did."""
     if x.rank != len(recorded := scope.strides_of(name) or ()):
         return
-    pairs = zip(strides_in_memory(scope.builder, x), recorded, x.shape, strict=True)
+    offset, strides = place_in_memory(scope.builder, x)
+    begins = scope.storage_offset_of(name)
     if any(
         size not in (0, 1) and there is not None and shapes.is_equal(here, there) is False
-        for here, there, size in pairs
-    ):
+        for here, there, size in zip(strides, recorded, x.shape, strict=True)
+    ) or (is_absolute and begins is not None and shapes.is_equal(offset, begins) is False):
         raise OperatorError(
-            f"{name} lay in memory with the strides {list(recorded)} when it was exported, and does not here: "
-            "make it contiguous before its memory is looked at"
+            f"{name} lay in memory from {begins} on with the strides {list(recorded)} when it was "
+            "exported, and does not here: make it contiguous before its memory is looked at"
         )
 
 
@@ -223,7 +224,8 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
         name, ref = first_tensor(scope, node)
         x = ref.read(scope.builder)
         if result is not x:
-            _check_memory(scope, name, x)
+            offset = named.get("storage_offset", positional[3] if len(positional) > 3 else None)
+            _check_memory(scope, name, x, is_absolute=offset is not None)
     if form.out:
         _write_out(scope, node, form.out, result)
     elif base_name in _CHANGES_METADATA:

@@ -144,6 +144,11 @@ class Scope:
         meta = self.graph.tensor_values.get(name)
         return None if meta is None else self.context.symbols.shape(meta.strides)
 
+    def storage_offset_of(self, name: str) -> Dim | None:
+        """Where the file has a tensor begin in its memory, None where that is not known."""
+        meta = self.graph.tensor_values.get(name)
+        return None if meta is None else self.context.symbols.shape((meta.storage_offset,))[0]
+
     def refined(self, name: str, value: Value) -> Value:
         """`value`, with the size expressions of the file where they are other expressions of the
         same sizes.

@@ -69,7 +69,11 @@ def scaled_mm_v2(
 ) -> Value:
     """The same where recipes say what the scales are for; scales of blocks are for GPUs alone."""
     recipes = (*recipe_a, *recipe_b)
-    if len(recipes) != 2 or set(recipes) > {_PER_TENSOR, _PER_ROW} or any((*swizzle_a, *swizzle_b)):
+    if (
+        len(recipes) != 2
+        or not set(recipes) <= {_PER_TENSOR, _PER_ROW}
+        or any((*swizzle_a, *swizzle_b))
+    ):
         raise OperatorError(
             f"expected a scale per tensor or per row on either side, got recipes {list(recipe_a)} "
             f"and {list(recipe_b)} with swizzles {list(swizzle_a)} and {list(swizzle_b)}"

@@ -298,15 +298,16 @@ def _keeps_storage(node: Node) -> bool:
     return isinstance(node.op, (Slice, Permute, Expand, Unfold, Diagonal))
 
 
-def strides_in_memory(b: Builder, x: Value) -> tuple[Dim, ...]:
-    """By how many elements of memory each axis of a tensor steps; 0 where it has no second element."""
+def place_in_memory(b: Builder, x: Value) -> tuple[Dim, tuple[Dim, ...]]:
+    """Where a tensor begins in its memory, and by how much each axis steps, in elements; 0 where that has no
+    second one."""
 
     def place(axis: int | None) -> Dim:
         return _storage(b, x, tuple(int(i == axis) for i in range(x.rank)))[1]
 
-    return tuple(
-        0 if x.shape[axis] in (0, 1) else place(axis) - place(None) for axis in range(x.rank)
-    )
+    start = place(None)
+    steps = (0 if size in (0, 1) else place(axis) - start for axis, size in enumerate(x.shape))
+    return start, tuple(steps)
 
 
 def _storage(b: Builder, x: Value, index: tuple[Dim, ...]) -> tuple[Value, Dim]:

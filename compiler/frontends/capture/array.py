@@ -25,13 +25,19 @@ class TracedArray:
     while the function is captured (`if x > 0`, `float(x)`) raises `CaptureError`.
     """
 
-    __slots__ = ("_recorder", "_reference")
+    __slots__ = ("_is_scalar", "_recorder", "_reference")
 
-    def __init__(self, recorder: Recorder, reference: Reference) -> None:
+    def __init__(self, recorder: Recorder, reference: Reference, is_scalar: bool = False) -> None:
         self._recorder = recorder
         self._reference = reference
+        self._is_scalar = is_scalar  # a number in NumPy: what changes it in place makes another
 
     # ---- what it is
+
+    @property
+    def has_views(self) -> bool:
+        """Whether it shows the memory of another array."""
+        return bool(self._reference.views)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -238,6 +244,13 @@ def traced(recorder: Recorder, tensor: Tensor) -> TracedArray:
     return TracedArray(recorder, Reference.fresh(tensor))
 
 
+def as_scalar(array: TracedArray) -> TracedArray:
+    """What NumPy gives as a number rather than an array, if it has no axes: nothing shares its memory."""
+    if array.ndim:
+        return array
+    return TracedArray(array._recorder, Reference.fresh(tensor_of(array)), is_scalar=True)
+
+
 def tensor_of(array: TracedArray) -> Tensor:
     """The tensor that holds the present elements of an array."""
     return array._reference.read()
@@ -291,6 +304,8 @@ def _operator(ufunc: np.ufunc, *, is_reflected: bool = False) -> Callable[..., A
 
 def _in_place(ufunc: np.ufunc) -> Callable[..., Any]:
     def operator(self: TracedArray, other: object) -> TracedArray:
+        if self._is_scalar:
+            return ufunc(self, other)  # type: ignore[no-any-return]
         ufunc(self, other, out=(self,))
         return self
 

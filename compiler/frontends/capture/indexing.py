@@ -11,7 +11,7 @@ import numpy as np
 from ...ir import shapes
 from ...ir.shapes import Dim
 from ..graph_writer import Tensor
-from .array import TracedArray, overwrite, recorder_of, tensor_of, traced, viewed
+from .array import TracedArray, as_scalar, overwrite, recorder_of, tensor_of, traced, viewed
 from .conversion import as_array, convert, is_weak, number_as
 from .memory import View
 from .recorder import Recorder
@@ -36,7 +36,9 @@ def get_item(x: TracedArray, key: object) -> TracedArray:
     """`x[key]`: a view for a basic key, elements of its own otherwise."""
     base, advanced = _resolved(x, key)
     if not advanced:
-        return base
+        keys = key if isinstance(key, tuple) else (key,)
+        has_axes = any(k is None or k is Ellipsis or isinstance(k, slice) for k in keys)
+        return base if has_axes else as_scalar(base)
     recorder = recorder_of(x)
     result = recorder.record(
         "index.Tensor", self=tensor_of(base), indices=_indices(recorder, advanced)

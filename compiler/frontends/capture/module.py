@@ -125,9 +125,8 @@ class Module:
             raise CastoffError(
                 f"load_state_dict of {type(self).__name__}:\n  " + "\n  ".join(sorted(problems))
             )
-        for qualified, owner, name, array in list(self._named_arrays()):
-            if qualified in state:
-                owner.__dict__[name] = np.array(state[qualified], array.dtype)
+        for qualified, array in own.items():
+            array[...] = state[qualified]
 
 
 def _modules_in(value: object, path: str) -> Iterator[tuple[str, Module]]:

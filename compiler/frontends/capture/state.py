@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -52,6 +52,7 @@ class CapturedState:
         parts = list(module.named_modules())
         self.module_names = [name for name, _ in parts if name]
         found = list(module._named_arrays())
+        _refuse_overlaps(found)
         shared: dict[int, TracedArray] = {}
         for wants_buffers in (False, True):
             for qualified, owner, name, array in found:
@@ -147,6 +148,19 @@ class CapturedState:
                         f"forward of {type(part).__name__} assigns its attribute {name!r}, which a program "
                         f"cannot keep: an array of state is made known with register_buffer({name!r}, …)"
                     )
+
+
+def _refuse_overlaps(found: Sequence[tuple[str, Module, str, np.ndarray]]) -> None:
+    """A buffer that lies in the memory of another array would change with it, which no program shows."""
+    for qualified, owner, name, buffer in found:
+        if owner._state_names().get(name) is None:
+            continue
+        for other, _, _, array in found:
+            if array is not buffer and np.may_share_memory(array, buffer):
+                raise CaptureError(
+                    f"the buffer {qualified} lies in the memory of {other}; register a copy of it, or the same "
+                    "array under both names"
+                )
 
 
 def _holds_traced(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..graph_writer import Tensor
-from .array import TracedArray, overwrite, tensor_of, traced
+from .array import TracedArray, as_scalar, overwrite, tensor_of, traced
 from .conversion import as_array, convert, is_weak, number_as
 from .loops import LOOPS
 from .recorder import Recorder, dtype_of
@@ -123,6 +123,7 @@ def call_ufunc(
             _selected(recorder, where, array, target, ufunc)
             for array, target in zip(arrays, targets, strict=True)
         ]
+    arrays = [as_scalar(array) for array in arrays]
     return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
 
