@@ -252,3 +252,9 @@ def as_strided_scatter(
         "aten.as_strided_scatter.default", self, src, size, stride, storage_offset
     )
     return result
+
+
+@target("prims.resize.default", alias=True)
+def resize(b: Builder, a: Value, shape: Sequence[Dim]) -> Value:
+    result: Value = b.call("aten.resize.default", a, shape)
+    return result

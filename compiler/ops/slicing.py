@@ -344,7 +344,7 @@ def as_strided(
     return b.emit1(AsStrided(tuple(size), strides, offset), base)
 
 
-@target("aten.resize.default", "prims.resize.default", alias=True)
+@target("aten.resize.default", alias=True)
 def resize(
     b: Builder, self: Value, size: Sequence[Dim], *, memory_format: str | None = None
 ) -> Value:
