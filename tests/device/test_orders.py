@@ -100,7 +100,7 @@ def test_more_elements_than_there_are_is_an_error(device_builds: DeviceBuilds) -
     for target, arguments in (("topk", (5, 1, True, True)), ("kthvalue", (5, 1))):
         graph = program(f"aten.{target}.default", "float32", *arguments)
         loaded = aot_load(device_builds.build(graph), "cuda")
-        with pytest.raises(ProgramError, match=r"5 of 4 elements"):
+        with pytest.raises(ProgramError, match="5 of m elements"):
             loaded(values("float32", (2, 4, 1)))
 
 
