@@ -275,15 +275,25 @@ def overwrite(array: TracedArray, changed: Tensor) -> None:
 
 def is_in_order(array: TracedArray, shape: Sequence[Dim]) -> bool:
     """Whether NumPy reshapes an array to a shape without a copy, judged by the example's sizes."""
-    reference, sizes = array._reference, array._recorder.sizes
-    if not reference.views:
+    if not array._reference.views:
         return True
-    own = [sizes.example(size) for size in reference.memory.tensor.shape]
-    wanted = [sizes.example(size) for size in shape]
-    if None in own or None in wanted:
+    layout = _layout(array)
+    wanted = [array._recorder.sizes.example(size) for size in shape]
+    if layout is None or None in wanted:
         return False
-    layout = reference.layout(tuple(size or 0 for size in own))
     return np.may_share_memory(layout, layout.reshape([size or 0 for size in wanted]))
+
+
+def is_contiguous(array: TracedArray) -> bool:
+    """Whether the elements of an array lie in memory one after the other, judged by the example's sizes."""
+    layout = _layout(array)
+    return layout is not None and layout.flags.c_contiguous
+
+
+def _layout(array: TracedArray) -> np.ndarray | None:
+    """A NumPy array that lies in memory as one does; None where the example does not tell its sizes."""
+    own = [array._recorder.sizes.example(size) for size in array._reference.memory.tensor.shape]
+    return None if None in own else array._reference.layout(tuple(size or 0 for size in own))
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -97,3 +97,14 @@ class Overlapping(castoff.Module):
 def test_buffers_in_each_others_memory_are_refused() -> None:
     with pytest.raises(castoff.CaptureError, match="lies in the memory of"):
         castoff.export(Overlapping(), (np.ones(4, np.float32),))
+
+
+def test_ravel_copies_what_does_not_lie_in_a_row() -> None:
+    def f(x: Any) -> Any:
+        y = x.copy()
+        y[:, 0].ravel()[...] = 5  # a copy
+        y[1].ravel()[...] = 6  # a view
+        y[:, 2].reshape(-1)[...] = 7  # a view
+        return y
+
+    np.testing.assert_array_equal(np.asarray(castoff.export(f, (X,)).module()(X)), f(X))

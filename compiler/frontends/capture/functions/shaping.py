@@ -6,7 +6,7 @@ from typing import Any
 
 from ....ir import shapes
 from ....ir.shapes import Dim
-from ..array import TracedArray, is_in_order, tensor_of, viewed
+from ..array import TracedArray, is_contiguous, is_in_order, tensor_of, viewed
 from ..indexing import flipped
 from ..memory import View
 from ..recorder import Recorder
@@ -77,7 +77,9 @@ def _completed(r: Recorder, x: TracedArray, wanted: tuple[Dim, ...]) -> tuple[Di
 
 @implements("ravel")
 def ravel(r: Recorder, a: Any, order: str = "C") -> Any:
-    return reshape(r, array_of(r, a), (-1,), "C" if order in ("A", "K") else order)
+    x, order = array_of(r, a), "F" if order == "F" else "C"
+    flat = reshape(r, x, (-1,), order)
+    return flat if is_contiguous(_fortran(x) if order == "F" else x) else flat.copy()
 
 
 @implements("transpose", "permute_dims")
