@@ -150,7 +150,9 @@ _WRITES: list[tuple[str, Callable[[Any], None]]] = [
 ]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(
     st.lists(
         st.tuples(st.integers(0, 20), st.sampled_from(_VIEWS), st.sampled_from(_WRITES)),
