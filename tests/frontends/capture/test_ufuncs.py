@@ -105,7 +105,9 @@ NUMBERS = (True, 3, -2, 2.5, 1 + 2j)
 ARITHMETIC = (np.add, np.multiply, np.true_divide, np.maximum, np.power, np.less, np.equal)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(
     st.sampled_from(ARITHMETIC), st.sampled_from(DTYPES), st.sampled_from(NUMBERS), st.booleans()
 )
@@ -129,7 +131,9 @@ def test_python_numbers_take_the_type_of_the_array(
     assert_captured(f, x, scale=20)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(
     hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=4),
     st.sampled_from(DTYPES), st.sampled_from(DTYPES),
