@@ -22,3 +22,6 @@ MODELS = (
     "llama-decode-512-bf16",
     "llama-decode-512-int8",
 )
+
+FLOAT32 = tuple(name for name in MODELS if not name.endswith(("-bf16", "-int8")))
+"""Those whose numbers stay as they are."""

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import geometric_mean
 
 from castoff.compiler.toolchain.limits import Limits
 
 from .cold import Build, Start
 from .compare import Comparison
+from .names import FLOAT32
 from .statistics import Spread, ratio_to_best_of, ratios_to_best, spread
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -55,14 +57,22 @@ def comparison_table(comparisons: Sequence[Comparison], limits: Limits, threads:
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:
-    """One row per model: castoff over the best of the others, on both clocks."""
+    """One row per model: castoff over the best of the others, on both clocks; then the geometric mean
+    of the medians of those in float32.
+    """
     rows = []
+    medians: list[tuple[float, ...]] = []
     for comparison in comparisons:
         ratios = [
             ratio_to_best_of(rounds_of(comparison, clock), "castoff") for clock in ("wall", "cpu")
         ]
         if ratios[0] is not None and ratios[1] is not None:
             rows.append((comparison.model, *(ratio_text(ratio) for ratio in ratios if ratio)))
+            if comparison.model in FLOAT32:
+                medians.append(tuple(ratio.median for ratio in ratios if ratio))
+    if len(medians) > 1:
+        means = (f"{geometric_mean(clock):.2f}" for clock in zip(*medians, strict=True))
+        rows.append((f"geometric mean of {len(medians)} in float32", *means))
     return table(("model", "castoff / best peer, wall", "processor time"), rows)
 
 

@@ -111,7 +111,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
-            raise WorkerFailed(f"ended with status {status}; see {self.log}")
+            raise WorkerFailed(f"ended with status {status}; see {self.log.name}")
         answer: Mapping[str, object] = json.loads(line)
         if "error" in answer:
             raise WorkerFailed(str(answer["error"]))
