@@ -258,11 +258,16 @@ def msort(b: Builder, self: Value) -> Value:
     return sort(b, self, 0)[0]
 
 
-def _check_count(b: Builder, name: str, count: Dim, length: Dim) -> None:
-    """The run fails where a row has fewer than `count` elements, if only sizes that it has can tell."""
-    if shapes.is_less(length, count) is None:
-        fits = b.apply("le", b.dim(count, DType.INT64), b.dim(length, DType.INT64))
-        check(b, fits, f"{name}: {count} of {length} elements are wanted, which are fewer")
+def _check_count(b: Builder, name: str, least: int, count: Dim, length: Dim) -> None:
+    """The run fails where a count is not from `least` to what a row has, if only its sizes can tell."""
+    for low, high in ((least, count), (count, length)):
+        if shapes.is_less(high, low) is None:
+            fits = b.apply("le", b.dim(low, DType.INT64), b.dim(high, DType.INT64))
+            check(
+                b,
+                fits,
+                f"{name}: {count} of {length} elements are wanted, expected from {least} to all",
+            )
 
 
 @target("aten.topk.default")
@@ -271,7 +276,7 @@ def topk(
 ) -> tuple[Value, Value]:
     """(the k largest or smallest, in order if asked for, their positions)."""
     x, axis = _as_rows(b, self, dim)
-    _check_count(b, "topk", k, x.shape[axis])
+    _check_count(b, "topk", 0, k, x.shape[axis])
     values, indices = b.emit(TopK(axis, k, largest, sorted), x)
     if self.rank == 0 and k == 1:
         return b.reshape(values, ()), b.reshape(indices, ())
@@ -286,7 +291,7 @@ def kthvalue(
     x, axis = _as_rows(b, self, dim)
     if shapes.is_less(k, 1) is True or shapes.is_less(x.shape[axis], k) is True:
         raise OperatorError(f"value number {k} of dimension {dim} of {self}")
-    _check_count(b, "kthvalue", k, x.shape[axis])
+    _check_count(b, "kthvalue", 1, k, x.shape[axis])
     return _finish(b, self, axis, keepdim, b.emit(KthValue(axis, k), x))
 
 

@@ -147,10 +147,7 @@ castoff_sort_pick(const typename Element::Stored *__restrict__ x, const castoff_
 template <class Element>
 static int castoff_sort_pick_rows(castoff_frame *frame, typename Element::Stored *values, int64_t *positions,
                                   const typename Element::Stored *x, const castoff_rows &rows, castoff_rank kind, int64_t rank) {
-    if (rows.count <= 0 || (rows.length <= 0 && kind != CASTOFF_RANK_GIVEN)) return CASTOFF_OK;
-    if (kind == CASTOFF_RANK_GIVEN && (rank < 0 || rank >= rows.length))
-        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "value number %lld of %lld elements is wanted", (long long)rank + 1,
-                            (long long)rows.length);
+    if (rows.count <= 0 || rows.length <= 0) return CASTOFF_OK;
     const int64_t *order;
     CASTOFF_TRY(castoff_order_rows<Element>(frame, x, rows, false, &order));
     return castoff_launch_rows(frame, castoff_sort_pick<Element>, rows.count, 256, 256, 0, x, rows, order, kind, rank, values,
@@ -201,9 +198,6 @@ static int castoff_device_topk(castoff_frame *frame, typename Element::Stored *v
     const castoff_rows rows = {outer * inner, length, inner};
     const int64_t count = rows.count * kept;
     if (count <= 0) return CASTOFF_OK;
-    if (kept > length)
-        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "the first %lld of %lld elements are wanted", (long long)kept,
-                            (long long)length);
     if (length * kept <= CASTOFF_TOPK_WORK)
         return castoff_launch_rows(frame, castoff_take_first<Element>, rows.count, 8, 256, 0, x, rows, largest != 0, kept, values,
                                    positions);

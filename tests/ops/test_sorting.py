@@ -66,5 +66,15 @@ def test_more_elements_than_a_row_has_are_refused_when_sizes_are_known(tmp_path:
     row = np.array([1, 3, 2], np.float32)
     values, indices = run(row, row[:2])
     assert values.tolist() == [3, 2] and indices.tolist() == [1, 2]
-    with pytest.raises(castoff.ProgramError, match="fewer"):
+    with pytest.raises(castoff.ProgramError, match="expected from 0 to all"):
         run(row, np.zeros(4, np.float32))
+
+
+def test_a_value_before_the_first_is_refused_when_sizes_are_known(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    x, y = b.input("x", size("length", 1)), b.input("y", size("count"))
+    run = load(b.graph(*b.call("aten.kthvalue.default", x, y.shape[0])), tmp_path)
+    row = np.array([1, 3, 2], np.float32)
+    assert [float(each) for each in run(row, row[:2])] == [2, 2]
+    with pytest.raises(castoff.ProgramError, match="expected from 1 to all"):
+        run(row, row[:0])
