@@ -13,6 +13,7 @@ from . import abi
 from ._abi_cdef import ffi
 from .callspec import flatten_tree
 from .device_array import DeviceArray
+from .direct_call import DirectCall
 from .dlpack import (
     CPU,
     CUDA,
@@ -60,6 +61,10 @@ class DeviceRunner(Runner):
         super()._prepare(manifest, check)
         named = (*self._spec.in_tree.children[1].keys, *manifest.forward_arg_names)
         self._takes_stream = "stream" not in named
+
+    def _make_call(self) -> DirectCall:
+        """There is no direct way: every call looks at where its arrays lie."""
+        return type(self)._call_generally
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """The results; what is `out=` and `stream=` is said above."""
