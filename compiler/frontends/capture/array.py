@@ -84,13 +84,23 @@ class TracedArray:
 
     @property
     def real(self) -> Any:
-        """The real part."""
+        """The real part, a view."""
         return _numpy.real(self)
+
+    @real.setter
+    def real(self, value: object) -> None:
+        _numpy.real(self)[...] = value
 
     @property
     def imag(self) -> Any:
-        """The imaginary part."""
+        """The imaginary part, of complex numbers a view."""
         return _numpy.imag(self)
+
+    @imag.setter
+    def imag(self, value: object) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        _numpy.imag(self)[...] = value
 
     @property
     def flat(self) -> NoReturn:
@@ -371,6 +381,14 @@ for _name, _ufunc in _BINARY.items():
     setattr(TracedArray, f"__r{_name}__", _operator(_ufunc, is_reflected=True))
     if _ufunc.nout == 1:
         setattr(TracedArray, f"__i{_name}__", _in_place(_ufunc))
+
+
+def _square_or_power(base: Any, exponent: object) -> object:
+    """`**`, which NumPy computes with another ufunc, and so in other types, where the exponent is 2."""
+    return np.square(base) if type(exponent) is int and exponent == 2 else np.power(base, exponent)  # type: ignore[call-overload]
+
+
+TracedArray.__pow__ = _square_or_power  # type: ignore[operator]
 for _name, _ufunc in _COMPARISONS.items():
     setattr(TracedArray, f"__{_name}__", _operator(_ufunc))
 for _name, _ufunc in _UNARY.items():

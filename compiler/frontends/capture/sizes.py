@@ -369,7 +369,10 @@ class SymbolicInt:
     __rtruediv__ = __truediv__
 
     def _refuse_quotient(self, left: Dim, right: Dim) -> Dim:
-        raise refused(f"{self} divided with /, away from arrays: use //, or divide an array by it")
+        raise refused(
+            f"{self} divided with /, away from arrays: use //, or divide an array by it "
+            "(where NumPy itself divided, for a range or a grid: np.arange(n, like=x))"
+        )
 
     def __neg__(self) -> object:
         return self.sizes.of(-self.dim)

@@ -17,7 +17,7 @@ from .conversion import as_array, convert, is_weak, number_as
 from .loops import LOOPS
 from .recorder import Recorder, dtype_of
 from .sizes import SymbolicInt
-from .where import refused
+from .where import refused, unknown
 
 _COMPARED = (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
 
@@ -96,10 +96,7 @@ def call_ufunc(
     """One call of a ufunc on arrays and numbers."""
     loop = LOOPS.get(ufunc)
     if loop is None:
-        raise refused(
-            f"np.{ufunc.__name__} cannot be captured; of the ufuncs, these can: "
-            + ", ".join(sorted(known.__name__ for known in LOOPS))
-        )
+        raise unknown(f"np.{ufunc.__name__}", (f"np.{known.__name__}" for known in LOOPS))
     wanted = {key: value for key, value in others.items() if value is not None}
     for key in wanted.keys() - {"order", "subok"}:
         raise refused(f"np.{ufunc.__name__} with {key}= cannot be captured")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import linecache
 import os
 import sys
+from collections.abc import Iterable
 from types import FrameType
 
 import numpy as np
@@ -55,3 +57,10 @@ def refused(reason: str) -> CaptureError:
     """The error for something that cannot be captured, at the user's line."""
     where = user_line()
     return CaptureError(f"{where}: {reason}" if where else reason)
+
+
+def unknown(name: str, known: Iterable[str]) -> CaptureError:
+    """The error for one of NumPy's functions that has no counterpart, with those of similar names."""
+    near = difflib.get_close_matches(name, sorted(known), cutoff=0.75)
+    hint = f"near to it by name: {', '.join(near)}; " if near else ""
+    return refused(f"{name} cannot be captured ({hint}docs/numpy.md lists what can)")

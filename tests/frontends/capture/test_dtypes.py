@@ -66,7 +66,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "cov": lambda x: np.cov(x),
     "searchsorted": lambda x: np.searchsorted([0, 1, 2], x),
     "isin": lambda x: np.isin(x, [0, 1]),
-    "arithmetic": lambda x: [x + x, x * 2, x / 2, x**2, abs(x), -x, x == x, 1 + x],
+    "arithmetic": lambda x: [x + x, x * 2, x / 2, x**2, x**3, abs(x), -x, x == x, 1 + x],
     "division": lambda x: [x // 2, x % 2, divmod(x, 2)],
 }
 

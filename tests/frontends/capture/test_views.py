@@ -108,3 +108,24 @@ def test_ravel_copies_what_does_not_lie_in_a_row() -> None:
         return y
 
     np.testing.assert_array_equal(np.asarray(castoff.export(f, (X,)).module()(X)), f(X))
+
+
+def test_einsum_that_sums_nothing_shows_memory() -> None:
+    def f(x: Any) -> Any:
+        y = x.copy()
+        np.einsum("ij->ji", y)[0] = 7
+        corner = y[:3, :3]
+        np.einsum("ii->i", corner)[...] = np.einsum("ij->i", y)
+        return y
+
+    np.testing.assert_array_equal(np.asarray(castoff.export(f, (X,)).module()(X)), f(X))
+
+
+def test_parts_of_complex_numbers_are_written() -> None:
+    def f(x: Any) -> Any:
+        y = x * (1 + 2j)
+        y.imag += 1
+        y[1].real = 5
+        return y
+
+    np.testing.assert_array_equal(np.asarray(castoff.export(f, (X,)).module()(X)), f(X))

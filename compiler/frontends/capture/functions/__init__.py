@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from ..array import TracedArray, as_scalar
 from ..recorder import Recorder
-from ..where import refused
+from ..where import unknown
 from .table import HANDLERS
 
 _MODULES = (
@@ -34,21 +35,24 @@ def apply_function(
     kwargs: Mapping[str, object],
 ) -> object:
     """What NumPy asks of an array for its functions."""
-    for name in _MODULES:
-        import_module(f".{name}", __package__)
-    handler = HANDLERS.get(function)
+    handler = handlers().get(function)
     if handler is None:
-        raise refused(
-            f"{_name(function)} cannot be captured; of NumPy's functions, beside the ufuncs, these can: "
-            + ", ".join(sorted(map(_name, HANDLERS)))
-        )
+        raise unknown(name_of(function), map(name_of, HANDLERS))
     result = handler(recorder, *args, **kwargs)
     if isinstance(result, TracedArray) and not result.has_views and function not in _GIVE_ARRAYS:
         return as_scalar(result)
     return result
 
 
-def _name(function: Callable[..., object]) -> str:
-    module = function.__module__.removeprefix("numpy").removeprefix(".")
-    prefix = f"np.{module}." if module in ("linalg", "fft") else "np."
-    return prefix + function.__name__
+def handlers() -> Mapping[Callable[..., object], Callable[..., Any]]:
+    """What stands for the functions of NumPy, all of it."""
+    for name in _MODULES:
+        import_module(f".{name}", __package__)
+    return HANDLERS
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """A function of NumPy, as `np.linalg.inv`."""
+    if getattr(np, function.__name__, None) is function:
+        return f"np.{function.__name__}"
+    return f"np{function.__module__.removeprefix('numpy')}.{function.__name__}"

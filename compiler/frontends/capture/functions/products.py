@@ -13,6 +13,7 @@ from ..where import refused
 from .calls import array_of, call, normalized_axes, xp
 from .joining import common_type
 from .reductions import finished
+from .shaping import diagonal_view
 from .table import implements
 
 
@@ -89,6 +90,8 @@ def einsum(
     if "->" not in equation:
         equation = f"{equation}->{_implicit(equation)}"
     _check_subscripts(r, equation, arrays)
+    if len(arrays) == 1 and out is None and _selects(equation):
+        return _selected(r, equation, arrays[0])
     result = call(r, "einsum.default", equation=equation, tensors=arrays)
     return finished(result, out, "np.einsum")
 
@@ -97,6 +100,25 @@ def _implicit(equation: str) -> str:
     """The subscripts of the result where none are given: those that occur once, in alphabetical order."""
     letters = sorted(c for c in set(equation) if c.isalpha() and equation.count(c) == 1)
     return ("..." if "..." in equation else "") + "".join(letters)
+
+
+def _selects(equation: str) -> bool:
+    """Whether nothing is summed: NumPy gives a view then."""
+    term, _, result = equation.partition("->")
+    return set(term) == set(result) and "." not in term
+
+
+def _selected(r: Recorder, equation: str, x: Any) -> Any:
+    """Diagonals and another order of axes, of one operand."""
+    term, _, result = equation.partition("->")
+    letters = list(term)
+    for letter in set(term):
+        while letters.count(letter) > 1:
+            first = letters.index(letter)
+            second = letters.index(letter, first + 1)
+            x = diagonal_view(r, x, 0, first, second, is_writable=True)
+            letters = [c for i, c in enumerate(letters) if i not in (first, second)] + [letter]
+    return xp.transpose(x, [letters.index(letter) for letter in result])
 
 
 def _check_subscripts(r: Recorder, equation: str, arrays: Sequence[Any]) -> None:

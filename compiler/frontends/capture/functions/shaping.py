@@ -6,6 +6,7 @@ from typing import Any
 
 from ....ir import shapes
 from ....ir.shapes import Dim
+from ...graph_writer import Tensor
 from ..array import TracedArray, is_contiguous, is_in_order, tensor_of, viewed
 from ..indexing import flipped
 from ..memory import View
@@ -231,15 +232,26 @@ def rot90(r: Recorder, m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> An
 @implements("diagonal", "linalg.diagonal")
 def diagonal(r: Recorder, a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """A view that NumPy lets nobody write to."""
-    x = array_of(r, a)
+    return diagonal_view(r, array_of(r, a), offset, axis1, axis2, is_writable=False)
+
+
+def diagonal_view(
+    r: Recorder, x: Any, offset: int, axis1: int, axis2: int, *, is_writable: bool
+) -> Any:
+    """The diagonal of two axes, as a last axis."""
     options = {
         "offset": offset, "dim1": normalized_axis(axis1, x.ndim), "dim2": normalized_axis(axis2, x.ndim),
     }  # fmt: skip
+
+    def write(t: Tensor, new: Tensor) -> Tensor:
+        changed: Tensor = r.record("diagonal_scatter.default", self=t, src=new, **options)
+        return changed
+
     return viewed(
         x,
         View(
             lambda t: r.record("diagonal.default", self=t, **options),
-            None,
+            write if is_writable else None,
             lambda v: xp.diagonal(v, offset, axis1, axis2),
         ),
     )
