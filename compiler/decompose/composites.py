@@ -306,7 +306,7 @@ def _sort_rows(b: Builder, op: SortRows, x: Value) -> Sequence[Value]:
     order = b.iota(rows)
     for column in reversed(range(columns)):
         key = b.emit1(AdvancedIndex((0,), 0, wrap=False), b.select(x, 1, column), order)
-        _, place = b.emit(Sort(0, descending=False), key)
+        _, place = b.emit(Sort(0, descending=False, stable=True), key)
         order = b.emit1(AdvancedIndex((0,), 0, wrap=False), order, place)
     return (order,)
 

@@ -374,17 +374,17 @@ def largest_finite(dtype: DType) -> float:
 
 
 def _register_rows() -> None:
-    register_pointwise("trunc_divide", _trunc_divide, cost=8)
-    register_pointwise("floor_divide", _floor_divide, cost=8)
-    register_pointwise("remainder", _remainder, cost=8)
-    register_pointwise("fmod", _fmod, cost=12)
+    register_pointwise("trunc_divide", _trunc_divide, cost=8, kinds="if")
+    register_pointwise("floor_divide", _floor_divide, cost=8, kinds="if")
+    register_pointwise("remainder", _remainder, cost=8, kinds="if")
+    register_pointwise("fmod", _fmod, cost=12, kinds="if")
     register_pointwise("atan2", np.arctan2, cost=16)
     register_pointwise("hypot", np.hypot, cost=4)
-    register_pointwise("gcd", np.gcd, cost=30)
-    register_pointwise("lcm", np.lcm, cost=30)
+    register_pointwise("gcd", np.gcd, cost=30, kinds="i")
+    register_pointwise("lcm", np.lcm, cost=30, kinds="i")
     register_pointwise("nextafter", np.nextafter, cost=4)
     register_pointwise("copysign", np.copysign)
-    register_pointwise("logaddexp", _logaddexp, cost=20)
+    register_pointwise("logaddexp", _logaddexp, cost=20, kinds="fc")
     register_pointwise("logaddexp2", np.logaddexp2, cost=20)
 
 

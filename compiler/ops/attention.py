@@ -108,16 +108,18 @@ def attention(
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
+    dropout_p: float = 0.0,
 ) -> Value:
-    """Attention over operands as PyTorch takes them."""
+    """Attention over operands as PyTorch takes them; of the weights a share `dropout_p` is dropped."""
     if mask is not None and is_causal:
         raise OperatorError("attention with both a mask and is_causal")
     query, factor = _scaled(b, query, scale)
     q, k, v = _with_common_batch(b, query, key, value, enable_gqa)
-    if q.dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16) and _is_compatible(q, mask):
+    whole = q.dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16) and _is_compatible(q, mask)
+    if whole and dropout_p == 0:
         result = _whole(b, q, k, v, mask, is_causal, factor)
     else:
-        result, _ = _composed(b, q, k, v, mask, is_causal, factor)
+        result, _ = _composed(b, q, k, v, mask, is_causal, factor, dropout_p)
     return b.squeeze(result, 0) if result.rank > max(query.rank, key.rank, value.rank) else result
 
 
@@ -151,10 +153,12 @@ def _composed(
     mask: Value | None,
     is_causal: bool,
     scale: float,
+    dropout_p: float,
 ) -> tuple[Value, Value]:
     """(attention, weights) from matrix products and a softmax."""
     k, v = _repeated_heads(b, k, q), _repeated_heads(b, v, q)
     weights, _ = _softmax(b, _scores(b, q, k, mask, is_causal, scale))
+    weights = b.call("aten.dropout.default", weights, dropout_p, True)
     return b.matmul(b.cast(weights, v.dtype), v), weights
 
 
@@ -196,11 +200,6 @@ def _softmax(b: Builder, scores: Value) -> tuple[Value, Value]:
     return shares(b, powers, divisor), b.squeeze(logsumexp, -1)
 
 
-def _refuse_dropout(dropout_p: float) -> None:
-    if dropout_p > 0:
-        raise OperatorError(f"attention with dropout {dropout_p}: its result is random")
-
-
 @target("aten.scaled_dot_product_attention.default")
 def scaled_dot_product_attention(
     b: Builder,
@@ -215,8 +214,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
 ) -> Value:
     """Attention; heads of keys and values are shared by groups of queries with `enable_gqa`."""
-    _refuse_dropout(dropout_p)
-    return attention(b, query, key, value, attn_mask, is_causal, scale, enable_gqa)
+    return attention(b, query, key, value, attn_mask, is_causal, scale, enable_gqa, dropout_p)
 
 
 @target("aten._scaled_dot_product_attention_math.default")
@@ -233,11 +231,16 @@ def scaled_dot_product_attention_math(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[Value, Value]:
-    """(attention, weights)."""
-    _refuse_dropout(dropout_p)
+    """(attention, weights); the run decides what is dropped, or `dropout_mask` says what stays."""
     query, factor = _scaled(b, query, scale)
     q, k, v = _with_common_batch(b, query, key, value, enable_gqa)
-    result, weights = _composed(b, q, k, v, attn_mask, is_causal, factor)
+    if dropout_mask is None:
+        result, weights = _composed(b, q, k, v, attn_mask, is_causal, factor, dropout_p)
+    else:
+        _, weights = _composed(b, q, k, v, attn_mask, is_causal, factor, 0.0)
+        weights = b.where(dropout_mask, weights, b.full((), 0, weights.dtype))
+        larger = b.call("aten.mul.Tensor", _repeated_heads(b, v, q), 1 / (1 - dropout_p))
+        result = b.matmul(b.cast(weights, v.dtype), larger)
     weights = b.cast(weights, query.dtype)
     if result.rank > max(query.rank, key.rank, value.rank):
         return b.squeeze(result, 0), b.squeeze(weights, 0)
@@ -252,9 +255,10 @@ def _with_logsumexp(
     mask: Value | None,
     is_causal: bool,
     scale: float | None,
+    dropout_p: float,
 ) -> tuple[Value, Value]:
     query, factor = _scaled(b, query, scale)
-    result = attention(b, query, key, value, mask, is_causal, factor, enable_gqa=True)
+    result = attention(b, query, key, value, mask, is_causal, factor, True, dropout_p)
     k = _repeated_heads(b, key, query)
     _, logsumexp = _softmax(b, _scores(b, query, k, mask, is_causal, factor))
     return result, logsumexp
@@ -273,8 +277,7 @@ def flash_attention_for_cpu(
     scale: float | None = None,
 ) -> tuple[Value, Value]:
     """(attention, logsumexp of the scores)."""
-    _refuse_dropout(dropout_p)
-    return _with_logsumexp(b, query, key, value, attn_mask, is_causal, scale)
+    return _with_logsumexp(b, query, key, value, attn_mask, is_causal, scale, dropout_p)
 
 
 @target("aten._scaled_dot_product_efficient_attention.default")
@@ -291,8 +294,9 @@ def efficient_attention(
     scale: float | None = None,
 ) -> tuple[Value, Value, Value, Value]:
     """(attention, logsumexp, seed, offset): the last two belong to dropout and are 0."""
-    _refuse_dropout(dropout_p)
-    result, logsumexp = _with_logsumexp(b, query, key, value, attn_bias, is_causal, scale)
+    result, logsumexp = _with_logsumexp(
+        b, query, key, value, attn_bias, is_causal, scale, dropout_p
+    )
     zero = b.full((), 0, DType.INT64)
     return result, logsumexp, zero, zero
 
@@ -312,8 +316,7 @@ def flash_attention(
     """(attention, logsumexp, None, None, L, S, seed, offset, debug mask); the last three are not
     used.
     """
-    _refuse_dropout(dropout_p)
-    result, logsumexp = _with_logsumexp(b, query, key, value, None, is_causal, scale)
+    result, logsumexp = _with_logsumexp(b, query, key, value, None, is_causal, scale, dropout_p)
     zero = b.full((), 0, DType.INT64)
     lengths = query.shape[-2], key.shape[-2]
     return result, logsumexp, None, None, *lengths, zero, zero, b.full((0,), 0, query.dtype)

@@ -70,13 +70,13 @@ def _shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.where(inside | signed, shifted, 0).astype(x.dtype)
 
 
-_ROWS: dict[str, Callable[..., np.ndarray]] = {
-    "bitwise_and": np.bitwise_and,
-    "bitwise_or": np.bitwise_or,
-    "bitwise_xor": np.bitwise_xor,
-    "bitwise_not": np.invert,
-    "bitwise_left_shift": _shift_left,
-    "bitwise_right_shift": _shift_right,
+_ROWS: dict[str, tuple[Callable[..., np.ndarray], str]] = {
+    "bitwise_and": (np.bitwise_and, "bi"),
+    "bitwise_or": (np.bitwise_or, "bi"),
+    "bitwise_xor": (np.bitwise_xor, "bi"),
+    "bitwise_not": (np.invert, "bi"),
+    "bitwise_left_shift": (_shift_left, "i"),
+    "bitwise_right_shift": (_shift_right, "i"),
 }
-for _row, _reference in _ROWS.items():
-    register_pointwise(_row, _reference)
+for _row, (_reference, _kinds) in _ROWS.items():
+    register_pointwise(_row, _reference, kinds=_kinds)

@@ -184,4 +184,4 @@ def masked_fill(b: Builder, self: Value, mask: Value, value: Operand) -> Value:
     return b.expand(filled, broadcast("masked_fill", self.type, mask.type))
 
 
-register_pointwise("signbit", np.signbit, "bool")
+register_pointwise("signbit", np.signbit, "bool", kinds="if")

@@ -224,6 +224,6 @@ def _make_complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return result
 
 
-register_pointwise("real", np.real, "real")
-register_pointwise("imag", np.imag, "real")
+register_pointwise("real", np.real, "real", kinds="c")
+register_pointwise("imag", np.imag, "real", kinds="c")
 register_pointwise("complex", _make_complex, "complex")

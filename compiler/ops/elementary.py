@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, Kind
 from ..ir.graph import Value
 from .base import Builder, OperatorError, target
 from .pointwise import compute_operands, elementwise, register_pointwise
@@ -84,7 +84,7 @@ def absolute(b: Builder, self: Value) -> Value:
 def _register_rounding(primitive: str, *names: str) -> None:
     @target(*(f"aten.{name}.default" for name in names))
     def function(b: Builder, self: Value) -> Value:
-        return b.apply(primitive, self) if self.dtype.is_float else self
+        return self if self.dtype.kind < Kind.FLOAT else b.apply(primitive, self)
 
 
 _register_rounding("floor", "floor")
@@ -250,30 +250,30 @@ def _erfc_inverse(q: float) -> float:
     return x
 
 
-_ROWS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
-    "exp2": (np.exp2, 12),
-    "expm1": (np.expm1, 16),
-    "log2": (np.log2, 12),
-    "log10": (np.log10, 12),
-    "log1p": (np.log1p, 16),
-    "tan": (np.tan, 20),
-    "asin": (np.arcsin, 16),
-    "acos": (np.arccos, 16),
-    "atan": (np.arctan, 16),
-    "sinh": (np.sinh, 16),
-    "cosh": (np.cosh, 16),
-    "asinh": (np.arcsinh, 16),
-    "acosh": (np.arccosh, 16),
-    "atanh": (np.arctanh, 16),
-    "sinc": (_sinc, 16),
-    "erf": (_erf, 16),
-    "erfc": (elementwise(math.erfc), 20),
-    "erfinv": (elementwise(erfinv), 24),
-    "ndtr": (_ndtr, 24),
-    "sign": (_sign, 2),
-    "sgn": (_sgn, 4),
+_ROWS: dict[str, tuple[Callable[..., np.ndarray], int, str]] = {
+    "exp2": (np.exp2, 12, "fc"),
+    "expm1": (np.expm1, 16, "fc"),
+    "log2": (np.log2, 12, "fc"),
+    "log10": (np.log10, 12, "fc"),
+    "log1p": (np.log1p, 16, "fc"),
+    "tan": (np.tan, 20, "fc"),
+    "asin": (np.arcsin, 16, "fc"),
+    "acos": (np.arccos, 16, "fc"),
+    "atan": (np.arctan, 16, "fc"),
+    "sinh": (np.sinh, 16, "fc"),
+    "cosh": (np.cosh, 16, "fc"),
+    "asinh": (np.arcsinh, 16, "fc"),
+    "acosh": (np.arccosh, 16, "fc"),
+    "atanh": (np.arctanh, 16, "fc"),
+    "sinc": (_sinc, 16, "fc"),
+    "erf": (_erf, 16, "f"),
+    "erfc": (elementwise(math.erfc), 20, "f"),
+    "erfinv": (elementwise(erfinv), 24, "f"),
+    "ndtr": (_ndtr, 24, "f"),
+    "sign": (_sign, 2, "if"),
+    "sgn": (_sgn, 4, "ifc"),
 }
-for _row, (_reference, _cost) in _ROWS.items():
-    register_pointwise(_row, _reference, cost=_cost)
+for _row, (_reference, _cost, _kinds) in _ROWS.items():
+    register_pointwise(_row, _reference, cost=_cost, kinds=_kinds)
 register_pointwise("frexp_mantissa", lambda x: np.frexp(x)[0], cost=4)
 register_pointwise("frexp_exponent", lambda x: np.frexp(x)[1], "int32", cost=4)

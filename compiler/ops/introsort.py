@@ -166,6 +166,18 @@ def ranks(row: np.ndarray) -> np.ndarray:
     return np.unique(row, return_inverse=True)[1]
 
 
+def order_positions(row: np.ndarray, descending: bool) -> list[int]:
+    """The positions of a row in the order of its elements, as PyTorch sorts where it need not be stable."""
+    keys = ranks(row)
+    if descending:
+        keys = -keys
+    if np.unique(keys).size == row.size:
+        return list(np.argsort(keys))
+    positions = Positions(keys.tolist())
+    positions.sort(row.size)
+    return positions.order
+
+
 def top_positions(row: np.ndarray, kept: int, largest: bool, is_sorted: bool) -> list[int]:
     """Where the `kept` largest, or smallest, of a row are, as PyTorch picks and orders them."""
     if kept == 0:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import kernels
 from ..ir import shapes
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, Kind
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
 from .base import Builder, Environment, Op, Operand, OperatorError, WeakScalar
@@ -32,17 +32,25 @@ class Row:
     cost: int = 1
     """Rough instructions per element: what costs more than a few is not computed twice to save a
     store."""
+    kinds: str = "f"
+    """What it computes with: b(ool), i(ntegers), f(loats), c(omplex numbers)."""
 
+
+_KINDS: Mapping[str, Kind] = {kind.name[0].lower(): kind for kind in Kind}
 
 TABLE: dict[str, Row] = {}
 
 
 def register_pointwise(
-    name: str, reference: Callable[..., Any], result: str = "same", cost: int = 1
+    name: str,
+    reference: Callable[..., Any],
+    result: str = "same",
+    cost: int = 1,
+    kinds: str = "f",
 ) -> None:
     """Add a primitive; called by the family modules when they are imported."""
     assert name not in TABLE, f"two pointwise primitives called {name}"
-    TABLE[name] = Row(reference, result, cost)
+    TABLE[name] = Row(reference, result, cost, kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,12 @@ class PointwiseOp(Op):
         dtype = inputs[0].dtype
         if any(t.dtype is not dtype for t in inputs):
             raise OperatorError(f"{self.name} of {', '.join(map(str, inputs))}: dtypes differ")
+        row = TABLE[self.name]
+        if dtype.kind not in map(_KINDS.get, row.kinds):
+            taken = " and ".join(_KINDS[letter].name.lower() for letter in row.kinds)
+            raise OperatorError(f"{self.name} of {inputs[0]}: it is for {taken} tensors")
         shape = broadcast(self.name, *inputs)
-        result = TABLE[self.name].result
+        result = row.result
         if result == "bool":
             dtype = DType.BOOL
         elif result == "real":
@@ -266,44 +278,42 @@ def _power(x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
 
 
 def _register_table() -> None:
-    arithmetic: Mapping[str, Callable[..., Any]] = {
-        "add": lambda x, y: x | y if x.dtype == bool else np.add(x, y),
-        "sub": np.subtract,
-        "mul": lambda x, y: x & y if x.dtype == bool else np.multiply(x, y),
-        "neg": np.negative,
-        "maximum": np.maximum,
-        "minimum": np.minimum,
-        "fmax": np.fmax,
-        "fmin": np.fmin,
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round": np.rint,
-        "trunc": np.trunc,
-    }  # fmt: skip
-    for name, function in arithmetic.items():
-        register_pointwise(name, function)
+    register_pointwise("add", lambda x, y: x | y if x.dtype == bool else np.add(x, y), kinds="bifc")
+    register_pointwise("sub", np.subtract, kinds="bifc")
+    register_pointwise(
+        "mul", lambda x, y: x & y if x.dtype == bool else np.multiply(x, y), kinds="bifc"
+    )
+    register_pointwise("neg", np.negative, kinds="ifc")
+    register_pointwise("abs", np.abs, "real", kinds="ifc")
+    for extreme in (np.maximum, np.minimum, np.fmax, np.fmin):
+        register_pointwise(extreme.__name__, extreme, kinds="bif")
+    for rounding in (np.floor, np.ceil, np.trunc):
+        register_pointwise(rounding.__name__, rounding)
+    register_pointwise("round", np.rint)
     # one instruction that takes the time of many
-    register_pointwise("div", _divide, cost=6)
-    register_pointwise("sqrt", np.sqrt, cost=6)
-    register_pointwise("abs", np.abs, "real")
-    predicates: Mapping[str, Callable[..., Any]] = {
-        "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-        "ge": np.greater_equal, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite,
-        "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
-        "logical_not": np.logical_not,
+    register_pointwise("div", _divide, cost=6, kinds="fc")
+    register_pointwise("sqrt", np.sqrt, cost=6, kinds="fc")
+    predicates: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+        "bifc": {
+            "eq": np.equal, "ne": np.not_equal, "logical_and": np.logical_and,
+            "logical_or": np.logical_or, "logical_xor": np.logical_xor, "logical_not": np.logical_not,
+        },
+        "bif": {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
+        "fc": {"isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite},
     }  # fmt: skip
-    for name, function in predicates.items():
-        register_pointwise(name, function, "bool")
+    for kinds, functions in predicates.items():
+        for name, function in functions.items():
+            register_pointwise(name, function, "bool", kinds=kinds)
     costly: Mapping[str, Callable[..., Any]] = {
-        "exp": np.exp, "exp_decay": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+        "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
         "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
         "reciprocal": lambda x: (1 / x).astype(x.dtype),
         "sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
-        "pow": _power,
     }  # fmt: skip
-    # exp_decay: of what is at most 0, at less cost
     for name, function in costly.items():
-        register_pointwise(name, function, cost=12)
+        register_pointwise(name, function, cost=12, kinds="fc")
+    register_pointwise("exp_decay", np.exp, cost=12)  # of what is at most 0, at less cost
+    register_pointwise("pow", _power, cost=12, kinds="ifc")
 
 
 _register_table()

@@ -312,6 +312,7 @@ def fractional_max_pool(
     rank = len(kernel_size)
     x = self if self.rank == rank + 2 else b.unsqueeze(self, 0)
     planes, sizes = x.shape[:2], x.shape[2:]
+    random_samples = b.slice(random_samples, 0, 0, planes[0])  # there may be more
     place: Value | None = None
     for axis, (size, kernel, count) in enumerate(zip(sizes, kernel_size, output_size, strict=True)):
         # Samples of planes are listed from the last dimension, those of volumes from the first.

@@ -49,7 +49,7 @@ def _of_rows(
     """Quantiles [..., Q] of rows [..., n]."""
     dtype = rows.dtype
     last = rows.rank - 1
-    ordered, _ = b.emit(Sort(last, descending=False), rows)
+    ordered, _ = b.emit(Sort(last, descending=False, stable=True), rows)
     is_nan = b.cast(b.apply("isnan", rows), DType.INT64)
     nan_count = b.reduce("sum", is_nan, (last,), keepdim=True)
     if ignores_nan:

@@ -30,6 +30,8 @@ class Reduce(Op):
         (x,) = inputs
         if self.kind not in _FUNCTIONS or (self.kind in ("any", "all")) != (x.dtype is DType.BOOL):
             raise OperatorError(f"{self.kind} of {x}")
+        if self.kind in ("max", "min") and x.dtype.is_complex:
+            raise OperatorError(f"{self.kind} of {x}: complex numbers have no order")
         return (TensorType(x.dtype, kept_shape(x, self.axes)),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -60,7 +62,10 @@ class ArgReduce(Op):
     axes: tuple[int, ...]
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        return (TensorType(DType.INT64, kept_shape(inputs[0], self.axes)),)
+        (x,) = inputs
+        if x.dtype.is_complex:
+            raise OperatorError(f"{self.kind} of {x}: complex numbers have no order")
+        return (TensorType(DType.INT64, kept_shape(x, self.axes)),)
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         x = widen(inputs[0])

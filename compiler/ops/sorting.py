@@ -16,7 +16,7 @@ from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Argument, Definition
 from .base import Builder, Environment, Op, OperatorError, normalize_axis, target
-from .introsort import kth_position, mode_position, top_positions
+from .introsort import kth_position, mode_position, order_positions, top_positions
 from .pointwise import widen
 from .symbols import check
 from .view import replace_axis
@@ -110,20 +110,25 @@ def positions_by_row(
 
 @dataclass(frozen=True, slots=True)
 class Sort(AxisOrder):
-    """All elements in order."""
+    """All elements in order; what becomes of equal ones, if not `stable`, is up to the algorithm of
+    `introsort`."""
 
     function: ClassVar[str] = "sort"
     descending: bool
+    stable: bool
 
     def result_shape(self, x: TensorType) -> shapes.Shape:
         return x.shape
 
     def parameters(self) -> tuple[Argument, ...]:
-        return (kernels.Size(int(self.descending)),)
+        return kernels.Size(int(self.descending)), kernels.Size(int(self.stable))
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
-        return self.picked(x, sorted_positions(x, self.axis, self.descending))
+        if self.stable:
+            return self.picked(x, sorted_positions(x, self.axis, self.descending))
+        pick = partial(order_positions, descending=self.descending)
+        return self.picked(x, positions_by_row(x, self.axis, pick, x.shape[self.axis]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +227,26 @@ def _finish(
     return values, indices
 
 
+def _sorted(
+    b: Builder, x: Value, dim: int, descending: bool, stable: bool | None
+) -> tuple[Value, Value]:
+    rows, axis = _as_rows(b, x, dim)
+    values, indices = b.emit(Sort(axis, descending, bool(stable)), rows)
+    return b.reshape(values, x.shape), b.reshape(indices, x.shape)
+
+
 @target("aten.sort.default")
 def sort(b: Builder, self: Value, dim: int = -1, descending: bool = False) -> tuple[Value, Value]:
-    """(values in order, their positions)."""
-    x, axis = _as_rows(b, self, dim)
-    values, indices = b.emit(Sort(axis, descending), x)
-    return b.reshape(values, self.shape), b.reshape(indices, self.shape)
+    """(values in order, their positions); equal ones as C++'s `std::sort` leaves them."""
+    return _sorted(b, self, dim, descending, stable=False)
 
 
 @target("aten.sort.stable")
 def sort_stable(
     b: Builder, self: Value, *, stable: bool | None = None, dim: int = -1, descending: bool = False
 ) -> tuple[Value, Value]:
-    """As `sort`, which is always stable."""
-    return sort(b, self, dim, descending)
+    """As `sort`; of equal elements the first one comes first if `stable`."""
+    return _sorted(b, self, dim, descending, stable)
 
 
 @target("aten.argsort.default")
@@ -248,8 +259,8 @@ def argsort(b: Builder, self: Value, dim: int = -1, descending: bool = False) ->
 def argsort_stable(
     b: Builder, self: Value, *, stable: bool, dim: int = -1, descending: bool = False
 ) -> Value:
-    """As `argsort`, which is always stable."""
-    return sort(b, self, dim, descending)[1]
+    """As `argsort`; of equal elements the first one comes first if `stable`."""
+    return _sorted(b, self, dim, descending, stable)[1]
 
 
 @target("aten.msort.default")

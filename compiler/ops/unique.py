@@ -104,7 +104,7 @@ def _of_elements(
         empty = b.full((0,), 0, x.dtype)
         inverse = b.full(x.shape, 0, DType.INT64) if with_inverse else _nothing(b)
         return empty, inverse, _nothing(b)
-    order = None if consecutive else b.emit(Sort(0, descending=False), flat)[1]
+    order = None if consecutive else b.emit(Sort(0, descending=False, stable=True), flat)[1]
     found = _distinct_rows(b, b.reshape(flat, (count, 1)), order)
     return (
         b.squeeze(found.rows, 1),

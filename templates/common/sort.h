@@ -1,8 +1,9 @@
 /* sort.h - sorting along one axis, and what follows from it: top k, k-th value, median, mode.
  *
  * Arrays are contiguous [outer, length, inner]; the axis is the middle one. Results are values of the array's own type and
- * int64 positions. NaN counts as larger than every number (so it comes last ascending, first descending). Sorting is
- * stable in both directions; which of equal values top k, k-th value and mode take is that of introsort.h.
+ * int64 positions. NaN counts as larger than every number (so it comes last ascending, first descending). Where
+ * sorting need not be stable the order of equal values is that of introsort.h, which also decides which of them top k,
+ * k-th value and mode take.
  *
  * castoff_<op>_<suffix> for f16 bf16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 b8. `scratch` holds
  * castoff_sort_scratch_bytes(length) bytes, aligned to 8, and is one thread's own.
@@ -73,21 +74,24 @@ CASTOFF_INLINE int64_t castoff_sort_scratch_bytes(int64_t length) { return lengt
         castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(row, length, stride, scratch);               \
         return castoff_sort_pairs_##suffix(pairs, pairs + length, length, descending);                              \
     }                                                                                                               \
+    CASTOFF_INTROSORT(suffix)                                                                                       \
     CASTOFF_LARGE void castoff_sort_##suffix(                                                                       \
         T *values, int64_t *indices, const T *x, int64_t outer, int64_t length, int64_t inner, int64_t descending,  \
-        void *scratch) {                                                                                            \
+        int64_t stable, void *scratch) {                                                                            \
         for (int64_t o = 0; o < outer; o++)                                                                         \
             for (int64_t i = 0; i < inner; i++) {                                                                   \
                 int64_t base = o * length * inner + i;                                                              \
-                castoff_sort_pair_##suffix *pairs =                                                                 \
-                    castoff_sort_row_##suffix(x + base, length, inner, (int)descending, scratch);                   \
+                castoff_sort_pair_##suffix *pairs = castoff_row_pairs_##suffix(x + base, length, inner, scratch);   \
+                if (stable)                                                                                         \
+                    pairs = castoff_sort_pairs_##suffix(pairs, pairs + length, length, (int)descending);            \
+                else                                                                                                \
+                    castoff_introsort_##suffix(pairs, length, (int)descending);                                     \
                 for (int64_t k = 0; k < length; k++) {                                                              \
                     values[base + k * inner] = x[base + pairs[k].index * inner];                                    \
                     indices[base + k * inner] = pairs[k].index;                                                     \
                 }                                                                                                   \
             }                                                                                                       \
     }                                                                                                               \
-    CASTOFF_INTROSORT(suffix)                                                                                       \
     /* values, indices: [outer, k, inner], in order if `sorted`. */                                                 \
     CASTOFF_LARGE void castoff_topk_##suffix(                                                                       \
         T *values, int64_t *indices, const T *x, int64_t outer, int64_t length, int64_t inner, int64_t k,           \

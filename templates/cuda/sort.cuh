@@ -209,7 +209,7 @@ static int castoff_device_topk(castoff_frame *frame, typename Element::Stored *v
 template <class Element>
 static int castoff_device_sort(castoff_frame *frame, typename Element::Stored *values, int64_t *positions,
                                const typename Element::Stored *x, int64_t outer, int64_t length, int64_t inner, int64_t descending,
-                               void *scratch) {
+                               int64_t, void *scratch) {
     return castoff_device_topk<Element>(frame, values, positions, x, outer, length, inner, length, descending, 1, scratch);
 }
 

@@ -17,7 +17,7 @@ TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8, 
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The functions of sort.h for a few types; they stop at undefined behaviour."""
     lines = ['#include "sort.h"', "#pragma GCC visibility push(default)"]
-    tail = {"sort": 1, "topk": 3, "kthvalue": 1, "median": 1, "mode": 0}
+    tail = {"sort": 2, "topk": 3, "kthvalue": 1, "median": 1, "mode": 0}
     for suffix in TYPES:
         for name, extra in tail.items():
             more = "".join(f", int64_t e{i}" for i in range(extra))
@@ -69,7 +69,7 @@ def test_sort_is_stable_with_nan_last(library: ctypes.CDLL, dtype: type, length:
     x = _array(dtype, length, length)
     for descending in (False, True):
         want = _order(x, descending)
-        values, indices = _call(library, "sort", x, length, int(descending))
+        values, indices = _call(library, "sort", x, length, int(descending), 1)
         assert np.array_equal(indices, want)
         assert np.array_equal(
             values, np.take_along_axis(x, want, 1), equal_nan=np.issubdtype(dtype, np.floating)
@@ -117,6 +117,9 @@ def test_of_equal_values_those_are_taken_that_pytorch_takes(
                 assert np.array_equal(indices, tensor.topk(k, 1, largest, is_sorted)[1])
         _, indices = _call(library, "kthvalue", x, 1, k)
         assert np.array_equal(indices, tensor.kthvalue(k, 1, keepdim=True)[1])
+    for descending in (False, True):
+        _, indices = _call(library, "sort", x, length, int(descending), 0)
+        assert np.array_equal(indices, tensor.sort(1, descending)[1])
     _, indices = _call(library, "mode", x, 1)
     assert np.array_equal(indices, tensor.mode(1, keepdim=True)[1])
 

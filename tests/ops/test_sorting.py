@@ -30,6 +30,11 @@ def test_of_equal_values_those_are_taken_that_pytorch_takes(length: int, distinc
                 assert np.array_equal(indices, tensor.topk(k, 1, largest, is_sorted)[1])
         assert np.array_equal(evaluate("aten.kthvalue.default", x, k)[1], tensor.kthvalue(k)[1])
     assert np.array_equal(evaluate("aten.mode.default", x)[1], tensor.mode()[1])
+    for descending in (False, True):
+        _, indices = evaluate("aten.sort.default", x, 1, descending)
+        assert np.array_equal(indices, tensor.sort(1, descending)[1])
+        (indices,) = evaluate("aten.argsort.stable", x, stable=True, dim=1, descending=descending)
+        assert np.array_equal(indices, tensor.argsort(dim=1, descending=descending, stable=True))
 
 
 def _killer(half: int) -> np.ndarray:

@@ -92,10 +92,8 @@ def _scan_extreme(w: GraphWriter, node: Node, op: ScanExtreme, x: Tensor) -> Seq
 
 @spells(sorting.Sort)
 def _sort(w: GraphWriter, node: Node, op: sorting.Sort, x: Tensor) -> Sequence[Tensor]:
-    axis, descending = op.axis, op.descending
-    return call(
-        w, node, "sort.stable", dense=False, self=x, stable=True, dim=axis, descending=descending
-    )
+    order = {"stable": op.stable, "dim": op.axis, "descending": op.descending}
+    return call(w, node, "sort.stable", dense=False, self=x, **order)
 
 
 @spells(sorting.TopK)
