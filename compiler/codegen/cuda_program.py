@@ -38,14 +38,20 @@ _SORT_UNIT = "cuda/sort_positions.cu"
 
 @dataclass(frozen=True, slots=True)
 class DeviceCall:
-    """What a program needs to call a function on the device: a header and, maybe, a unit of `templates/`."""
+    """What a program needs to call a function on the device: a header and, maybe, a unit of `templates/`.
+
+    is_typed: whether it is a template over elements of the first input.
+    """
 
     header: str
     unit: str | None = None
+    is_typed: bool = True
 
 
 _DEVICE_CALLS = {
+    "castoff_copy_bytes": DeviceCall("cuda/launch.cuh", is_typed=False),
     "castoff_grouped_product": DeviceCall("cuda/grouped.cuh"),
+    "castoff_nonzero": DeviceCall("cuda/selection.cuh", is_typed=False),
     "castoff_searchsorted": DeviceCall("cuda/search.cuh"),
     **{
         f"castoff_scan_{kind}": DeviceCall("cuda/scan.cuh")
@@ -53,11 +59,21 @@ _DEVICE_CALLS = {
     },
     **{
         f"castoff_{name}": DeviceCall("cuda/sort.cuh", _SORT_UNIT)
-        for name in ("sort", "topk", "kthvalue", "median")
+        for name in ("sort", "topk", "kthvalue", "median", "mode", "sort_rows")
+    },
+    **{
+        f"castoff_rnn_{name}": DeviceCall("cuda/recurrent.cuh")
+        for name in ("lstm", "lstm_projected", "gru", "tanh", "relu")
     },
 }
-"""C functions, without the suffix for their type, that the device has too: as templates `castoff_device_…` over
-elements of the first input, whose arguments are the frame and then the same."""
+"""C functions, without the suffix for their type if they have one, that the device has too: as
+`castoff_device_…`, whose arguments are the frame and then the same."""
+
+
+def _on_device(function: str) -> str | None:
+    """The name of a C function in `_DEVICE_CALLS`; None where only the host has it."""
+    names = (function, function.rpartition("_")[0])
+    return next((name for name in names if name in _DEVICE_CALLS), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +210,11 @@ class CudaProgramWriter(ProgramWriter):
         )
 
     def _call(self, block: Block, expressions: Expressions, step: CallStep) -> None:
-        name = step.function.rpartition("_")[0]
-        if name in _DEVICE_CALLS:
-            self._device_call(block, expressions, step, _DEVICE_CALLS[name])
-        else:
+        name = _on_device(step.function)
+        if name is None:
             self._call_on_host(block, expressions, step)
+        else:
+            self._device_call(block, expressions, step, name)
 
     def _call_on_host(self, block: Block, expressions: Expressions, step: CallStep) -> None:
         """Inputs to the host, the call there, outputs back: operators without a kernel for the device."""
@@ -231,19 +247,21 @@ class CudaProgramWriter(ProgramWriter):
             )
 
     def _device_call(
-        self, block: Block, expressions: Expressions, step: CallStep, found: DeviceCall
+        self, block: Block, expressions: Expressions, step: CallStep, name: str
     ) -> None:
         """The same function on the device, for which nothing has to be copied."""
         assert not step.failure, "a function of the device says itself what failed"
+        found = _DEVICE_CALLS[name]
         self.headers[found.header] = None
         if found.unit is not None:
             self.units[found.unit] = None
-        name = step.function.rpartition("_")[0].replace("castoff_", "castoff_device_", 1)
-        element = element_type(step.inputs[0].buffer.dtype)
+        function = name.replace("castoff_", "castoff_device_", 1)
+        if found.is_typed:
+            function += f"<{element_type(step.inputs[0].buffer.dtype)}>"
         block.body += [f"/* origin: {line} */" for line in describe(step.origins)]
         places = self.call_places(expressions, step)
         arguments = ", ".join(self.call_arguments(block, expressions, step, places))
-        block.body.append(f"CASTOFF_TRY({name}<{element}>(frame, {arguments}));")
+        block.body.append(f"CASTOFF_TRY({function}(frame, {arguments}));")
 
     def _bytes(self, expressions: Expressions, shape: shapes.Shape, itemsize: int) -> str:
         return expressions.dim(shapes.element_count(shape) * itemsize)

@@ -78,6 +78,11 @@ static inline int castoff_copy(castoff_frame *frame, void *target, const void *s
         "copy on the device");
 }
 
+/* As common/copy.h. */
+static inline int castoff_device_copy_bytes(castoff_frame *frame, void *out, const void *in, int64_t size_bytes) {
+    return castoff_copy(frame, out, in, size_bytes);
+}
+
 /* Host memory to the end of the run. */
 static inline int castoff_on_host(castoff_frame *frame, void **memory, int64_t size_bytes) {
     *memory = castoff_frame_host_scratch(frame, (size_t)(size_bytes > 0 ? size_bytes : 1));

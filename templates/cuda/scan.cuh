@@ -210,17 +210,19 @@ castoff_scan_along(const Scan scan, const int64_t size, const int64_t inner, con
     }
 }
 
-/* What parts have becomes what is before them. */
+/* What parts have becomes what is before them: a block to a row. */
 template <class Scan>
 static __global__ void __launch_bounds__(CASTOFF_SCAN_THREADS)
 castoff_scan_parts(typename Scan::State *__restrict__ totals, const int64_t parts, const int64_t rows) {
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
-        typename Scan::State before = Scan::none();
-        for (int64_t part = 0; part < parts; ++part) {
-            const typename Scan::State own = totals[row * parts + part];
-            totals[row * parts + part] = before;
-            before = Scan::combine(before, own);
+    constexpr int LANES = CASTOFF_SCAN_THREADS;
+    for (int64_t row = castoff_first_row<LANES>(); row < rows; row += castoff_row_step<LANES>()) {
+        typename Scan::State carried = Scan::none(), total;
+        for (int64_t first = 0; first < parts; first += LANES) {
+            const int64_t part = first + threadIdx.x;
+            const typename Scan::State own = part < parts ? totals[row * parts + part] : Scan::none();
+            const typename Scan::State before = castoff_before_lane<LANES, Scan>(own, total);
+            if (part < parts) totals[row * parts + part] = Scan::combine(carried, before);
+            carried = Scan::combine(carried, total);
         }
     }
 }
@@ -252,8 +254,7 @@ static int castoff_run_scan(castoff_frame *frame, const Scan &scan, int64_t oute
     typename Scan::State *totals;
     CASTOFF_TRY(castoff_device_scratch(frame, &totals, rows * parts));
     CASTOFF_TRY(castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, size, inner, rows, parts, totals, nullptr));
-    CASTOFF_TRY(castoff_launch_rows(frame, castoff_scan_parts<Scan>, rows, CASTOFF_SCAN_THREADS, CASTOFF_SCAN_THREADS, 0, totals,
-                                    parts, rows));
+    CASTOFF_TRY(castoff_launch_rows(frame, castoff_scan_parts<Scan>, rows, 1, CASTOFF_SCAN_THREADS, 0, totals, parts, rows));
     return castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, size, inner, rows, parts, nullptr, totals);
 }
 

@@ -154,6 +154,62 @@ static int castoff_sort_pick_rows(castoff_frame *frame, typename Element::Stored
                                positions);
 }
 
+/* The most frequent element of each row, of several the smallest: the last of the longest run in order, whose end is where the
+ * next element is another one. Every NaN is a run of its own. */
+template <class Element>
+static __global__ void __launch_bounds__(256)
+castoff_sort_mode(const typename Element::Stored *__restrict__ x, const castoff_rows rows, const int64_t *__restrict__ order,
+                  typename Element::Stored *__restrict__ values, int64_t *__restrict__ positions) {
+    typedef typename Element::Value Value;
+    struct Run {
+        int64_t length, last;
+    };
+    for (int64_t row = castoff_first_row<256>(); row < rows.count; row += castoff_row_step<256>()) {
+        const int64_t before = row * rows.length, *const own = order + before;
+        const typename Element::Stored *const first_element = x + rows.at(row, 0);
+        const auto stored = [=](int64_t k) { return first_element[(own[k] - before) * rows.inner]; };
+        const auto element = [=](int64_t k) -> Value { return Element::widen(stored(k)); };
+        Run best = {0, 0};
+        for (int64_t k = threadIdx.x; k < rows.length; k += 256) {
+            const Value value = element(k);
+            if (k + 1 < rows.length && element(k + 1) == value) continue;
+            if (best.length > k || (best.length > 0 && !(element(k - best.length) == value))) continue; /* not a longer one */
+            int64_t first = 0, high = k;
+            while (first < high) {
+                const int64_t middle = first + (high - first) / 2;
+                if (value != value || element(middle) != value)
+                    first = middle + 1;
+                else
+                    high = middle;
+            }
+            best = {k - first + 1, k};
+        }
+        best = castoff_over_lanes<256>(best, [](Run a, Run b) {
+            return b.length > a.length || (b.length == a.length && b.last < a.last) ? b : a;
+        });
+        if (threadIdx.x == 0) {
+            values[row] = stored(best.last);
+            positions[row] = own[best.last] - before;
+        }
+    }
+}
+
+/* ---- rows in lexicographic order ---- */
+
+/* One column of the rows, as they stand; `sorted` NULL: as they are given. */
+template <class Element>
+static __global__ void __launch_bounds__(256)
+castoff_sort_column(const typename Element::Stored *__restrict__ x, const int64_t columns, const int64_t column,
+                    const int64_t *__restrict__ sorted, uint64_t *__restrict__ keys, int64_t *__restrict__ positions,
+                    const int64_t count) {
+    const int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        const int64_t row = sorted ? sorted[i] : i;
+        keys[i] = castoff_order<Element>::ascending(x[row * columns + column]);
+        positions[i] = row;
+    }
+}
+
 /* ---- a few of each row ---- */
 
 /* A warp to a row finds one after the other: the next is the first in order of those behind the one before. */
@@ -225,6 +281,32 @@ static int castoff_device_median(castoff_frame *frame, typename Element::Stored 
                                  void *) {
     return castoff_sort_pick_rows<Element>(frame, values, positions, x, {outer * inner, length, inner},
                                            ignores_nan ? CASTOFF_RANK_MEDIAN_OF_NUMBERS : CASTOFF_RANK_MEDIAN, 0);
+}
+
+template <class Element>
+static int castoff_device_mode(castoff_frame *frame, typename Element::Stored *values, int64_t *positions,
+                               const typename Element::Stored *x, int64_t outer, int64_t length, int64_t inner, void *) {
+    const castoff_rows rows = {outer * inner, length, inner};
+    if (rows.count <= 0 || length <= 0) return CASTOFF_OK;
+    const int64_t *order;
+    CASTOFF_TRY(castoff_order_rows<Element>(frame, x, rows, false, &order));
+    return castoff_launch_rows(frame, castoff_sort_mode<Element>, rows.count, 1, 256, 0, x, rows, order, values, positions);
+}
+
+/* As common/rows.h: by the last column first, since sorting is stable. */
+template <class Element>
+static int castoff_device_sort_rows(castoff_frame *frame, int64_t *order, const typename Element::Stored *x, int64_t count,
+                                    int64_t columns, void *) {
+    if (count <= 0) return CASTOFF_OK;
+    castoff_updates updates;
+    CASTOFF_TRY(castoff_updates_of(frame, &updates, count));
+    for (int64_t column = columns - 1; column >= 0; --column) {
+        const int64_t *const sorted = column == columns - 1 ? NULL : updates.sorted_positions;
+        CASTOFF_TRY(castoff_launch_rows(frame, castoff_sort_column<Element>, count, 256, 256, 0, x, columns, column, sorted,
+                                        updates.keys, updates.positions, count));
+        CASTOFF_TRY(castoff_sort_updates(frame, updates, count, castoff_order<Element>::BITS));
+    }
+    return castoff_copy(frame, order, updates.sorted_positions, count * (int64_t)sizeof *order);
 }
 
 #endif

@@ -18,6 +18,7 @@ from tests.graphs import GraphBuilder, generated, size
 
 from .test_attention import Case, attention
 from .test_grouped_products import grouped
+from .test_recurrent import layers
 
 pytestmark = pytest.mark.nvcc
 
@@ -145,6 +146,10 @@ KERNELS = {
     "running sums of bfloat16": (ordered("aten.cumsum.default", DType.BFLOAT16, 1), "scan"),
     "running sums of complex64": (ordered("aten.cumsum.default", DType.COMPLEX64, 1), "scan"),
     "running extremes of int64": (ordered("aten.cummax.default", DType.INT64, 1), "scan"),
+    "modes of float32": (ordered("aten.mode.default", DType.FLOAT32, 1), "mode"),
+    "true elements": (ordered("aten.nonzero.default", DType.FLOAT32), "selection"),
+    "lstm of float64": (layers("lstm", 64, DType.FLOAT64), "recurrent"),
+    "gru of float32": (layers("gru", 64), "recurrent"),
     "a product of few rows": (products((4, 256), (256, 64)), "skinny|tiled"),
     "small products": (products((40, 6, 9), (40, 9, 7)), "small"),
 }

@@ -1,4 +1,4 @@
-"""Sorting, what follows from it, scans and searches on the device: nothing of them is left to the host."""
+"""Sorting, what follows from it, scans, searches and selections on the device: nothing is left to the host."""
 
 from __future__ import annotations
 
@@ -54,16 +54,19 @@ def as_tuple(results: Any) -> tuple[Any, ...]:
 
 
 def check(
-    device_builds: DeviceBuilds, graph: Graph, given: list[np.ndarray], tolerance: float
-) -> None:
+    device_builds: DeviceBuilds, graph: Graph, given: list[np.ndarray], tolerance: float = 0
+) -> list[tuple[np.ndarray, ...]]:
+    """What the device gives for each input, which is what the reference gives."""
     assert "castoff_host_call" not in generated(graph, device="cuda").tree.units[0].text
     loaded = aot_load(device_builds.build(graph), "cuda")
-    for x in given:
-        for got, wanted in zip(loaded(x), reference(graph, x), strict=True):
+    answers = [loaded(x) for x in given]
+    for x, answer in zip(given, answers, strict=True):
+        for got, wanted in zip(answer, reference(graph, x), strict=True):
             assert np.asarray(got).dtype == np.asarray(wanted).dtype
             kind = np.complex128 if np.iscomplexobj(wanted) else np.float64
             wide = np.asarray(got, kind), np.asarray(wanted, kind)
             np.testing.assert_allclose(*wide, rtol=tolerance, atol=tolerance, err_msg=str(x.shape))
+    return answers
 
 
 @pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
@@ -144,9 +147,73 @@ def test_searches(device_builds: DeviceBuilds, right: bool) -> None:
     np.testing.assert_array_equal(got, reference(graph, rows, asked)[0])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "bool"])
+def test_mode_is_the_smallest_of_the_most_frequent(device_builds: DeviceBuilds, dtype: str) -> None:
+    program = device_builds.load(mode_of(dtype))
+    for shape in ((3, 40, 1), (2, 9, 5), (1, 9000, 1), (4, 1, 2)):
+        x = np.abs(values(dtype, shape))
+        if dtype in FLOATS and shape[1] > 1:
+            x[:, 3::7] = np.nan
+        if shape[1] == 9000:
+            x[:, 100:7000] = x[:, 100:101]
+        got, positions = (np.asarray(result) for result in program(x))
+        for row in np.ndindex(shape[0], shape[2]):
+            own = x[row[0], :, row[1]]
+            found, counts = np.unique(own[own == own], return_counts=True)
+            assert got[row] == found[counts.argmax()]
+            assert positions[row] == np.flatnonzero(own == got[row])[-1]
+
+
+def mode_of(dtype: str) -> Graph:
+    graph = program("aten.mode.default", dtype, 1)
+    assert "castoff_host_call" not in generated(graph, device="cuda").tree.units[0].text
+    return graph
+
+
+def test_nan_is_the_mode_of_nothing_else(device_builds: DeviceBuilds) -> None:
+    loaded = device_builds.load(mode_of("float32"))
+    assert np.isnan(loaded(np.full((2, 5, 1), np.nan, np.float32))[0]).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 1), (20, 30, 40), (1, 9000, 1), (0, 4, 1)])
+def test_true_elements_are_found_in_order(
+    device_builds: DeviceBuilds, shape: tuple[int, int, int]
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", *(size(name, 0, 9000) for name in ("n", "m", "k")), dtype=DType.FLOAT32)
+    found = b.call("aten.nonzero.default", x)
+    kept = b.call("aten.masked_select.default", x, b.apply("gt", x, b.full((), 1.0, DType.FLOAT32)))
+    few = b.call("aten.nonzero_static.default", x, size=100, fill_value=-7)
+    graph = b.graph(found, kept, few)
+    given = np.maximum(values("float32", shape), 0)
+    results = check(device_builds, graph, [given])
+    np.testing.assert_array_equal(results[0][0], np.argwhere(given))
+    np.testing.assert_array_equal(results[0][1], given[given > 1])
+
+
+def test_distinct_slices(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("n"), 3, 2, dtype=DType.FLOAT32)
+    graph = b.graph(*b.call("aten.unique_dim.default", x, 0, True, True, True))
+    given = np.random.default_rng(1).integers(-1, 2, (400, 3, 2)).astype(np.float32)
+    ((rows, inverse, counts),) = check(device_builds, graph, [given])
+    wanted = np.unique(given, axis=0, return_inverse=True, return_counts=True)
+    np.testing.assert_array_equal(rows, wanted[0])
+    np.testing.assert_array_equal(inverse, wanted[1].reshape(-1))
+    np.testing.assert_array_equal(counts, wanted[2])
+
+
+def test_bits_are_seen_as_another_type(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("n"), 6, dtype=DType.FLOAT32)
+    graph = b.graph(*(b.call("aten.view.dtype", x, d) for d in (DType.INT32, DType.UINT8)))
+    check(device_builds, graph, [values("float32", (5, 6))])
+
+
 @pytest.mark.nvcc
 @pytest.mark.parametrize(
-    "target", ["aten.sort.default", "aten.cumsum.default", "aten.cummax.default"]
+    "target",
+    ["aten.sort.default", "aten.cumsum.default", "aten.cummax.default", "aten.mode.default"],
 )
 def test_nvcc_builds_orders(tmp_path: Path, target: str) -> None:
     if shutil.which("nvcc") is None:
