@@ -54,7 +54,7 @@ class StoreWriter:
         expressions = self.expressions
         dtype = store.buffer.dtype
         local = expressions.locals.get(store.buffer)
-        stored = store.value if local is not None else _before_rounding(store)
+        stored = store.value if local is not None else before_rounding(store)
         value = expressions.scalar(stored)
         address = expressions.dim(self.parameters.address(store.buffer, store.address))
         if local is not None:
@@ -83,7 +83,7 @@ class StoreWriter:
             self.parameters.headers["common/types.h"] = None
 
 
-def _before_rounding(store: Store) -> Scalar:
+def before_rounding(store: Store) -> Scalar:
     """What a store into a narrow type rounds: a cast to that type before it would only round the same
     twice, and gcc 12 vectorises no loop that does.
     """

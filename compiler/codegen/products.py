@@ -32,7 +32,8 @@ from .kernel_text import KernelCode, KernelText, describe, pointers
 from .loops import StoreWriter
 from .offsets import places_in, smallest_offsets
 from .render import render
-from .statements import ForLoop, Statement, drop_unused, flatten
+from .statements import Block, ForLoop, Statement, drop_unused, flatten
+from .vectors import VectorStoreWriter, can_be_vectors
 
 T = TypeVar("T")
 
@@ -191,11 +192,17 @@ class Sizes:
 class ProductWriter:
     """Collects the parameters of one product while its epilogue is written."""
 
-    def __init__(self, epilogue: Epilogue) -> None:
+    def __init__(self, epilogue: Epilogue, vector_columns: Dim = 1) -> None:
+        """`vector_columns`: a divisor of every tile's first column and number of columns."""
         self.epilogue = epilogue
         self.parameters = Parameters()
         self.parameters.written.update(store.buffer for store in epilogue.stores)
-        self.stores = StoreWriter(self.parameters)
+        self.by_vectors = can_be_vectors(epilogue, vector_columns)
+        self.stores = (
+            VectorStoreWriter(self.parameters, epilogue)
+            if self.by_vectors
+            else StoreWriter(self.parameters)
+        )
         self.expressions = self.stores.expressions
         self.expressions.push([])
         self.sizes = Sizes(self.parameters)
@@ -246,12 +253,16 @@ class ProductWriter:
         expressions.bind("i")
         rows.body.append(f"const int64_t {epilogue.row.variable} = row0 + i;")
         expressions.bind(str(epilogue.row.variable))
-        columns = ForLoop("j", "0", "cols", "#pragma omp simd")
+        columns: ForLoop | Block = ForLoop("j", "0", "cols", "#pragma omp simd")
+        tile = "tile[i * tile_stride + j]"
+        if self.by_vectors:
+            columns = Block("for (int64_t j = 0; j < cols; j += CASTOFF_VF32_LANES)")
+            tile = "castoff_load_f32(tile + i * tile_stride + j)"
         expressions.push(columns.body)
         expressions.bind("j")
         columns.body.append(f"const int64_t {epilogue.column.variable} = col0 + j;")
         expressions.bind(str(epilogue.column.variable))
-        expressions.tile_text = expressions.declare("tile[i * tile_stride + j]", "i", "j")
+        expressions.tile_text = expressions.declare(tile, "i", "j")
         for store in epilogue.stores:
             self.stores.store(columns.body, store)
         expressions.pop()
@@ -430,7 +441,8 @@ def _levels(levels: Levels, sizes: Sizes) -> tuple[Field, ...]:
 
 def write_product(step: ProductStep) -> KernelCode:
     """The code of a matrix product."""
-    writer = ProductWriter(step.epilogue)
+    suffix, header = _product_kernels(step)
+    writer = ProductWriter(step.epilogue, step.columns if suffix == "bf16" else 1)
     operands = ((view.buffer, view.offset) for view in (step.left, step.right))
     writer.parameters.offsets = smallest_offsets((*operands, *places_in(step.epilogue.stores)))
     plain = writer.plain()
@@ -460,7 +472,6 @@ def write_product(step: ProductStep) -> KernelCode:
     count = writer.sizes.dim(shapes.element_count(step.batch))
     fields = _operands(step, left, right, writer.sizes)
     kernel = writer.text(step.origins, plain)
-    suffix, header = _product_kernels(step)
     tile_type = cpu.C_TYPE[step.dtype.compute]
     text = ProductText(
         replace(kernel, tile_type=tile_type), suffix, fields, step.packed_right, sizes,
@@ -478,12 +489,13 @@ def three(values: tuple[T, ...], filler: T) -> tuple[T, ...]:
 
 def write_convolution(step: ConvolutionStep) -> KernelCode:
     """The code of a convolution."""
-    writer = ProductWriter(step.epilogue)
+    suffix, header = _convolution_kernels(step)
+    group = shapes.floordiv(step.output.shape[-1], step.attributes.groups)
+    writer = ProductWriter(step.epilogue, group if suffix == "tiled_bf16" else 1)
     assert step.attributes.channels_last, "the CPU's convolutions have their channels last"
     plain = writer.plain()
     if plain is not None and (plain.bias_row or step.output.dtype.compute is not step.output.dtype):
         plain = None  # the kernel's bias is per channel, and narrow results are rounded by stores
-    suffix, header = _convolution_kernels(step)
     if suffix == "tiled_bf16" and plain is not None and plain.has_more_than_relu:
         plain = None
     sizes = ConvolutionSizes.of(step, writer.sizes, step.x.shape[-1], step.output.shape[-1])
