@@ -118,7 +118,8 @@ def _expanded(arguments: list[str]) -> list[str]:
 def base_flags() -> list[str]:
     """What every compilation gets, before the caller's flags."""
     extra = shlex.split(os.environ.get("CASTOFF_EMULATION_CXXFLAGS", ""))
-    return ["-std=gnu++20", "-O1", "-w", "-ffp-contract=off", *extra]
+    checks = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]  # source/scheduler.cpp is told
+    return ["-std=gnu++20", "-O1", "-w", "-ffp-contract=off", *checks, *extra]
 
 
 def host_compiler() -> str:

@@ -18,6 +18,8 @@ SENTENCES = {
     "missing_lanes": r"waits in __shfl_sync with mask 0xffffffff for lanes that do not come",
     "foreign_mask": r"lane \d+ calls __shfl_xor_sync with mask 0x0000ffff, of which it is no part",
     "lanes_apart": r"store_matrix_sync: lanes of one warp have different fragments",
+    "misaligned": r"kernel misaligned: misaligned access: 0x\w+4 is no multiple of 16 bytes, .*faults\.cu:\d+",
+    "false_promise": r"0x\w+4 is promised to be a multiple of 16 bytes",
     "host_pointer": r"kernel fill, argument 0: expected device memory, got host pointer 0x",
     "used_after_free": r"kernel fill, argument 0: expected device memory, got host pointer 0x",
     "large_block": r"a block of \(64, 32, 1\) threads, of 1 to 1024 in all",

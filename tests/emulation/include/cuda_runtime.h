@@ -4,6 +4,7 @@
 #include "cuda_runtime_api.h"
 
 #ifdef __cplusplus
+#include "emulation/alignment.h"
 #include "emulation/arithmetic.h"
 #include "emulation/atomics.h"
 #include "emulation/block.h"

@@ -428,3 +428,17 @@ cudaError_t run_grid(const Grid& launched)
 }
 
 }  // namespace emulation
+
+// What -fsanitize=alignment calls: the beginning of its record of an access, as compilers write it.
+struct Access {
+    const char* file;
+    uint32_t line, column;
+    const void* type;
+    unsigned char alignment_bits, kind;
+};
+
+extern "C" [[noreturn]] EMULATION_HIDDEN void __ubsan_handle_type_mismatch_v1_abort(const Access* access, uintptr_t pointer)
+{
+    emulation::stop("kernel %s: misaligned access: %p is no multiple of %u bytes, %s:%u", emulation::grid.name,
+                    reinterpret_cast<void*>(pointer), 1u << access->alignment_bits, access->file, access->line);
+}

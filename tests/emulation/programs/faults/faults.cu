@@ -64,6 +64,13 @@ __global__ void lanes_apart(float* x)
     wmma::store_matrix_sync(x, sum, 16, wmma::mem_row_major);
 }
 
+__global__ void misaligned(const float* x, float4* y) { y[0] = *reinterpret_cast<const float4*>(x + 1); }
+
+__global__ void false_promise(const float* x, float* y)
+{
+    y[0] = *static_cast<const float*>(__builtin_assume_aligned(x + 1, 16));
+}
+
 int main(int, char** arguments)
 {
     const char* rule = arguments[1];
@@ -94,6 +101,8 @@ int main(int, char** arguments)
         SUCCEED(cudaMalloc(&fresh, 64 * sizeof(float)));
         EXPECT(to_host(fresh, 64)[63] == 0);
     }
+    if (is("misaligned")) SUCCEED(cudaLaunchKernelEx(&config, misaligned, x, reinterpret_cast<float4*>(y)));
+    if (is("false_promise")) SUCCEED(cudaLaunchKernelEx(&config, false_promise, x, y));
     if (is("host_pointer")) SUCCEED(cudaLaunchKernelEx(&config, fill, ramp.data(), 64));
     if (is("host_access")) printf("%f\n", static_cast<double>(x[3]));
     if (is("copy_direction")) SUCCEED(cudaMemcpy(x, y, 16, cudaMemcpyHostToDevice));
