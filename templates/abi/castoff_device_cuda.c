@@ -17,6 +17,7 @@ void castoff_cuda_notice_loss(castoff_device *device, const char *because) {
   if (!device || !device->buffers_done) return;
   const cudaError_t error = cudaEventQuery(device->buffers_done);
   if (error == cudaSuccess || error == cudaErrorNotReady) return;
+  if (error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread) return; /* not now */
   int is_lost = 0;
   if (!atomic_compare_exchange_strong(&device->is_lost, &is_lost, 1)) return;
   snprintf(device->lost_because, sizeof(device->lost_because), "%s", because);
@@ -220,11 +221,17 @@ void castoff_device_release_on_stream(void *memory, void *stream) {
 
 /* ---- constants ---- */
 
+/* cudaMemcpy() returns before what it copies is there; streams that do not wait for the legacy one would not know. */
+static castoff_status copy_constant(castoff_device *device, void *target, const void *source, size_t size_bytes) {
+  cudaError_t error = cudaMemcpy(target, source, size_bytes, cudaMemcpyDefault);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(cudaStreamLegacy);
+  return castoff_cuda_check(device, error, "copying constants");
+}
+
 static castoff_status upload(castoff_device *device, const void *source, size_t size_bytes, unsigned char **memory) {
   *memory = castoff_device_allocate(device, size_bytes);
   if (!*memory) return castoff_device_no_memory(device, size_bytes, "for constants");
-  const castoff_status status =
-      castoff_cuda_check(device, cudaMemcpy(*memory, source, size_bytes, cudaMemcpyHostToDevice), "copying constants");
+  const castoff_status status = copy_constant(device, *memory, source, size_bytes);
   if (status == CASTOFF_OK) return status;
   castoff_device_free(device, *memory);
   *memory = NULL;
@@ -258,10 +265,7 @@ static castoff_status upload_given(castoff_device *device, const castoff_program
   for (int i = 0; i < program->n_constants && status == CASTOFF_OK; i++) {
     const castoff_constant_spec *spec = &program->constants[i];
     if (spec->size_bytes == 0) continue;
-    status = castoff_cuda_check(
-        device,
-        cudaMemcpy(device->own_weights + spec->offset_bytes, given[i], (size_t)spec->size_bytes, cudaMemcpyDefault),
-        "copying constants");
+    status = copy_constant(device, device->own_weights + spec->offset_bytes, given[i], (size_t)spec->size_bytes);
   }
   return status;
 }

@@ -40,6 +40,7 @@ struct castoff_device_run {
   castoff_device *device;
   castoff_run_context *context;
   cudaStream_t own_stream;
+  cudaStream_t recording_stream; /* NULL before the first recording */
   cudaStream_t stream; /* of this run, or the last one */
   cudaEvent_t done;
   int is_pending; /* the stream may still hold work of the last run: `done` tells */

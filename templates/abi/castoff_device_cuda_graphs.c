@@ -33,6 +33,7 @@ static void forget(castoff_graph *graph) {
 
 void castoff_graph_free_all(castoff_device_run *run) {
   for (int i = 0; i < CASTOFF_MOST_GRAPHS; i++) forget(&run->graphs[i]);
+  if (run->recording_stream) cudaStreamDestroy(run->recording_stream);
   free(run->key);
   run->key = NULL;
 }
@@ -60,13 +61,16 @@ static void record(castoff_device_run *run, castoff_graph *graph, castoff_frame 
   cudaGraph_t recorded = NULL;
   const int kept = run->context->block_uses;
   graph->is_refused = 1;
-  if (cudaStreamBeginCapture(run->own_stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+  /* While a stream that waits for the legacy one is recorded, nobody may use that: torch, in another thread, does. */
+  if ((!run->recording_stream &&
+       cudaStreamCreateWithFlags(&run->recording_stream, cudaStreamNonBlocking) != cudaSuccess) ||
+      cudaStreamBeginCapture(run->recording_stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     cudaGetLastError();
     return;
   }
-  frame->stream = run->own_stream;
+  frame->stream = run->recording_stream;
   const int status = function(frame);
-  const cudaError_t ended = cudaStreamEndCapture(run->own_stream, &recorded);
+  const cudaError_t ended = cudaStreamEndCapture(run->recording_stream, &recorded);
   frame->stream = run->stream;
   if (status == CASTOFF_OK && ended == cudaSuccess &&
       cudaGraphInstantiate(&graph->executable, recorded, 0) == cudaSuccess)

@@ -112,7 +112,7 @@ static int castoff_run_attention(castoff_frame *frame, const castoff_attention<E
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)((problem.queries + CASTOFF_ATTENTION_QUERIES - 1) / CASTOFF_ATTENTION_QUERIES),
                           (unsigned)((problem.value_size + CASTOFF_ATTENTION_COLUMNS - 1) / CASTOFF_ATTENTION_COLUMNS),
-                          castoff_grid_side(problem.batch * problem.heads, 65535));
+                          castoff_grid_side(problem.batch * problem.heads, CASTOFF_GRID_SIDE));
     config.blockDim = dim3(32 * CASTOFF_ATTENTION_QUERIES);
     config.stream = castoff_stream(frame);
     return castoff_cuda_status(

@@ -79,17 +79,20 @@ static const struct {
 static pthread_once_t opened = PTHREAD_ONCE_INIT;
 static char why_not[512];
 
-/* By its name, as the system's search and what the host has loaded already give it; then in the toolkit. */
+/* By its name, as the system's search and what the host has loaded already give it; then in the toolkit: the one that
+ * $CUDA_HOME says, and where it is installed by itself. */
 static void *open_library(void) {
   static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
-  const char *home = getenv("CUDA_HOME");
+  const char *const homes[] = {getenv("CUDA_HOME"), "/usr/local/cuda"};
   for (const char *name : names)
     if (void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return library;
-  for (const char *name : names) {
-    char path[1024];
-    snprintf(path, sizeof(path), "%s/lib64/%s", home && home[0] ? home : "/usr/local/cuda", name);
-    if (void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) return library;
-  }
+  for (const char *home : homes)
+    for (const char *name : names) {
+      if (!home || !home[0]) break;
+      char path[1024];
+      snprintf(path, sizeof(path), "%s/lib64/%s", home, name);
+      if (void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) return library;
+    }
   return NULL;
 }
 
@@ -171,6 +174,8 @@ extern "C" int castoff_blas_takes(const castoff_blas_product *p) {
 
 /* ---- the choice of an algorithm ---- */
 
+static_assert(__has_unique_object_representations(castoff_blas_product), "gaps between its fields hold anything");
+
 /* Everything a choice depends on. Compared byte by byte, so cleared first. */
 struct castoff_blas_key {
   castoff_blas_product product; /* pointers left out */
@@ -188,9 +193,9 @@ struct castoff_blas_choice {
 /* Only ever added to, under the lock. */
 static castoff_blas_choice *choices;
 
-static uint32_t alignment_of(const void *pointer) {
+static uint32_t alignment_of(uintptr_t address) {
   uint32_t alignment = 256;
-  while ((uintptr_t)pointer % alignment) alignment /= 2;
+  while (address % alignment) alignment /= 2;
   return alignment;
 }
 
@@ -202,8 +207,8 @@ static castoff_blas_key key_of(const castoff_blas_product *p, int device) {
   key.product.c = NULL;
   key.product.bias = p->bias ? &lock : NULL; /* whether there is one */
   key.device = device;
-  const void *const pointers[] = {p->b, p->a, p->c, p->c};
-  for (int i = 0; i < 4; i++) key.alignments[i] = alignment_of(pointers[i]);
+  const uintptr_t out = (uintptr_t)p->c, pointers[] = {(uintptr_t)p->b, (uintptr_t)p->a, out, out | (uintptr_t)p->bias};
+  for (int i = 0; i < 4; i++) key.alignments[i] = alignment_of(pointers[i]); /* the bias is read as results are written */
   return key;
 }
 

@@ -16,11 +16,11 @@ enum { CASTOFF_BLAS_F32 = 0, CASTOFF_BLAS_F64 = 1, CASTOFF_BLAS_F16 = 2, CASTOFF
 
 /* c[i, m, n] = sum over k of a[i, m, k] b[i, k, n], and what is asked for beside; strides in elements.
  *
- * Sums are float32 (float64 of float64). */
+ * Sums are float32 (float64 of float64). Without gaps: products are compared byte by byte. */
 typedef struct castoff_blas_product {
-  int type;     /* of a and b */
-  int out_type; /* of c and bias: `type`, or float32 */
-  int is_tf32;  /* float32 may be multiplied with 10 bits of fraction */
+  int type;        /* of a and b */
+  int out_type;    /* of c and bias: `type`, or float32 */
+  int64_t is_tf32; /* float32 may be multiplied with 10 bits of fraction */
   int64_t batch, rows, columns, depth;
   const void *a;
   int64_t a_batch, a_row, a_column;

@@ -105,11 +105,13 @@ static int castoff_run_matrices(castoff_frame *frame, const castoff_matrices<Ele
         products = product.c = castoff_frame_scratch(frame, (size_t)count * sizeof(Value));
         if (!products) return CASTOFF_OUT_OF_MEMORY;
     }
-    /* One matrix for a batch whose rows follow each other: a single product. */
+    /* One matrix for a batch whose rows follow each other: a single product, unless its rows repeat or overlap. */
     if (product.b_batch == 0 && product.a_batch == product.rows * product.a_row &&
         product.c_batch == product.rows * product.c_row) {
-        product.rows *= product.batch;
-        product.batch = 1;
+        castoff_blas_product single = product;
+        single.rows *= product.batch;
+        single.batch = 1;
+        if (castoff_blas_takes(&single)) product = single;
     }
     if (is_taken) {
         const int status = castoff_blas_run(frame, &product);

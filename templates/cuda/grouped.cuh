@@ -228,7 +228,7 @@ static int castoff_run_grouped(castoff_frame *frame, const castoff_grouped<Eleme
     CASTOFF_TRY(castoff_cuda_status(
         frame, cudaLaunchKernelEx(&config, castoff_grouped_parts, ends, p.groups, p.count, slots, parts), "launch of a grouped product"));
     /* Tiles of the same columns follow each other: those of a group read the same part of its matrix. */
-    config.gridDim = dim3((unsigned)slots, castoff_grid_side(columns, 65535));
+    config.gridDim = dim3((unsigned)slots, castoff_grid_side(columns, CASTOFF_GRID_SIDE));
     void (*kernel)(castoff_grouped<Element>, const castoff_grouped_part *);
     if constexpr (castoff_on_tensor_cores<Element>::value) {
         const bool is_aligned = p.inner % 8 == 0 && p.width % 8 == 0 && ((uintptr_t)p.rows | (uintptr_t)p.matrices) % 16 == 0;

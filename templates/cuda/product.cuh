@@ -144,15 +144,14 @@ template <class Problem, class Epilogue>
 static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS)
 castoff_tiled_product(const Problem problem, const Epilogue epilogue) {
     typedef typename Problem::Value Value;
-    const int64_t row0 = (int64_t)blockIdx.y * CASTOFF_TILE;
     const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
     for (int64_t entry = blockIdx.z; entry < problem.batch; entry += gridDim.z) {
         const auto cursor = problem.cursor(entry);
-        for (int64_t tile = blockIdx.x; tile < column_tiles; tile += gridDim.x)
-            castoff_product_tile<Value>(cursor, row0, problem.rows, tile * CASTOFF_TILE, problem.columns, problem.depth,
-                                        [&epilogue, entry](Value sum, int64_t row, int64_t column) {
-                                            epilogue(sum, entry, row, column);
-                                        });
+        const auto finish = [&](Value sum, int64_t row, int64_t column) { epilogue(sum, entry, row, column); };
+        for (int64_t row0 = (int64_t)blockIdx.y * CASTOFF_TILE; row0 < problem.rows; row0 += (int64_t)gridDim.y * CASTOFF_TILE)
+            for (int64_t tile = blockIdx.x; tile < column_tiles; tile += gridDim.x)
+                castoff_product_tile<Value>(cursor, row0, problem.rows, tile * CASTOFF_TILE, problem.columns, problem.depth,
+                                            finish);
     }
 }
 
@@ -181,6 +180,13 @@ static int castoff_run_small_products(castoff_frame *frame, const Problem &probl
     return castoff_launch_rows(frame, castoff_small_products<Problem, Epilogue>, count, 256, 256, 0, problem, epilogue, count);
 }
 
+/* Blocks of a grid along y, and along z, at most; what is more is taken in turns. Few where tests are to see turns. */
+#if defined(CASTOFF_EMULATION)
+#define CASTOFF_GRID_SIDE 3
+#else
+#define CASTOFF_GRID_SIDE 65535
+#endif
+
 static inline unsigned castoff_grid_side(int64_t tiles, int64_t most) { return (unsigned)(tiles < most ? tiles : most); }
 
 template <class Problem, class Epilogue>
@@ -188,12 +194,9 @@ static int castoff_run_product(castoff_frame *frame, const Problem &problem, con
     if (problem.batch <= 0 || problem.rows <= 0 || problem.columns <= 0) return CASTOFF_OK;
     const int64_t row_tiles = (problem.rows + CASTOFF_TILE - 1) / CASTOFF_TILE;
     const int64_t column_tiles = (problem.columns + CASTOFF_TILE - 1) / CASTOFF_TILE;
-    if (row_tiles > 65535)
-        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "a product of %lld rows is more than a grid can hold",
-                            (long long)problem.rows);
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(castoff_grid_side(column_tiles, 0x7fffffff), (unsigned)row_tiles,
-                          castoff_grid_side(problem.batch, 65535));
+    config.gridDim = dim3(castoff_grid_side(column_tiles, 0x7fffffff), castoff_grid_side(row_tiles, CASTOFF_GRID_SIDE),
+                          castoff_grid_side(problem.batch, CASTOFF_GRID_SIDE));
     config.blockDim = dim3(CASTOFF_TILE_THREADS);
     config.stream = castoff_stream(frame);
     return castoff_cuda_status(

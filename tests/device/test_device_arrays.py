@@ -172,6 +172,39 @@ def test_recorded_runs_answer_as_launched_ones_do(artefact: str, graphs: bool) -
         np.testing.assert_array_equal(program(x, y)[0], -x + y)
 
 
+def test_while_one_thread_records_others_use_the_legacy_stream(
+    device_builds: DeviceBuilds, on_device: Runner
+) -> None:
+    b = GraphBuilder()
+    sums = b.input("x", size("n"), 8, dtype=DType.INT64)
+    for _ in range(40):  # launches, so that recording them takes a while
+        sums = b.call("aten.cumsum.default", sums, 1)
+    recorded = device_builds.load(b.graph(sums), cuda_graphs=True)
+    failures: list[Exception] = []
+    is_over = threading.Event()
+
+    def call() -> None:
+        while not is_over.is_set():
+            try:
+                on_device(*sample(), stream=1)
+            except DeviceError as error:
+                failures.append(error)
+                return
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    for count in range(1, 10):
+        x = np.arange(8 * count).reshape(count, 8)
+        wanted = x
+        for _ in range(40):
+            wanted = wanted.cumsum(1)
+        for _ in range(3):
+            np.testing.assert_array_equal(recorded(x)[0], wanted)
+    is_over.set()
+    thread.join()
+    assert not failures
+
+
 def test_an_index_out_of_range_is_told_when_it_is_known(device_builds: DeviceBuilds) -> None:
     b = GraphBuilder()
     table, index = b.input("table", 4, 2), b.input("index", 3, dtype=DType.INT64)

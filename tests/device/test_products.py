@@ -64,6 +64,19 @@ def linear(b: GraphBuilder, x: Value, y: Value) -> Value:
     return result
 
 
+def shifted_linear(b: GraphBuilder, x: Value, y: Value) -> Value:
+    bias = b.array(random(y.shape[0] + 1, dtype=y.dtype.value), "bias")
+    result: Value = b.call("aten.linear.default", x, y, b.call("aten.slice.Tensor", bias, 0, 1))
+    return result
+
+
+def repeated(b: GraphBuilder, x: Value, y: Value) -> Value:
+    many = b.call("aten.expand.default", x, [5, 1, 257])
+    matrices = b.call("aten.expand.default", y, [5, 257, 199])
+    result: Value = b.call("aten.bmm.default", many, matrices)
+    return result
+
+
 def transposed(b: GraphBuilder, x: Value, y: Value) -> Value:
     result: Value = b.call("aten.transpose.int", matmul(b, x, y), 0, 1)
     return result
@@ -81,6 +94,9 @@ CASES = {
     "a few columns": ((130, 256), (256, 8), matmul),
     "few rows that copies do not reach": ((3, 300), (300, 41), matmul),
     "a linear layer": ((5, 20, 40), (30, 40), linear),
+    "a bias that begins between multiples of 16 bytes": ((100, 40), (30, 40), shifted_linear),
+    "one row and one matrix, repeated": ((1, 1, 257), (1, 257, 199), repeated),
+    "many tiles of rows and columns": ((400, 7), (7, 300), matmul),
     "gelu": ((40, 48), (48, 40), gelu),
     "relu": ((40, 48), (48, 40), relu),
     "bounds": ((40, 48), (48, 40), clamp),

@@ -218,6 +218,7 @@ int cublasLtMatmulAlgoGetHeuristic(void*, const Description* description, const 
     if (wanted < 1 || preference->workspace_bytes < WORKSPACE) return NOT_SUPPORTED;
     found[0] = {};
     found[0].algorithm.data[0] = CHOSEN;
+    memcpy(&found[0].algorithm.data[1], preference->alignments, sizeof preference->alignments);
     found[0].workspace_bytes = WORKSPACE;
     *count = 1;
     return SUCCESS;
@@ -230,6 +231,16 @@ int cublasLtMatmul(void*, const Description* description, const void* alpha, con
 {
     if (int status = check(*description, *a_layout, *b_layout, *d_layout)) return status;
     if (algorithm->data[0] != CHOSEN || !workspace || workspace_bytes < WORKSPACE || c != d) return INVALID_VALUE;
+    // What was chosen relies on the alignments it was asked for, on that of results for the bias.
+    uint32_t alignments[4];
+    memcpy(alignments, &algorithm->data[1], sizeof alignments);
+    const void* const read[] = {a, b, c, d, description->epilogue == 4 ? description->bias : d};
+    for (int i = 0; i < 5; i++) {
+        if (reinterpret_cast<uintptr_t>(read[i]) % alignments[i < 4 ? i : 3]) {
+            fprintf(stderr, "CUDA emulation: cuBLASLt: operand %d is less aligned than was said\n", i);
+            return EXECUTION_FAILED;
+        }
+    }
     const bool is_double = description->scale_type == R_64F;
     const double one = is_double ? *static_cast<const double*>(alpha) : *static_cast<const float*>(alpha);
     const double none = is_double ? *static_cast<const double*>(beta) : *static_cast<const float*>(beta);
