@@ -6,6 +6,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -99,7 +100,23 @@ def _flat(result: Any) -> list[Any]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
-def compare_kernels(options: Mapping[str, object], budget: float) -> dict[str, dict[str, float]]:
+def reason_of(error: Exception) -> str:
+    """What failed, short enough for a line of a table."""
+    text = " ".join(str(error).replace("|", "/").split())
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+def attempt(compare: Callable[[], dict[str, float]]) -> dict[str, float] | str:
+    """What is found, or why there is nothing: what a package refuses is a line of the table."""
+    try:
+        return compare()
+    except Exception as error:
+        return reason_of(error)
+
+
+def compare_kernels(
+    options: Mapping[str, object], budget: float
+) -> dict[str, dict[str, float] | str]:
     """The matrix product and the attention whose rates are promised."""
     import torch
     from torch import nn
@@ -112,17 +129,18 @@ def compare_kernels(options: Mapping[str, object], budget: float) -> dict[str, d
         def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-    def ones(*shape: int) -> torch.Tensor:
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, dtype=torch.bfloat16, device="cuda")
 
-    return {
-        "bf16 product 8192³": compare_module(
-            Product(), (ones(8192, 8192), ones(8192, 8192)), options, budget
-        ),
-        "bf16 causal attention, 8k tokens": compare_module(
-            Attention(), tuple(ones(1, 16, 8192, 128) for _ in range(3)), options, budget
-        ),
+    wanted: Mapping[str, tuple[nn.Module, Sequence[tuple[int, ...]]]] = {
+        "bf16 product 8192³": (Product(), [(8192, 8192)] * 2),
+        "bf16 causal attention, 8k tokens": (Attention(), [(1, 16, 8192, 128)] * 3),
     }
+
+    def compare(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> dict[str, float]:
+        return compare_module(module, tuple(normal(*shape) for shape in shapes), options, budget)
+
+    return {name: attempt(partial(compare, *of)) for name, of in wanted.items()}
 
 
 def widened(inputs: Sequence[Any], axes: Sequence[int | None], batch: int) -> tuple[Any, ...]:
@@ -141,6 +159,12 @@ def compare_models(
     """
     from bench.models import make_subject
 
+    def compare(name: str, batch: int) -> dict[str, float]:
+        subject = make_subject(name)
+        axes = BATCH_AXES.get(name, (0,) * len(subject.example))
+        inputs = widened(subject.example, axes, batch)
+        return compare_module(subject.program, inputs, options, budget)
+
     found: dict[str, dict[str, float] | str] = {}
     longest = 0.0
     for batch in BATCHES:
@@ -150,12 +174,6 @@ def compare_models(
             if begin + longest > deadline:
                 found[row] = "no time was left"
                 continue
-            try:
-                subject = make_subject(name)
-                axes = BATCH_AXES.get(name, (0,) * len(subject.example))
-                inputs = widened(subject.example, axes, batch)
-                found[row] = compare_module(subject.program, inputs, options, budget)
-            except Exception as error:  # one model that a package refuses is a line of the table
-                found[row] = f"{type(error).__name__}: {str(error)[:200]}"
+            found[row] = attempt(partial(compare, name, batch))
             longest = max(longest, time.monotonic() - begin)
     return found

@@ -8,6 +8,7 @@ each family is taken.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -32,10 +33,10 @@ def conformance(family: str, every: int, extra: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def under_sanitizer(tool: str, command: Sequence[str]) -> list[str]:
+def under_sanitizer(sanitizer: str, tool: str, command: Sequence[str]) -> list[str]:
     """A command whose kernels, in every process it starts, are watched."""
     return [
-        "compute-sanitizer", "--tool", tool, "--target-processes", "all", "--error-exitcode", "1", *command
+        sanitizer, "--tool", tool, "--target-processes", "all", "--error-exitcode", "1", *command
     ]  # fmt: skip
 
 
@@ -56,11 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.sanitizer is not None:
-        if not has_gpu() or shutil.which("compute-sanitizer") is None:
+        places = os.pathsep.join([os.environ.get("PATH", ""), os.path.dirname(toolkit.nvcc)])
+        sanitizer = shutil.which("compute-sanitizer", path=places)
+        if not has_gpu() or sanitizer is None:
             print("the sanitizer needs a GPU and compute-sanitizer", file=sys.stderr)
             return 2
         command = conformance("ops", 1 if options.all else SAMPLE["ops"], ["--jobs", options.jobs])
-        return subprocess.call(under_sanitizer(options.sanitizer, command))
+        return subprocess.call(under_sanitizer(sanitizer, options.sanitizer, command))
     jobs = ["--jobs", options.jobs]
     takes_all = options.all and has_gpu()
     extra = jobs + ([] if has_gpu() else ["--build-only"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +40,44 @@ def test_peers_are_part_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     text = (tmp_path / "cuda-emulated.md").read_text()
     for part in ("PyTorch 0", "driver", "product", "1.000", "a model", "no time was left"):
         assert part in text
+
+
+def test_what_cannot_be_measured_is_a_line_of_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> list[gpu_check.rates.Rate]:
+        raise MemoryError("8 GiB |\nare too many")
+
+    monkeypatch.setenv("CUDA_HOME", str(default_home()))
+    monkeypatch.setattr(gpu_check.rates, "measure", measure)
+    monkeypatch.setattr(gpu_check.peers, "missing", lambda: "PyTorch is not installed")
+    assert gpu_check.main(["--emulated", "--results", str(tmp_path)]) == 1
+    text = (tmp_path / "cuda-emulated.md").read_text()
+    assert "MemoryError: 8 GiB / are too many" in text
+    assert "Without peers: PyTorch is not installed." in text
+
+
+def test_a_suite_that_fails_says_how_many_pass() -> None:
+    said = "print('ops: 16 of 17 pass (3 s)'); print('no longer passing: ops/x'); exit(1)"
+    step = gpu_check.run_suite("operators", [sys.executable, "-c", said], 60)
+    assert step == gpu_check.Step("operators", "ops: 16 of 17 pass (3 s)", False)
+
+
+def test_a_suite_that_takes_too_long_ends_with_its_workers(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    worker = "import time; time.sleep(600)"
+    command = (
+        "import subprocess, sys, time\n"
+        f"worker = subprocess.Popen([sys.executable, '-c', {worker!r}])\n"
+        "print(worker.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    step = gpu_check.run_suite("models", [sys.executable, "-c", command], 3)
+    assert step == gpu_check.Step("models", "not finished in 3 s", False)
+    number = int(capfd.readouterr().out.split()[-1])
+    status = Path(f"/proc/{number}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
 
 
 @pytest.mark.torch
