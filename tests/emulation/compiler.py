@@ -118,7 +118,8 @@ def _expanded(arguments: list[str]) -> list[str]:
 def base_flags() -> list[str]:
     """What every compilation gets, before the caller's flags."""
     extra = shlex.split(os.environ.get("CASTOFF_EMULATION_CXXFLAGS", ""))
-    checks = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]  # source/scheduler.cpp is told
+    # What they find is told to source/scheduler.cpp.
+    checks = ["-fsanitize=alignment", "-fno-sanitize-recover=alignment"]
     return ["-std=gnu++20", "-O1", "-w", "-ffp-contract=off", *checks, *extra]
 
 

@@ -29,7 +29,8 @@ Run with these:
 
 Rules that are checked: every thread of a block reaches a barrier; lanes that meet agree on mask and operation; sizes of
 grids, blocks and shared memory; kernels get device memory of their device; host code does not touch device memory;
-copies stay within allocations; what is read and written is aligned as its type says. Fresh device and shared memory holds NaN. Code compiled here sees CASTOFF_EMULATION.
+copies stay within allocations; what is read and written is aligned as its type says. Fresh device and shared memory
+holds NaN. Code compiled here sees CASTOFF_EMULATION.
 
 Not there: spinning on another block, cooperative and cluster launches, inline PTX, textures, managed memory,
 allocations inside graphs.
