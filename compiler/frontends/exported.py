@@ -69,7 +69,9 @@ def _check_containers(program: ExportedProgram) -> None:
 
 def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedProgram:
     outputs = collect_outputs(program, scope, inputs)
-    written = {ref.storage.initial for _, ref in inputs.state if ref.storage.is_written}
+    written = {
+        ref.storage.initial for ref in inputs.state.tensors.values() if ref.storage.is_written
+    }
     constants = {**inputs.constants, **scope.builder.constants}
     graph = Graph(
         name="main",
@@ -95,7 +97,9 @@ def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedP
         mutated_inputs=tuple(
             leaf for leaf, ref in inputs.user_tensors.items() if ref.storage.is_written
         ),
-        mutated_buffers=tuple(name for name, ref in inputs.state if ref.storage.is_written),
+        mutated_buffers=tuple(
+            name for name, ref in inputs.state.tensors.items() if ref.storage.is_written
+        ),
         namedtuple_fields=program.treespec_namedtuple_fields,
         schema_version=(program.schema_version.major, program.schema_version.minor),
         torch_version=program.torch_version,
@@ -103,7 +107,7 @@ def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedP
 
 
 def _mutations(inputs: Inputs) -> list[tuple[Value, Value]]:
-    refs = [ref for _, ref in inputs.state] + list(inputs.user_tensors.values())
+    refs = list(inputs.state.tensors.values()) + list(inputs.user_tensors.values())
     storages = dict.fromkeys(ref.storage for ref in refs if ref.storage.is_written)
     return [(storage.initial, storage.value) for storage in storages]
 

@@ -6,12 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..errors import CompileError
 from ..exported import schema
 from ..exported.program import ExportedProgram
-from ..exported.tensors import TensorData
 from ..ir.dtypes import DType
 from ..ir.graph import Binding, Constant, TensorType, Value
 from ..ir.shapes import Dim, SymExpr
@@ -30,10 +27,10 @@ from .program import (
     TensorOutput,
 )
 from .scope import Scope
+from .state import State, bind_state
 from .symbols import InputSize, bind_symbols
 
 _SCALAR_DTYPES = {"int": DType.INT64, "float": DType.FLOAT64, "bool": DType.BOOL}
-_StorageKey = tuple[object, ...]
 
 
 @dataclass(slots=True)
@@ -43,14 +40,12 @@ class Inputs:
     values: list[Value] = field(default_factory=list)
     leaves: list[InputLeaf] = field(default_factory=list)
     constants: dict[Value, Constant] = field(default_factory=dict)
-    state: list[tuple[str, TensorRef]] = field(default_factory=list)
-    """Parameters, buffers and lifted constants by qualified name."""
+    state: State = field(default_factory=State)
     user_tensors: dict[int, TensorRef] = field(default_factory=dict)
     """By leaf."""
     placeholders: dict[str, TensorRef] = field(default_factory=dict)
     """By the name of the graph's input."""
     bindings: tuple[Binding, ...] = ()
-    by_storage: dict[_StorageKey, TensorRef] = field(default_factory=dict)
 
     def leaf_value(self, leaf: int, scope: Scope) -> tuple[Dim, ...] | Dim | None:
         """What guards can say of a leaf: a tensor's sizes, an integer's value."""
@@ -75,14 +70,11 @@ def bind_inputs(program: ExportedProgram, scope: Scope) -> Inputs:
     user: list[_UserLeaf] = list(_user_leaves(signature))
     inputs.bindings = bind_symbols(scope.context.symbols, _supplied_sizes(program.graph, user))
     scope.context.backed.update(binding.symbol for binding in inputs.bindings)
+    inputs.state = bind_state(program, scope)
+    inputs.constants.update(inputs.state.constants)
+    inputs.placeholders.update(inputs.state.placeholders)
     for spec in signature.input_specs:
         match spec:
-            case schema.ParameterInput(name, qualified):
-                _bind_state(program, scope, inputs, name, qualified)
-            case schema.BufferInput(name, qualified, _):
-                _bind_state(program, scope, inputs, name, qualified)
-            case schema.TensorConstantInput(name, qualified):
-                _bind_state(program, scope, inputs, name, qualified)
             case schema.TokenInput(name):
                 scope.rebind_tensor(name, fresh(scope.builder.full((0,), 0, DType.FLOAT32)))
             case schema.CustomObjectInput(_, qualified):
@@ -199,44 +191,6 @@ def _bind_scalar(scope: Scope, inputs: Inputs, name: str, kind: str) -> None:
     inputs.values.append(value)
 
 
-def _bind_state(
-    program: ExportedProgram, scope: Scope, inputs: Inputs, name: str, qualified: str
-) -> None:
-    data = program.state_dict.get(qualified)
-    found = data if data is not None else program.constants.get(qualified)
-    if not isinstance(found, TensorData):
-        reason = "it is missing in the file" if found is None else found.reason
-        raise CompileError(f"the program needs the tensor {qualified}: {reason}")
-    if found.has_no_elements:
-        raise CompileError(
-            f"the program needs the tensor {qualified}: it was saved from the device 'meta', without elements"
-        )
-    if found.dtype not in DTYPES or found.array.dtype.fields is not None:
-        raise CompileError(f"tensor {qualified} has the element type {found.dtype.name.lower()}")
-    key = _storage_key(found)
-    ref = inputs.by_storage.get(key)
-    if ref is None:
-        array = np.ascontiguousarray(found.array).reshape(found.array.shape)
-        value = Value(
-            scope.builder.unique_name(name), TensorType(DTYPES[found.dtype], tuple(array.shape))
-        )
-        ref = inputs.by_storage[key] = fresh(value)
-        inputs.constants[value] = Constant(qualified, array)
-    scope.rebind_tensor(name, ref)
-    inputs.placeholders[name] = ref
-    inputs.state.append((qualified, ref))
-
-
-def _storage_key(data: TensorData) -> _StorageKey:
-    """Equal for tensors that are the same memory seen in the same way, as tied weights are."""
-    if data.array.size == 0:
-        return (id(data),)
-    return (
-        id(data.storage), data.storage_offset_elements, data.dtype, data.array.shape,
-        data.array.strides,
-    )  # fmt: skip
-
-
 # ----------------------------------------------------------------------------------------- outputs
 
 
@@ -270,7 +224,7 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
             case schema.LossOutput(name):
                 _add_output(scope, inputs, outputs, schema.AsTensor(name))
             case schema.BufferMutation(name, qualified) | schema.ParameterMutation(name, qualified):
-                target = dict(inputs.state).get(qualified)
+                target = inputs.state.tensors.get(qualified)
                 if target is None:
                     raise CompileError(f"the program changes {qualified}, which it does not have")
                 stored.append((target, scope.tensor(name).read(scope.builder)))
@@ -288,6 +242,7 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
     for target, value in stored:
         if value is not target.read(scope.builder):
             scope.builder.write_ref(target, value)
+    inputs.state.refuse_hidden_writes()
     return outputs
 
 

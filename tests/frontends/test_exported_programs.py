@@ -218,6 +218,42 @@ class SharedBuffers(nn.Module):
         return self.b * 2
 
 
+class BuffersInOneMemory(nn.Module):
+    """A buffer, and others that are views of it; the first one registered is one of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        table = torch.arange(12.0).view(3, 4)
+        self.register_buffer("column", table.t()[1])
+        self.register_buffer("table", table)
+        self.register_buffer("flat", table.view(-1))
+        self.register_buffer("bits", torch.arange(3))
+
+    def forward(self, x: Any) -> Any:
+        before = self.column + 0
+        self.table.add_(x)
+        self.column.mul_(2)
+        self.flat[3:5] = 7
+        return before, self.table * 1, self.column * 1, self.flat * 1, self.bits + 1
+
+
+class OverlappingBuffers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        base = torch.arange(10.0)
+        self.register_buffer("front", base[:6])
+        self.register_buffer("back", base[4:])
+
+    def forward(self, x: Any) -> Any:
+        return self.front + x, self.back + x
+
+
+class WritesOneOfThem(OverlappingBuffers):
+    def forward(self, x: Any) -> Any:
+        self.front.add_(x)
+        return self.back * 1
+
+
 class Normed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +272,16 @@ def test_buffers_keep_state_between_calls(make: Any, core: bool) -> None:
 
 def test_buffers_that_are_one_tensor_change_together() -> None:
     check(SharedBuffers(), *[(floats(3) + i,) for i in range(3)])
+
+
+def test_buffers_that_are_views_of_one_another_change_together() -> None:
+    check(BuffersInOneMemory(), *[(floats(4) + i,) for i in range(3)])
+
+
+def test_buffers_that_overlap_are_read_and_not_written() -> None:
+    check(OverlappingBuffers(), (floats(6),))
+    with pytest.raises(CastoffError, match="changes front, of whose memory back shows a part"):
+        imported(WritesOneOfThem(), (floats(6),))
 
 
 @pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
