@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 
 from .. import kernels
 from ..ir import shapes
@@ -20,8 +21,8 @@ from .statements import Block, IfBlock, Statement
 
 SIDE = 32
 """Elements along a side of a square."""
-MOST_SQUARES = 4
-"""Operands that are read through shared memory, at most."""
+MOST_BYTES = 36 << 10
+"""Squares that a block has in shared memory, of 48 KiB that it may have: four where elements have 8 bytes."""
 
 
 def schedule_transpose(kernel: LoopKernel) -> ScheduledKernel | None:
@@ -29,7 +30,7 @@ def schedule_transpose(kernel: LoopKernel) -> ScheduledKernel | None:
     if kernel.tile is None or not kernel.phases[0].loops:
         return None
     crossed = crossed_elements(kernel)
-    if not crossed or len(crossed) > MOST_SQUARES:
+    if not crossed:
         return None
     (phase,) = kernel.phases
     *outer, down = phase.loops
@@ -44,7 +45,7 @@ def squares_of(loop: Loop) -> Loop:
 
 
 def crossed_elements(kernel: LoopKernel) -> tuple[Element, ...]:
-    """Operands that lie side by side along the tiled loop and are read unconditionally."""
+    """Operands that lie side by side along the tiled loop and are read unconditionally: as many as fit."""
     assert kernel.tile is not None, "a transposing kernel has a tiled loop"
     down = kernel.phases[0].loops[-1].variable
     found: dict[Element, None] = {}
@@ -53,7 +54,8 @@ def crossed_elements(kernel: LoopKernel) -> tuple[Element, ...]:
             along = shapes.stride_along(element.address, kernel.tile.variable)
             if along == 1 and shapes.stride_along(element.address, down) not in (0, 1):
                 found[element] = None
-    return tuple(found)
+    sizes = accumulate(SIDE * (SIDE + 1) * element.dtype.itemsize for element in found)
+    return tuple(e for e, size in zip(found, sizes, strict=True) if size <= MOST_BYTES)
 
 
 def _unconditional(scalar: Scalar) -> Iterator[Element]:

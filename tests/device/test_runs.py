@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from castoff.compiler.ir.dtypes import DType
 from castoff.runtime.errors import ProgramError
 from tests.graphs import GraphBuilder, reference, size
 
@@ -63,8 +64,6 @@ def test_buffers_keep_their_state_on_the_device(device_builds: DeviceBuilds) -> 
 
 
 def test_an_index_out_of_range_is_reported_and_forgotten(device_builds: DeviceBuilds) -> None:
-    from castoff.compiler.ir.dtypes import DType
-
     b = GraphBuilder()
     table = b.input("table", 4, 2)
     index = b.input("index", 3, dtype=DType.INT64)
@@ -74,6 +73,21 @@ def test_an_index_out_of_range_is_reported_and_forgotten(device_builds: DeviceBu
     with pytest.raises(ProgramError, match="index out of range"):
         program(given, np.array([0, 9, 1]))
     np.testing.assert_array_equal(program(given, np.array([3, 0, 1]))[0], given[[3, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.COMPLEX128], ids=str)
+def test_many_operands_may_lie_across(device_builds: DeviceBuilds, dtype: DType) -> None:
+    b = GraphBuilder()
+    total, *others = (
+        b.call("aten.t.default", b.input(f"x{number}", 70, 40, dtype=dtype)) for number in range(4)
+    )
+    for other in others:
+        total = b.apply("add", total, other)
+    graph = b.graph(total)
+    given = [x.astype(dtype.numpy) for x in arrays(*[(70, 40)] * 4)]
+    np.testing.assert_allclose(
+        device_builds.load(graph)(*given)[0], reference(graph, *given)[0], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_strided_and_misplaced_arrays_are_copied(device_builds: DeviceBuilds) -> None:
