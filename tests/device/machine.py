@@ -35,7 +35,8 @@ def first_gpu() -> Gpu | None:
     if answer.returncode != 0 or not lines:
         return None
     name, capability, driver = (part.strip() for part in lines[0].split(","))
-    return Gpu(name, int(capability.replace(".", "")), driver)
+    digits = capability.replace(".", "")  # "[N/A]" where the driver does not say
+    return Gpu(name, int(digits), driver) if digits.isdigit() else None
 
 
 def architecture() -> int:

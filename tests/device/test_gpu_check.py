@@ -108,6 +108,31 @@ def test_models_are_compared_one_by_one_and_in_batches(monkeypatch: pytest.Monke
     assert set(late.values()) == {"no time was left"}
 
 
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        (
+            "echo 'NVIDIA H100 80GB HBM3, 9.0, 580.65.06'; echo 'another, 12.0, 580.65.06'",
+            machine.Gpu("NVIDIA H100 80GB HBM3", 90, "580.65.06"),
+        ),
+        ("echo 'NVIDIA GRID, [N/A], 580.65.06'", None),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", None),
+        (None, None),
+    ],
+    ids=["the first of two", "without a number", "no driver", "not installed"],
+)
+def test_gpus_are_those_of_nvidia_smi(
+    says: str | None, found: machine.Gpu | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if says is not None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{says}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.first_gpu() == found
+    assert machine.architecture() == 90
+
+
 @pytest.mark.skipif(machine.has_gpu(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_pretended(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main([]) == 2

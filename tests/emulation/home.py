@@ -76,7 +76,9 @@ def cuda_home_for_tests() -> str:
     """$CUDA_HOME for programs that are to be run: the caller's, or a toolkit's where there is a GPU, else emulated."""
     if named := os.environ.get("CUDA_HOME"):
         return named
-    if os.path.exists("/dev/nvidiactl"):
+    from tests.device.machine import has_gpu
+
+    if has_gpu():
         from castoff.compiler.toolchain.toolkit import find_toolkit
 
         return str(Path(find_toolkit().nvcc).parents[1])
