@@ -66,6 +66,21 @@ class Formula:
         return Formula(self.b, self.b.reshape(self.value, shape))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundedFormula(Formula):
+    """A formula in `narrow.compute` whose every step is rounded to `narrow`, where that shows."""
+
+    narrow: DType
+
+    def apply(self, name: str, *others: Formula | float) -> Formula:
+        """The primitive, rounded."""
+        exact = Formula(self.b, self.value).apply(name, *others)
+        if exact.value.dtype is not self.narrow.compute:
+            return exact
+        rounded = exact.cast(self.narrow).cast(self.narrow.compute)
+        return RoundedFormula(self.b, rounded.value, self.narrow)
+
+
 def size_formula(b: Builder, size: Dim, dtype: DType) -> Formula:
     """A size as a number of a dtype."""
     return Formula(b, b.dim(size, dtype))

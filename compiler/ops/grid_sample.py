@@ -11,7 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
 from .base import Builder, OperatorError, target
-from .formula import Formula, count_up, size_formula
+from .formula import Formula, RoundedFormula, count_up, size_formula
 from .interpolate import cubic_weights
 from .resample import TakePoints
 
@@ -21,15 +21,24 @@ _ZEROS, _BORDER, _REFLECTION = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One dimension of the sampled image, and how coordinates outside it are treated."""
+    """One dimension of the sampled image, and how coordinates outside it are treated.
+
+    Places are computed with the precision of the grid and in PyTorch's order, which is another one for planes than for
+    volumes: the last bit decides which of two elements is the nearest.
+    """
 
     size: Dim
     padding: int
     align_corners: bool
+    is_of_plane: bool
 
     def place(self, coordinate: Formula) -> Formula:
         """A coordinate in [-1, 1] as a place among the elements."""
         size = size_formula(coordinate.b, self.size, coordinate.value.dtype)
+        if self.is_of_plane:
+            scale = (size - 1 if self.align_corners else size) / 2
+            scaled = (coordinate + 1) * scale
+            return scaled if self.align_corners else scaled - 0.5
         if self.align_corners:
             return (coordinate + 1) / 2 * (size - 1)
         return ((coordinate + 1) * size - 1) / 2
@@ -63,19 +72,24 @@ Weighted = list[tuple[Formula, Formula | None]]
 """Places along one dimension, whole numbers, with their weights; None is 1."""
 
 
+def _plain(place: Formula) -> Formula:
+    """The place as weights are computed from it: no step is rounded."""
+    return Formula(place.b, place.value)
+
+
 def _nearest_taps(axis: Axis, coordinate: Formula) -> Weighted:
-    return [(axis.padded(axis.place(coordinate)).apply("round"), None)]
+    return [(_plain(axis.padded(axis.place(coordinate))).apply("round"), None)]
 
 
 def _linear_taps(axis: Axis, coordinate: Formula) -> Weighted:
-    place = axis.padded(axis.place(coordinate))
+    place = _plain(axis.padded(axis.place(coordinate)))
     first = place.apply("floor")
     weight = place - first
     return [(first, 1 - weight), (first + 1, weight)]
 
 
 def _cubic_taps(axis: Axis, coordinate: Formula) -> Weighted:
-    place = axis.place(coordinate)
+    place = _plain(axis.place(coordinate))
     first = place.apply("floor")
     weights = cubic_weights(place - first)
     return [
@@ -97,8 +111,9 @@ def sample_grid(
     dtype = x.dtype.compute
     taps = []
     for axis, size in enumerate(x.shape[2:]):
-        coordinate = Formula(b, b.cast(b.select(grid, -1, rank - 1 - axis), dtype))
-        taps.append(_TAPS[mode](Axis(size, padding, align_corners), coordinate))
+        chosen = b.select(grid, -1, rank - 1 - axis)
+        coordinate = RoundedFormula(b, b.cast(chosen, chosen.dtype.compute), chosen.dtype)
+        taps.append(_TAPS[mode](Axis(size, padding, align_corners, rank == 2), coordinate))
     image = b.cast(x, dtype)
     total: Formula | None = None
     for corner in product(*taps):

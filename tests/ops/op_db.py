@@ -73,6 +73,7 @@ UNDETERMINED: Mapping[str, str] = {
         ("linalg.eig", "linalg.eigh", "linalg.svd", "svd", "geqrf"),
         "has several right answers",
     ),
+    "histogramdd": "some of its samples have edges out of order",
     "matrix_exp": "PyTorch in float32 is further from float64 than castoff",
 }  # fmt: skip
 """What has no one right answer, and why."""
@@ -159,7 +160,7 @@ def run_case(case: Case, mode: str) -> Outcome:
     info = op_db[case.number]
     dtype = getattr(torch, case.dtype)
     given = islice(info.sample_inputs("cpu", dtype, requires_grad=False), 1000)
-    samples = _spread([x for x in given if _is_dense(x)], case.samples)
+    samples = _spread([x for x in given if _is_asked(x)], case.samples)
     if "as_strided" not in case.name:  # it looks at memory, which in a program has no gaps
         samples = [x.noncontiguous() if n % 2 else x for n, x in enumerate(samples)]
     if not samples:
@@ -191,9 +192,11 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[n * (len(items) - 1) // max(count - 1, 1)] for n in range(count)]
 
 
-def _is_dense(sample: Any) -> bool:
+def _is_asked(sample: Any) -> bool:
+    """Whether a call is of dense tensors, and drops nothing at random."""
     leaves = pytree.tree_leaves((sample.input, sample.args, sample.kwargs))
-    return all(x.layout is torch.strided for x in leaves if isinstance(x, torch.Tensor))
+    is_dense = all(x.layout is torch.strided for x in leaves if isinstance(x, torch.Tensor))
+    return is_dense and not sample.kwargs.get("dropout_p")
 
 
 @dataclass(frozen=True, slots=True)
