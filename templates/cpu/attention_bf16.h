@@ -166,7 +166,8 @@ static CASTOFF_UNUSED void castoff_attention_tiled_bf16_columns(const castoff_at
             for (int64_t col = 0; col < keys; col += 32) {
                 const castoff_bf16_piece product = {
                     .rows = castoff_min_i64(32, count - row), .cols = castoff_min_i64(32, keys - col), .width = 32, .steps = size_steps,
-                    .a = q + row / 16 * key_panel, .b = k + col / 16 * key_panel, .a_tile = key_panel, .b_panel = key_panel,
+                    .a = q + row / 16 * key_panel, .b = k + col / 16 * key_panel, .a_row = CASTOFF_BF16_STEP,
+                    .a_tile = key_panel, .b_panel = key_panel,
                     .sums = scores + (row / 32 * CASTOFF_ATTENTION_BLOCKS + col / 32) * 1024};
                 castoff_bf16_multiply(&product);
             }
@@ -200,7 +201,8 @@ static CASTOFF_UNUSED void castoff_attention_tiled_bf16_columns(const castoff_at
             for (int64_t col = 0; col < a->value_size; col += 32) {
                 const castoff_bf16_piece product = {
                     .rows = castoff_min_i64(32, count - row), .cols = castoff_min_i64(32, a->value_size - col), .width = 32,
-                    .steps = steps, .a = weights + row / 16 * value_panel, .b = v + col / 16 * value_panel, .a_tile = value_panel,
+                    .steps = steps, .a = weights + row / 16 * value_panel, .b = v + col / 16 * value_panel, .a_row = CASTOFF_BF16_STEP,
+                    .a_tile = value_panel,
                     .b_panel = value_panel, .sums = sums + (row / 32 * p->value_blocks + col / 32) * 1024, .add = 1};
                 castoff_bf16_multiply(&product);
             }

@@ -5,7 +5,15 @@
  * TILE, SUM; PACKS: whether the right operand may come unpacked (N(pack_panels)). Every name is undefined again at the end.
  */
 
-/* One block on one thread, over all of k: row tiles times pair panels. Of the two loops over blocks of 32, the outer one
+/* What rows of a block stand for where they are not rows of the result one after another: lines of `pitch` of which the
+ * first `width` are rows of the result, and layers of `lines` lines of which the first `height` are. */
+typedef struct {
+    int64_t pitch, width, lines, height;
+} N(grid);
+
+/* One block on one thread, over all of k: row tiles times pair panels. Or rows that lie a_row elements apart, steps at
+ * `offsets` from them, rows_there of them at least: where fewer than a tile are left, one that ends with the last is taken
+ * instead, or where none ends before it, what comes after is read. Of the two loops over blocks of 32, the outer one
  * goes once over its operand, the inner one again and again over the other, which had better be small: rows_outside
  * says which is which. */
 typedef struct {
@@ -13,21 +21,76 @@ typedef struct {
     const ELEMENT *a, *b;
     int64_t row0, col0;
     int32_t rows_outside;
+    int64_t a_row, rows_there;
+    const int64_t *offsets;
+    N(grid) grid; /* pitch 0: none */
 } N(block);
 
+/* Where the tile of rows from `row` on begins: there, or as far before it as there are rows missing. */
+CASTOFF_INLINE int64_t N(tile_row)(const N(block) *g, int64_t row) {
+    return CASTOFF_TILE_IS_WHOLE && g->a_row ? castoff_max_i64(0, castoff_min_i64(row, g->rows_there - 16)) : row;
+}
+
+CASTOFF_INLINE N(piece) N(make_piece)(const N(block) *g, int64_t row, int64_t col, int64_t step, int64_t width) {
+    const int64_t size = g->steps * TILE, first = N(tile_row)(g, row);
+    N(piece) piece = {.rows = castoff_min_i64(width == 64 ? 16 : 32, g->rows - row), .cols = castoff_min_i64(width, g->cols - col),
+                      .width = width, .b = g->b + col / 16 * size + step * TILE, .b_panel = size};
+    if (g->a_row) {
+        piece.a = g->a + first * g->a_row;
+        piece.a_row = g->a_row;
+        piece.a_tile = (N(tile_row)(g, row + 16) - first) * g->a_row;
+        piece.offsets = g->offsets + step;
+    } else {
+        piece.a = g->a + row / 16 * size + step * TILE;
+        piece.a_row = STEP;
+        piece.a_tile = size;
+    }
+    return piece;
+}
+
+/* Rows that follow one another in the block. */
+static CASTOFF_UNUSED void N(emit_rows)(const N(block) *g, const G(sink) *sink, const SUM *sums, int64_t width, int64_t row,
+                                        int64_t col, int64_t rows, int64_t cols) {
+    const N(grid) *grid = &g->grid;
+    row += g->row0;
+    if (grid->pitch == 0) {
+        G(emit)(sink, sums, width, row, g->col0 + col, rows, cols);
+        return;
+    }
+    for (int64_t count; rows > 0; rows -= count, row += count, sums += count * width) {
+        const int64_t line = row / grid->pitch, in_line = row % grid->pitch;
+        const int64_t layer = line / grid->lines, in_layer = line % grid->lines;
+        count = castoff_min_i64(rows, grid->pitch - in_line);
+        if (in_line < grid->width && in_layer < grid->height)
+            G(emit)(sink, sums, width, (layer * grid->height + in_layer) * grid->width + in_line, g->col0 + col,
+                    castoff_min_i64(count, grid->width - in_line), cols);
+    }
+}
+
+/* A finished piece, whose tiles may begin before its rows. */
+CASTOFF_INLINE void N(emit_piece)(const N(block) *g, const G(sink) *sink, const N(piece) *p, int64_t row, int64_t col) {
+    const int64_t top = castoff_min_i64(p->rows, 16), skipped = row - N(tile_row)(g, row);
+    const int64_t skipped_below = row + 16 - N(tile_row)(g, row + 16);
+    if (p->rows <= 16 || skipped_below > 0) {
+        N(emit_rows)(g, sink, p->sums + skipped * p->width, p->width, row, col, top, p->cols);
+        if (p->rows > 16)
+            N(emit_rows)(g, sink, p->sums + (16 + skipped_below) * p->width, p->width, row + 16, col, p->rows - 16, p->cols);
+        return;
+    }
+    N(emit_rows)(g, sink, p->sums, p->width, row, col, p->rows, p->cols);
+}
+
 CASTOFF_INLINE void N(run_strips)(const N(block) *g, const G(sink) *sink, SUM *sums) {
-    const int64_t size = g->steps * TILE;
     castoff_tiles_begin(g->rows);
     for (int64_t col = 0; col < g->cols; col += 64) {
-        N(piece) piece = {.rows = g->rows, .cols = castoff_min_i64(64, g->cols - col), .width = 64, .a_tile = size,
-                                    .b_panel = size, .sums = sums};
-        for (int64_t step = 0; step < g->steps; step += piece.steps, piece.add = 1) {
-            piece.steps = castoff_min_i64(CASTOFF_TILE_STRIP_CHUNK, g->steps - step);
-            piece.a = g->a + step * TILE;
-            piece.b = g->b + col / 16 * size + step * TILE;
+        for (int64_t step = 0, steps; step < g->steps; step += steps) {
+            N(piece) piece = N(make_piece)(g, 0, col, step, 64);
+            piece.steps = steps = castoff_min_i64(CASTOFF_TILE_STRIP_CHUNK, g->steps - step);
+            piece.sums = sums;
+            piece.add = step > 0;
             N(multiply)(&piece);
         }
-        G(emit)(sink, sums, 64, g->row0, g->col0 + col, g->rows, piece.cols);
+        N(emit_rows)(g, sink, sums, 64, 0, col, g->rows, castoff_min_i64(64, g->cols - col));
     }
     castoff_tiles_end();
 }
@@ -38,8 +101,8 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
         memset(sums, 0, CASTOFF_TILE_SUMS * 4);
         for (int64_t row = 0; row < g->rows; row += 32)
             for (int64_t col = 0; col < g->cols; col += 32)
-                G(emit)(sink, sums, 32, g->row0 + row, g->col0 + col, castoff_min_i64(32, g->rows - row),
-                                      castoff_min_i64(32, g->cols - col));
+                N(emit_rows)(g, sink, sums, 32, row, col, castoff_min_i64(32, g->rows - row),
+                             castoff_min_i64(32, g->cols - col));
         return;
     }
     if (g->rows <= 16) {
@@ -57,11 +120,10 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
                 steps = castoff_min_i64(CASTOFF_TILE_CHUNK, g->steps - step);
                 for (int64_t j = first; j < last; j++) {
                     const int64_t row = 32 * (g->rows_outside ? i : j), col = 32 * (g->rows_outside ? j : i);
-                    N(piece) piece = {
-                        .rows = castoff_min_i64(32, g->rows - row), .cols = castoff_min_i64(32, g->cols - col), .width = 32,
-                        .steps = steps, .a = g->a + row / 16 * size + step * TILE,
-                        .b = g->b + col / 16 * size + step * TILE, .a_tile = size, .b_panel = size,
-                        .sums = steps == g->steps ? sums : sums + (j - first) * CASTOFF_TILE_SUMS, .add = step > 0};
+                    N(piece) piece = N(make_piece)(g, row, col, step, 32);
+                    piece.steps = steps;
+                    piece.sums = steps == g->steps ? sums : sums + (j - first) * CASTOFF_TILE_SUMS;
+                    piece.add = step > 0;
                     /* Columns come from memory, once: a share of the next ones with each piece. */
                     if (!g->rows_outside && i + 1 < outer) {
                         piece.lines = castoff_ceil_div(32, last - first);
@@ -71,8 +133,7 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
                         piece.ahead = (const char *)(piece.b + 2 * size);
                     }
                     N(multiply)(&piece);
-                    if (step + steps == g->steps)
-                        G(emit)(sink, piece.sums, 32, g->row0 + row, g->col0 + col, piece.rows, piece.cols);
+                    if (step + steps == g->steps) N(emit_piece)(g, sink, &piece, row, col);
                 }
             }
         }

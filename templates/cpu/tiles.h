@@ -32,6 +32,8 @@ CASTOFF_INLINE castoff_vu32 castoff_splat_word(const void *p) {
 /* Steps at a time: all. The second cache is fast enough for both operands, and sums need not be kept between. */
 #define CASTOFF_TILE_CHUNK INT64_MAX
 #define CASTOFF_TILE_STRIP_CHUNK INT64_MAX
+/* Whether all rows of a tile are read, those that are not wanted too. */
+#define CASTOFF_TILE_IS_WHOLE 1
 /* Every processor that has these has so much. */
 #define CASTOFF_TILE_L2_BYTES (2 << 20)
 
@@ -55,6 +57,7 @@ CASTOFF_INLINE void castoff_tiles_end(void) { __asm__ volatile("tilerelease" ::)
 /* Steps at a time, so that the outer operand stays in the first cache while the inner one goes by. */
 #define CASTOFF_TILE_CHUNK 8
 #define CASTOFF_TILE_STRIP_CHUNK CASTOFF_TILE_CHUNK
+#define CASTOFF_TILE_IS_WHOLE 0
 #define CASTOFF_TILE_L2_BYTES CASTOFF_L2_BYTES
 
 CASTOFF_INLINE void castoff_tiles_begin(int64_t rows) { (void)rows; }

@@ -7,16 +7,20 @@
  */
 
 /* sums[row * width + col] (+)= rows of A times columns of B, over `steps` kilobytes of each. rows <= 32 and width 32, or
- * rows <= 16 and width 64; a and b point at the first step, tiles and panels are a_tile and b_panel elements apart. */
+ * rows <= 16 and width 64; a and b point at the first step, panels are b_panel elements apart, tiles a_tile, and within these
+ * rows a_row. The steps of A follow one another as those of row tiles do, or lie at `offsets` from a. */
 typedef struct {
     int64_t rows, cols, width, steps;
     const ELEMENT *a, *b;
-    int64_t a_tile, b_panel;
+    int64_t a_row, a_tile, b_panel;
+    const int64_t *offsets;
     SUM *sums;
     int add;
     const char *ahead; /* what is read soon: so many lines of it are asked for with each step */
     int64_t lines;
 } N(piece);
+
+CASTOFF_INLINE int64_t N(offset)(const N(piece) *p, int64_t step) { return p->offsets ? p->offsets[step] : step * TILE; }
 
 #if defined(__AMX_TILE__)
 
@@ -24,7 +28,7 @@ CASTOFF_INLINE void N(square)(const N(piece) *p, const int two_rows, const int t
     const ELEMENT *a0 = p->a, *a1 = a0 + p->a_tile, *b0 = p->b, *b1 = b0 + p->b_panel;
     SUM *low = p->sums + 512;
     const char *ahead = p->ahead;
-    const int64_t lines = p->lines;
+    const int64_t lines = p->lines, a_row = p->a_row * (int64_t)sizeof(ELEMENT);
     if (p->add) {
         CASTOFF_TILE_LOAD(0, p->sums, 128);
         if (two_cols) CASTOFF_TILE_LOAD(1, p->sums + 16, 128);
@@ -36,8 +40,9 @@ CASTOFF_INLINE void N(square)(const N(piece) *p, const int two_rows, const int t
         CASTOFF_TILE_ZERO(2);
         CASTOFF_TILE_ZERO(3);
     }
-    CASTOFF_NO_UNROLL for (int64_t at = 0; at < p->steps * TILE; at += TILE) {
-        CASTOFF_TILE_LOAD(4, a0 + at, 64);
+    CASTOFF_NO_UNROLL for (int64_t step = 0; step < p->steps; step++) {
+        const int64_t at = step * TILE, a_at = N(offset)(p, step);
+        CASTOFF_TILE_LOAD(4, a0 + a_at, a_row);
         CASTOFF_TILE_LOAD(6, b0 + at, 64);
         CASTOFF_TILE_MULTIPLY(TILE_DOT, 0, 4, 6);
         if (two_cols) {
@@ -45,7 +50,7 @@ CASTOFF_INLINE void N(square)(const N(piece) *p, const int two_rows, const int t
             CASTOFF_TILE_MULTIPLY(TILE_DOT, 1, 4, 7);
         }
         if (two_rows) {
-            CASTOFF_TILE_LOAD(5, a1 + at, 64);
+            CASTOFF_TILE_LOAD(5, a1 + a_at, a_row);
             CASTOFF_TILE_MULTIPLY(TILE_DOT, 2, 5, 6);
             if (two_cols) CASTOFF_TILE_MULTIPLY(TILE_DOT, 3, 5, 7);
         }
@@ -74,8 +79,9 @@ CASTOFF_INLINE void N(strip)(const N(piece) *p) {
         CASTOFF_TILE_ZERO(2);
         CASTOFF_TILE_ZERO(3);
     }
-    CASTOFF_NO_UNROLL for (int64_t at = 0; at < p->steps * TILE; at += TILE) {
-        CASTOFF_TILE_LOAD(4, a + at, 64);
+    CASTOFF_NO_UNROLL for (int64_t step = 0; step < p->steps; step++) {
+        const int64_t at = step * TILE;
+        CASTOFF_TILE_LOAD(4, a + N(offset)(p, step), p->a_row * (int64_t)sizeof(ELEMENT));
         CASTOFF_TILE_LOAD(5, b0 + at, 64);
         CASTOFF_TILE_MULTIPLY(TILE_DOT, 0, 4, 5);
         CASTOFF_TILE_LOAD(6, b1 + at, 64);
@@ -118,15 +124,17 @@ CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_strid
             if (p->add) memcpy(&sum[i][j], out + i * p->width + j * CASTOFF_VF32_LANES, sizeof sum[i][j]);
         }
     }
-    for (int64_t step = 0; step < p->steps; step++, a += WIDENS ? 16 * ROW_WORD : TILE)
+    for (int64_t step = 0; step < p->steps; step++) {
+        const ROW *words_of_a = a + (WIDENS ? step * 16 * ROW_WORD : N(offset)(p, step));
         CASTOFF_NO_UNROLL for (int word = 0; word < 16; word++)
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
                 castoff_vu32 words;
                 memcpy(&words, b[j], sizeof words);
                 b[j] += TILE / 16;
                 CASTOFF_UNROLL for (int i = 0; i < height; i++)
-                    sum[i][j] = N(dot)(sum[i][j], a + i * row_stride + ROW_WORD * word, words);
+                    sum[i][j] = N(dot)(sum[i][j], words_of_a + i * row_stride + ROW_WORD * word, words);
             }
+    }
     CASTOFF_UNROLL for (int i = 0; i < height; i++)
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
             memcpy(out + i * p->width + j * CASTOFF_VF32_LANES, &sum[i][j], sizeof sum[i][j]);
@@ -140,16 +148,16 @@ CASTOFF_NOINLINE void N(multiply)(const N(piece) *p) {
     for (int64_t row = 0; row < p->rows; row++)
         for (int64_t step = 0; step < p->steps; step++)
             N(widen)(wide + row * row_stride + step * 16 * ROW_WORD,
-                     p->a + row / 16 * p->a_tile + step * TILE + row % 16 * STEP);
+                     p->a + row / 16 * p->a_tile + N(offset)(p, step) + row % 16 * p->a_row);
 #else
-    const int64_t row_stride = STEP;
+    const int64_t row_stride = p->a_row;
 #endif
     for (int64_t row = 0, height; row < p->rows; row += height) {
         const int64_t left = castoff_min_i64(p->rows - row, 16 - row % 16);
 #if WIDENS
         const ROW *a = wide + row * row_stride;
 #else
-        const ROW *a = p->a + row / 16 * p->a_tile + row % 16 * STEP;
+        const ROW *a = p->a + row / 16 * p->a_tile + row % 16 * p->a_row;
 #endif
         height = CASTOFF_VECTOR_BYTES == 64 && left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         int64_t col = 0;

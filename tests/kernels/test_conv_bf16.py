@@ -26,7 +26,28 @@ from .test_conv import (
 )
 
 BF16 = ml_dtypes.bfloat16
-DENSE = {name: case for name, case in CASES.items() if case.in_channels != case.groups}
+STEPS = {  # whole steps of channels: rows are read where they lie, or in copies with their padding
+    "steps-1x1-of-27": Case(1, 64, 70, (1, 27), (1, 1)),
+    "steps-1x1-of-35": Case(2, 96, 40, (5, 7), (1, 1)),
+    "steps-1x1-stride-2": Case(1, 96, 40, (9, 33), (1, 1), stride=2),
+    "steps-1x1-stride-3": Case(2, 512, 20, (7, 7), (1, 1), stride=3),
+    "steps-3x3": Case(2, 64, 40, (9, 11), (3, 3), padding=1),
+    "steps-3x3-blocks": Case(1, 256, 32, (60, 70), (3, 3), padding=1),
+    "steps-3x3-stride-2": Case(2, 32, 48, (15, 70), (3, 3), stride=2, padding=1),
+    "steps-3x3-stride-3-dilated": Case(
+        1, 32, 17, (23, 19), (3, 3), stride=3, padding=2, dilation=2
+    ),
+    "steps-2x2-stride-4-dilated": Case(1, 32, 17, (23, 19), (2, 2), stride=4, dilation=3),
+    "steps-groups": Case(2, 128, 64, (7, 9), (3, 3), padding=1, groups=2),
+    "steps-1d": Case(2, 64, 33, (300,), (5,), padding=2),
+    "steps-1d-stride-2": Case(1, 32, 33, (3001,), (4,), padding=1, stride=2),
+    "steps-3d": Case(2, 32, 20, (5, 6, 7), (3, 2, 3), padding=1),
+    "steps-3d-stride-2": Case(1, 64, 20, (6, 7, 9), (3, 3, 3), padding=1, stride=2),
+    "steps-one-pixel": Case(1, 64, 20, (3, 3), (3, 3)),
+    "steps-mostly-kernel": Case(1, 32, 20, (13, 13), (9, 9)),
+    "steps-padding-past-the-kernel": Case(1, 32, 4, (3, 3), (2, 2), padding=4),
+}
+DENSE = {name: case for name, case in CASES.items() if case.in_channels != case.groups} | STEPS
 
 
 class TiledArgs(ctypes.Structure):
@@ -101,7 +122,9 @@ def test_convolution_of_every_kind(kernels: ctypes.CDLL, name: str) -> None:
         check(case, convolve(kernels, case, channels_last(x), weight, threads=threads), x, weight)
 
 
-@pytest.mark.parametrize("name", ["1x1", "3x3", "3x3-stride-2", "7x7-stem", "groups", "3d-stride"])
+@pytest.mark.parametrize(
+    "name", ["1x1", "3x3", "3x3-stride-2", "7x7-stem", "groups", "3d-stride", *STEPS]
+)
 def test_float32_operands_and_weights_of_the_call(kernels: ctypes.CDLL, name: str) -> None:
     case = DENSE[name]
     x, weight = operands(case)
@@ -113,7 +136,7 @@ def test_float32_operands_and_weights_of_the_call(kernels: ctypes.CDLL, name: st
     assert convolve(kernels, case, wide_last, weight).tobytes() == want
 
 
-@pytest.mark.parametrize("name", ["1x1-wide", "3x3-stride-2", "groups"])
+@pytest.mark.parametrize("name", ["1x1-wide", "3x3-stride-2", "groups", *STEPS])
 def test_parts_of_images_bias_relu_and_epilogue(kernels: ctypes.CDLL, name: str) -> None:
     case = DENSE[name]
     x, weight = operands(case)
@@ -131,7 +154,7 @@ def test_parts_of_images_bias_relu_and_epilogue(kernels: ctypes.CDLL, name: str)
     check(case, (convolve(kernels, case, last, weight, epilogue=True) - 1) / 2, x, weight)
 
 
-@pytest.mark.parametrize("name", ["1x1-wide", "3x3-wide", "long-sum", "groups-of-4"])
+@pytest.mark.parametrize("name", ["1x1-wide", "3x3-wide", "long-sum", "groups-of-4", *STEPS])
 def test_same_bits_for_any_number_of_threads(kernels: ctypes.CDLL, name: str) -> None:
     case = DENSE[name]
     x, weight = operands(case)
