@@ -556,6 +556,8 @@ class AttentionText:
     query: Operand
     key: Operand
     value: Operand
+    is_wide: bool
+    """Keys and values but those are float32, and rounded as they are read."""
     tail: KeysText | None
     mask: Operand | None
     mask_kind: str
@@ -595,7 +597,8 @@ def write_attention(step: AttentionStep) -> KernelCode:
     if step.dtype is DType.BFLOAT16:
         suffix, header = "tiled_bf16", "cpu/attention_bf16.h"
     text = AttentionText(
-        kernel, suffix, texts, keys, query, key, value, tail, mask,
+        kernel, suffix, texts, keys, query, key, value, step.key.buffer.dtype is not step.dtype,
+        tail, mask,
         "CASTOFF_MASK_KEEP" if is_bool else "CASTOFF_MASK_ADD",
         cpu.literal_text(step.attributes.scale, DType.FLOAT32), step.attributes.is_causal, plain, strides[0],
         strides[1],

@@ -20,7 +20,8 @@ class Choices:
     packs_constants: whether constant operands of products take the layouts of the CPU's kernels, as `layouts.py` has
     them, and rows of few channels their zeros (`channels_last.py`). Otherwise weights of convolutions are rows, and
     codes of weights come channel by channel rather than in panels.
-    splits_keys: whether attention reads keys and values that are joined for it alone where their two parts lie.
+    splits_keys: whether attention reads keys and values that are joined, or rounded to bfloat16, for it alone where
+    they or their two parts lie.
     compute: what float32 is multiplied as: "bf16", or by itself. weights: how constant right operands of products are
     kept, "full", "int8" or "int4". tuning: what was measured where the program is built.
     """

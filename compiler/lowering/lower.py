@@ -334,10 +334,12 @@ class GraphLowering:
 
     def rows(self, value: Value) -> StridedView:
         """An operand with contiguous rows over the memory it lies in."""
-        base = self.plan.row_base(value)
-        layout = view_layout(self.definitions, value, base)
-        assert layout is not None, "row_base gives a base with strides"
-        return StridedView(self.buffer_of(base), layout[0], value.shape, layout[1])
+        found = self.plan.row_layout(value, *self.plan.rounded)
+        if found is None:
+            strides = shapes.contiguous_strides(value.shape)
+            return StridedView(self.buffer_of(value), 0, value.shape, strides)
+        base, offset, row_strides = found
+        return StridedView(self.buffer_of(base), offset, value.shape, row_strides)
 
     # ---- single steps
 

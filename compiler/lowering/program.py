@@ -220,7 +220,8 @@ class ConvolutionStep:
 class AttentionStep:
     """Fused attention over strided operands [batch, heads, rows, columns]; the epilogue's batch is batch * heads.
 
-    tail: more keys and their values, after the others, which lie elsewhere.
+    tail: more keys and their values, after the others, which lie elsewhere. The others may be wider than `dtype`: they
+    are rounded as they are read.
     """
 
     name: str

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from .. import kernels
 from ..ir import shapes
+from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Pointwise, Reduction, Scatter
 from ..ops.attention import Attention
-from ..ops.pointwise import TABLE, PointwiseOp
+from ..ops.pointwise import TABLE, CastTo, PointwiseOp
 from ..ops.view import Concatenate
 from .expand import Definitions, affine, loop_variables
 
@@ -56,8 +57,11 @@ class StoragePlan:
                 self._add_user(value, node)
         self.split: set[Value] = set()
         """Keys and values that are read in two parts, and have no memory."""
+        self.rounded: set[Value] = set()
+        """Keys and values in bfloat16 that are rounded as attention reads them, and have no memory."""
         if splits_keys:
             self._find_split_keys(forced)
+            self._find_rounded_keys(forced)
         for node in graph.nodes:
             forced.update(self.operands(node))
         for node in graph.nodes:
@@ -127,6 +131,40 @@ class StoragePlan:
             if len(lengths) == 2 and lengths[0] == lengths[1]:
                 self.split.update(pair)
 
+    def _find_rounded_keys(self, results: set[Value]) -> None:
+        """A float32 cache that is rounded for one query alone is read where it lies.
+
+        Before: k = cast(cache, bfloat16); attention(q, k, v)    all of k is written and read again
+        After:  attention(q, cache, …)                           k has no memory
+        """
+        for node in self.definitions.graph.nodes:
+            if not isinstance(node.op, Attention) or node.inputs[0].shape[-2] != 1:
+                continue
+            pair = node.inputs[1:3]
+            casts = [self.definitions.base(self.parts(value)[0]) for value in pair]
+            readers = [
+                self.definitions.node_of[value] if value in self.split else node for value in pair
+            ]
+            if all(
+                self._rounds_a_cache(cast)
+                and cast not in results
+                and self.users.get(cast) == [reader]
+                and sum(x is value for x in node.inputs) == 1
+                for cast, reader, value in zip(casts, readers, pair, strict=True)
+            ) and all(self.row_layout(self.parts(value)[0], *casts) is not None for value in pair):
+                self.rounded.update(casts)
+
+    def _rounds_a_cache(self, value: Value) -> bool:
+        """Whether a value is memory of float32 from before the run, or a part of it, rounded to bfloat16."""
+        node = self.definitions.node_of.get(value)
+        return (
+            node is not None
+            and isinstance(node.op, CastTo)
+            and value.dtype is DType.BFLOAT16
+            and node.inputs[0].dtype is DType.FLOAT32
+            and self.definitions.base(node.inputs[0]) in self.stored
+        )
+
     def strided_base(self, value: Value) -> Value:
         """The stored value that `value` is a strided view of: itself where it is none."""
         base = self.definitions.base(value)
@@ -134,11 +172,20 @@ class StoragePlan:
 
     def row_base(self, value: Value) -> Value:
         """The stored value that `value` is a strided view of with contiguous rows: itself where it is none."""
+        found = self.row_layout(value, *self.rounded)
+        return value if found is None else found[0]
+
+    def row_layout(
+        self, value: Value, *rounded: Value
+    ) -> tuple[Value, Dim, tuple[Dim, ...]] | None:
+        """(base, offset, strides) of a view with contiguous rows, which may show rounded elements, or None."""
         base = self.definitions.base(value)
+        while base in rounded:
+            base = self.definitions.base(self.definitions.node_of[base].inputs[0])
         layout = view_layout(self.definitions, value, base)
-        return (
-            base if layout is not None and (layout[1][-1] == 1 or value.shape[-1] == 1) else value
-        )
+        if layout is None or not (layout[1][-1] == 1 or value.shape[-1] == 1):
+            return None
+        return (base, *layout)
 
     def contiguous_base(self, value: Value) -> Value:
         """The stored value that `value` is a contiguous piece of: itself where it is none."""
@@ -159,7 +206,7 @@ class StoragePlan:
             self._cost[value], self._loads[value] = 0, 1
             return True
         own = TABLE[op.name].cost if isinstance(op, PointwiseOp) else 0 if definition.is_view else 1
-        if value in self.split:
+        if value in self.split or value in self.rounded:
             return False
         cost = own + sum(self._cost.get(x, 0) for x in node.inputs)
         loads = sum(self._loads.get(x, 1) for x in node.inputs)
@@ -196,13 +243,19 @@ class StoragePlan:
 def view_layout(
     definitions: Definitions, value: Value, base: Value
 ) -> tuple[Dim, tuple[Dim, ...]] | None:
-    """(offset, strides) of a view in the elements of its base, or None where it is not strided."""
+    """(offset, strides) of a view in the elements of its base, or None where it is not strided.
+
+    On the way may be conversions, which change no element's place.
+    """
     variables = loop_variables(value.shape)
     index: kernels.Index = variables
     while value is not base:
         definition = definitions.of[value]
-        assert isinstance(definition, Pointwise) and definition.is_view, "a chain of views"
+        assert isinstance(definition, Pointwise), "a chain of views"
         scalar = definition.body(index)
+        if isinstance(definitions.node_of[value].op, CastTo):
+            assert isinstance(scalar, kernels.Cast), "a conversion"
+            scalar = scalar.arg
         if not isinstance(scalar, kernels.Load):
             return None
         value, index = scalar.value, scalar.index

@@ -6,6 +6,7 @@
  *         batch, heads, kv_heads     heads of the queries; query head h reads key head h / (heads / kv_heads)
  *         queries, keys, size, value_size    rows of q, rows of k and v, columns of q and k, columns of v and out
  *         q, q_batch, q_head, q_row  and the same for k and v; strides in elements, any; columns contiguous
+ *         wide                       bf16 only: k and v are float, rounded as they are read
  *         tail_keys                  how many of the keys, the last ones, lie elsewhere: at k_tail and v_tail, with strides of
  *                                    their own
  *         mask_kind                  CASTOFF_MASK_NONE; _ADD: float, added to the scores; _KEEP: bytes, 0 takes the key out
@@ -52,6 +53,7 @@ typedef enum { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP } castoff_
 #define S uint16_t
 #define WIDEN castoff_widen_bf16
 #define LOAD castoff_load_bf16
+#define ROUND castoff_rounded_bf16_vf32
 #define SAME 0
 #include "attention_engine.h"
 

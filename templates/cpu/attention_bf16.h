@@ -65,13 +65,17 @@ CASTOFF_INLINE void castoff_attention_tiled_bf16_put_row(uint16_t *tiles, int64_
 }
 
 /* Pair panels whose columns are `keys` keys: pairs of a key are words, and the panels those words transposed. */
-static CASTOFF_UNUSED void castoff_attention_tiled_bf16_pack_keys(uint16_t *panels, const uint16_t *k, int64_t k_row, int64_t keys,
-                                                                  int64_t size) {
+static CASTOFF_UNUSED void castoff_attention_tiled_bf16_pack_keys(uint16_t *panels, const void *k, int64_t k_row, int64_t keys,
+                                                                  int64_t size, castoff_bf16_source source) {
     const int64_t panel = castoff_bf16_steps(size) * CASTOFF_BF16_TILE;
+    if (source == CASTOFF_FROM_F32) {
+        castoff_bf16_pack_panels(panels, size, keys, k, 1, k_row, 0, castoff_ceil_div(keys, 16), source);
+        return;
+    }
     const int by_words = size % CASTOFF_BF16_STEP == 0 && k_row % 2 == 0 && (uintptr_t)k % 4 == 0;
     for (int64_t key = 0; key < keys; key += 16) {
         uint16_t *out = panels + key / 16 * panel;
-        const uint16_t *from = k + key * k_row;
+        const uint16_t *from = (const uint16_t *)k + key * k_row;
         if (!by_words || keys - key < 16) {
             castoff_bf16_pack_panel(out, size, from, 1, k_row, 0, castoff_min_i64(16, keys - key), CASTOFF_FROM_BF16);
             continue;
@@ -148,19 +152,13 @@ static CASTOFF_UNUSED void castoff_attention_tiled_bf16_columns(const castoff_at
     }
     memset(sums, 0, (size_t)(CASTOFF_ATTENTION_SIDE * p->value_blocks * 32) * 4);
     for (int64_t key = 0, keys; key < visible; key += keys) {
-        const int64_t in_front = a->keys - a->tail_keys;
-        const int in_tail = key >= in_front;
-        const int64_t at = in_tail ? key - in_front : key, k_row = in_tail ? a->k_tail_row : a->k_row;
-        const int64_t v_row = in_tail ? a->v_tail_row : a->v_row;
-        keys = castoff_min_i64(CASTOFF_ATTENTION_SIDE, (in_tail ? visible : castoff_min_i64(in_front, visible)) - key);
+        const castoff_attention_bf16_block block =
+            castoff_attention_bf16_take(a, image, kv_head, key, visible, CASTOFF_ATTENTION_SIDE);
+        const castoff_bf16_source source = block.wide ? CASTOFF_FROM_F32 : CASTOFF_FROM_BF16;
+        keys = block.keys;
         const int64_t steps = castoff_bf16_steps(keys), padded = steps * 32, key_panel = size_steps * CASTOFF_BF16_TILE, value_panel = steps * CASTOFF_BF16_TILE;
-        castoff_attention_tiled_bf16_pack_keys(k, (in_tail ? a->k_tail + image * a->k_tail_batch + kv_head * a->k_tail_head
-                                                           : a->k + image * a->k_batch + kv_head * a->k_head) + at * k_row,
-                                               k_row, keys, a->size);
-        castoff_bf16_pack_panels(v, keys, a->value_size,
-                                 (in_tail ? a->v_tail + image * a->v_tail_batch + kv_head * a->v_tail_head
-                                          : a->v + image * a->v_batch + kv_head * a->v_head) + at * v_row,
-                                 v_row, 1, 0, castoff_ceil_div(a->value_size, 16), CASTOFF_FROM_BF16);
+        castoff_attention_tiled_bf16_pack_keys(k, block.k, block.k_row, keys, a->size, source);
+        castoff_bf16_pack_panels(v, keys, a->value_size, block.v, block.v_row, 1, 0, castoff_ceil_div(a->value_size, 16), source);
         castoff_tiles_begin(16);
         for (int64_t row = 0; row < count; row += 32)
             for (int64_t col = 0; col < keys; col += 32) {

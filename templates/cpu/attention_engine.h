@@ -1,12 +1,14 @@
 /* attention_engine.h - the body of one attention kernel; attention.h includes it once per storage type and documents it.
  *
- * Expects A(name), S (storage of q, k, v), WIDEN (S to float), LOAD (a vector of it), SAME (1 where S is float); undefined
- * again at the end.
+ * Expects A(name), S (storage of q, k, v), WIDEN (S to float), LOAD (a vector of it), SAME (1 where S is float), and where keys and
+ * values may be wide ROUND (a vector of floats to S and back); undefined again at the end.
  */
 
 typedef struct {
     int64_t batch, heads, kv_heads, queries, keys, size, value_size;
-    const S *q, *k, *v;
+    const S *q;
+    const void *k, *v;
+    int32_t wide;
     int64_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
     int64_t tail_keys;
     const S *k_tail, *v_tail;
@@ -55,59 +57,83 @@ typedef struct {
     float *scratch;
 } A(job);
 
-/* Rows as floats: where they lie, or widened into `copy`. */
-CASTOFF_INLINE const float *A(rows)(const S *from, int64_t *stride, int64_t rows, int64_t size, float *copy) {
-#if SAME
-    (void)stride, (void)rows, (void)size, (void)copy;
-    return from;
+/* Rows that are read soon: so many, so far apart and so long, in bytes. */
+typedef struct {
+    const char *at;
+    int64_t rows, step, bytes;
+} A(soon);
+
+/* Asks for one of them. All at once would be waited for: a processor asks for few lines at a time. */
+CASTOFF_INLINE void A(ask)(A(soon) *soon) {
+    if (soon->rows == 0) return;
+    for (int64_t i = 0; i < soon->bytes; i += 64) __builtin_prefetch(soon->at + i, 0, 2);
+    soon->at += soon->step;
+    soon->rows--;
+}
+
+/* Keys [key, key + keys) and their values: as many as are left of a block, of what is visible and of the part that they lie in. */
+typedef struct {
+    int64_t keys, k_row, v_row;
+    const void *k, *v;
+    int wide;               /* floats, which are rounded to S */
+    A(soon) k_soon, v_soon; /* what comes next */
+} A(block);
+
+CASTOFF_INLINE A(block) A(take)(const A(args) *a, int64_t image, int64_t kv_head, int64_t key, int64_t visible, int64_t most) {
+    const int64_t front = a->keys - a->tail_keys;
+    if (key >= front)
+        return (A(block)){
+            .keys = castoff_min_i64(most, visible - key), .k_row = a->k_tail_row, .v_row = a->v_tail_row,
+            .k = a->k_tail + image * a->k_tail_batch + kv_head * a->k_tail_head + (key - front) * a->k_tail_row,
+            .v = a->v_tail + image * a->v_tail_batch + kv_head * a->v_tail_head + (key - front) * a->v_tail_row};
+    const int64_t element = a->wide ? 4 : (int64_t)sizeof(S), keys = castoff_min_i64(most, castoff_min_i64(front, visible) - key);
+    const char *k = (const char *)a->k + (image * a->k_batch + kv_head * a->k_head) * element;
+    const char *v = (const char *)a->v + (image * a->v_batch + kv_head * a->v_head) * element;
+    A(block) b = {.keys = keys, .k_row = a->k_row, .v_row = a->v_row, .k = k + key * a->k_row * element,
+                  .v = v + key * a->v_row * element, .wide = a->wide};
+    int64_t next = key + keys, rows = castoff_min_i64(most, front - next);
+    if (rows == 0 && kv_head + 1 < a->kv_heads) {
+        next = 0, rows = castoff_min_i64(most, front);
+        k += a->k_head * element, v += a->v_head * element;
+    }
+    b.k_soon = (A(soon)){k + next * a->k_row * element, rows, a->k_row * element, a->size * element};
+    b.v_soon = (A(soon)){v + next * a->v_row * element, rows, a->v_row * element, a->value_size * element};
+    return b;
+}
+
+/* A vector, or one element, of keys or values. */
+CASTOFF_INLINE castoff_vf32 A(load)(const void *p, int64_t at, const int wide) {
+#ifdef ROUND
+    if (wide) return ROUND(castoff_load_f32((const float *)p + at));
 #else
-    const int follow = *stride == size; /* rows that lie one after another are one */
-    const int64_t count = follow ? 1 : rows, length = follow ? rows * size : size;
-    for (int64_t i = 0; i < count; i++) {
-        const S *row = from + i * *stride;
+    (void)wide;
+#endif
+    return LOAD((const S *)p + at);
+}
+CASTOFF_INLINE float A(load_one)(const void *p, int64_t at, const int wide) {
+#ifdef ROUND
+    if (wide) return ROUND(castoff_splat_f32(((const float *)p)[at]))[0];
+#else
+    (void)wide;
+#endif
+    return WIDEN(((const S *)p)[at]);
+}
+
+/* Rows as floats: where they lie, or widened into `copy`. */
+CASTOFF_INLINE const float *A(rows)(const void *from, const int wide, int64_t *stride, int64_t rows, int64_t size, float *copy) {
+#if SAME
+    (void)wide, (void)stride, (void)rows, (void)size, (void)copy;
+    return (const float *)from;
+#else
+    for (int64_t i = 0; i < rows; i++) {
         int64_t j = 0;
-        for (; j + CASTOFF_VF32_LANES <= length; j += CASTOFF_VF32_LANES) castoff_store_f32(copy + i * size + j, LOAD(row + j));
-        for (; j < length; j++) copy[i * size + j] = WIDEN(row[j]);
+        for (; j + CASTOFF_VF32_LANES <= size; j += CASTOFF_VF32_LANES)
+            castoff_store_f32(copy + i * size + j, A(load)(from, i * *stride + j, wide));
+        for (; j < size; j++) copy[i * size + j] = A(load_one)(from, i * *stride + j, wide);
     }
     *stride = size;
     return copy;
 #endif
-}
-
-/* Asks for `rows` rows: what follows is read much faster than it is waited for. */
-CASTOFF_INLINE void A(expect)(const S *from, int64_t stride, int64_t rows, int64_t size) {
-    const int64_t line = 64 / (int64_t)sizeof(S), count = stride == size ? 1 : rows;
-    const int64_t length = stride == size ? rows * size : size;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t j = 0; j < length; j += line) __builtin_prefetch(from + i * stride + j, 0, 2);
-}
-
-/* Keys [key, key + keys) and their values as floats: as many as are left of a block, of what is visible and of the part that
- * they lie in. */
-typedef struct {
-    int64_t keys, k_row, v_row;
-    const float *k, *v;
-} A(block);
-
-CASTOFF_INLINE A(block) A(take)(const A(args) *a, int64_t image, int64_t kv_head, int64_t key, int64_t visible, int64_t most,
-                                float *k_copy, float *v_copy) {
-    const int64_t first = a->keys - a->tail_keys;
-    const int in_tail = key >= first;
-    const int64_t at = in_tail ? key - first : key;
-    A(block) b = {.keys = castoff_min_i64(most, (in_tail ? visible : castoff_min_i64(first, visible)) - key),
-                  .k_row = in_tail ? a->k_tail_row : a->k_row, .v_row = in_tail ? a->v_tail_row : a->v_row};
-    const S *k = in_tail ? a->k_tail + image * a->k_tail_batch + kv_head * a->k_tail_head
-                         : a->k + image * a->k_batch + kv_head * a->k_head;
-    const S *v = in_tail ? a->v_tail + image * a->v_tail_batch + kv_head * a->v_tail_head
-                         : a->v + image * a->v_batch + kv_head * a->v_head;
-    if (!in_tail && b.keys == most) {
-        const int64_t next = castoff_min_i64(most, first - key - b.keys);
-        A(expect)(k + (key + b.keys) * b.k_row, b.k_row, next, a->size);
-        A(expect)(v + (key + b.keys) * b.v_row, b.v_row, next, a->value_size);
-    }
-    b.k = A(rows)(k + at * b.k_row, &b.k_row, b.keys, a->size, k_copy);
-    b.v = A(rows)(v + at * b.v_row, &b.v_row, b.keys, a->value_size, v_copy);
-    return b;
 }
 
 /* out[i] for what the mask has at `at + i * step`: what is added to a score. */
@@ -225,10 +251,11 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
     }
     memset(sums, 0, (size_t)(a->value_size * width) * 4);
     for (int64_t key = 0, keys; key < visible; key += keys) {
-        const A(block) block = A(take)(a, image, kv_head, key, visible, CASTOFF_ATTENTION_KEYS, scratch + p->k,
-                                        scratch + p->v);
+        A(block) block = A(take)(a, image, kv_head, key, visible, CASTOFF_ATTENTION_KEYS);
         keys = block.keys;
-        const castoff_gemm_f32_block product = {.rows = keys, .cols = width, .k = a->size, .a = block.k, .a_row = block.k_row, .a_col = 1,
+        const float *k = A(rows)(block.k, block.wide, &block.k_row, keys, a->size, scratch + p->k);
+        const float *v = A(rows)(block.v, block.wide, &block.v_row, keys, a->value_size, scratch + p->v);
+        const castoff_gemm_f32_block product = {.rows = keys, .cols = width, .k = a->size, .a = k, .a_row = block.k_row, .a_col = 1,
                                                 .b = q, .b_step = CASTOFF_PANEL, .b_panel = CASTOFF_PANEL * a->size};
         const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = width};
         castoff_gemm_f32_run_block(&product, &to_scores);
@@ -251,7 +278,7 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
         if (key > 0)
             for (int64_t i = 0; i < a->value_size; i++)
                 for (int64_t c = 0; c < width; c++) sums[i * width + c] *= factor[c];
-        const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = block.v, .a_row = 1,
+        const castoff_gemm_f32_block weighted = {.rows = a->value_size, .cols = width, .k = keys, .a = v, .a_row = 1,
                                                  .a_col = block.v_row, .b = scores, .b_step = width, .b_panel = CASTOFF_PANEL,
                                                  .sums = key > 0 ? sums : 0, .sums_row = width};
         const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = width};
@@ -269,13 +296,103 @@ static CASTOFF_UNUSED void A(columns)(const A(job) *job, float *scratch, int64_t
     }
 }
 
+/* out[c * CASTOFF_ATTENTION_KEYS + i]: query c times key first + i, for `rows` c and `keys` i. */
+CASTOFF_INLINE void A(dots)(const A(block) *b, int64_t first, int64_t size, const float *q, float *out, const int wide, const int rows,
+                            const int keys) {
+    castoff_vf32 sum[4][8];
+    CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+        CASTOFF_UNROLL for (int i = 0; i < keys; i++) sum[c][i] = castoff_splat_f32(0);
+    int64_t p = 0;
+    CASTOFF_NO_UNROLL for (; p + CASTOFF_VF32_LANES <= size; p += CASTOFF_VF32_LANES)
+        CASTOFF_UNROLL for (int i = 0; i < keys; i++) {
+            const castoff_vf32 k = A(load)(b->k, (first + i) * b->k_row + p, wide);
+            CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+                sum[c][i] = castoff_fma_f32(castoff_load_f32(q + c * size + p), k, sum[c][i]);
+        }
+    CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+        CASTOFF_UNROLL for (int i = 0; i < keys; i++) out[c * CASTOFF_ATTENTION_KEYS + i] = castoff_sum_f32(sum[c][i]);
+    for (; p < size; p++)
+        for (int i = 0; i < keys; i++) {
+            const float k = A(load_one)(b->k, (first + i) * b->k_row + p, wide);
+            for (int c = 0; c < rows; c++) out[c * CASTOFF_ATTENTION_KEYS + i] += q[c * size + p] * k;
+        }
+}
+
+/* out[c * CASTOFF_ATTENTION_KEYS + i]: query c times key i of the block. */
+CASTOFF_INLINE void A(scores)(A(block) *b, int64_t size, const float *q, int64_t count, float *out, const int wide) {
+    for (int64_t i = 0, keys; i < b->keys; i += keys) {
+        keys = count < 4 && b->keys - i >= 8 ? 8 : b->keys - i >= 4 ? 4 : 1;
+        for (int64_t c = 0, rows; c < count; c += rows) {
+            const float *from = q + c * size;
+            float *to = out + c * CASTOFF_ATTENTION_KEYS + i;
+            rows = keys == 4 && count - c >= 4 ? 4 : 1;
+            if (rows == 4)
+                A(dots)(b, i, size, from, to, wide, 4, 4);
+            else if (keys == 8)
+                A(dots)(b, i, size, from, to, wide, 1, 8);
+            else if (keys == 4)
+                A(dots)(b, i, size, from, to, wide, 1, 4);
+            else
+                A(dots)(b, i, size, from, to, wide, 1, 1);
+        }
+        for (int64_t j = 0; j < keys; j++) A(ask)(&b->k_soon);
+    }
+}
+
+/* sums[c * sums_row + j] += weights[c * CASTOFF_ATTENTION_KEYS + i] times value i at column + j, for `rows` c and `vectors` vectors
+ * of j. */
+CASTOFF_INLINE void A(weigh_tile)(A(block) *b, int64_t column, const float *weights, float *sums, int64_t sums_row, const int wide,
+                                  const int rows, const int vectors) {
+    castoff_vf32 sum[4][4];
+    CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+            sum[c][j] = castoff_load_f32(sums + c * sums_row + j * CASTOFF_VF32_LANES);
+    CASTOFF_NO_UNROLL for (int64_t i = 0; i < b->keys; i++) {
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
+            const castoff_vf32 v = A(load)(b->v, i * b->v_row + column + j * CASTOFF_VF32_LANES, wide);
+            CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+                sum[c][j] = castoff_fma_f32(castoff_splat_f32(weights[c * CASTOFF_ATTENTION_KEYS + i]), v, sum[c][j]);
+        }
+        A(ask)(&b->v_soon);
+    }
+    CASTOFF_UNROLL for (int c = 0; c < rows; c++)
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+            castoff_store_f32(sums + c * sums_row + j * CASTOFF_VF32_LANES, sum[c][j]);
+}
+
+/* sums[c * sums_row + j] += the values of the block, weighted as query c does. */
+CASTOFF_INLINE void A(weigh)(A(block) *b, int64_t size, const float *weights, int64_t count, float *sums, int64_t sums_row,
+                             const int wide) {
+    const int64_t whole = size / CASTOFF_VF32_LANES * CASTOFF_VF32_LANES;
+    for (int64_t c = 0, rows; c < count; c += rows) {
+        const float *from = weights + c * CASTOFF_ATTENTION_KEYS;
+        float *to = sums + c * sums_row;
+        rows = count - c >= 4 ? 4 : 1;
+        for (int64_t j = 0, vectors; j < whole; j += vectors * CASTOFF_VF32_LANES) {
+            vectors = whole - j >= 4 * CASTOFF_VF32_LANES ? 4 : 1;
+            if (rows == 4 && vectors == 4)
+                A(weigh_tile)(b, j, from, to + j, sums_row, wide, 4, 4);
+            else if (rows == 4)
+                A(weigh_tile)(b, j, from, to + j, sums_row, wide, 4, 1);
+            else if (vectors == 4)
+                A(weigh_tile)(b, j, from, to + j, sums_row, wide, 1, 4);
+            else
+                A(weigh_tile)(b, j, from, to + j, sums_row, wide, 1, 1);
+        }
+        for (int64_t r = 0; r < rows && whole < size; r++)
+            for (int64_t i = 0; i < b->keys; i++)
+                for (int64_t j = whole; j < size; j++)
+                    to[r * sums_row + j] += from[r * CASTOFF_ATTENTION_KEYS + i] * A(load_one)(b->v, i * b->v_row + j, wide);
+    }
+}
+
 /* All columns of one image and key head, where there are few: scores by dot products, keys along the vectors. */
 static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t image, int64_t kv_head) {
     const A(args) *a = job->args;
     const A(plan) *p = &job->plan;
     float *q = scratch + p->q, *scores = scratch + p->scores, *mask = scratch + p->mask, *sums = scratch + p->sums;
     const float scale = a->scale * CASTOFF_LOG2_E;
-    const int64_t count = p->columns, padded = castoff_round_up(a->value_size, 16), whole = a->value_size / 16 * 16;
+    const int64_t count = p->columns, padded = castoff_round_up(a->value_size, 16);
     float top[CASTOFF_ATTENTION_FEW], total[CASTOFF_ATTENTION_FEW];
     int64_t visible[CASTOFF_ATTENTION_FEW], most = 0;
     for (int64_t c = 0; c < count; c++) {
@@ -289,11 +406,12 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
     }
     memset(sums, 0, (size_t)(count * padded) * 4);
     for (int64_t key = 0, keys; key < most; key += keys) {
-        const A(block) block = A(take)(a, image, kv_head, key, most, CASTOFF_ATTENTION_FEW_KEYS, scratch + p->k,
-                                        scratch + p->v);
+        A(block) block = A(take)(a, image, kv_head, key, most, CASTOFF_ATTENTION_FEW_KEYS);
         keys = block.keys;
-        const castoff_gemm_f32_sink to_scores = {.c = scores, .c_row = CASTOFF_ATTENTION_KEYS};
-        castoff_gemm_f32_run_dots(count, keys, a->size, q, a->size, block.k, block.k_row, 0, 0, &to_scores);
+        if (block.wide)
+            A(scores)(&block, a->size, q, count, scores, 1);
+        else
+            A(scores)(&block, a->size, q, count, scores, 0);
         for (int64_t c = 0; c < count; c++) {
             float *line = scores + c * CASTOFF_ATTENTION_KEYS;
             if (a->mask_kind != CASTOFF_MASK_NONE) {
@@ -304,8 +422,7 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             for (int64_t i = keys; i < castoff_round_up(keys, CASTOFF_VF32_LANES); i++) line[i] = -__builtin_inff();
             castoff_vf32 peaks = castoff_splat_f32(top[c]), sum = castoff_splat_f32(0);
             for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) peaks = castoff_max_f32(castoff_load_f32(line + i), peaks);
-            float peak = top[c];
-            for (int i = 0; i < CASTOFF_VF32_LANES; i++) peak = peaks[i] > peak ? peaks[i] : peak;
+            const float peak = castoff_peak_f32(peaks);
             const castoff_vf32 base = castoff_splat_f32(peak == -__builtin_inff() ? 0 : peak);
             for (int64_t i = 0; i < keys; i += CASTOFF_VF32_LANES) {
                 const castoff_vf32 weight = castoff_exp2_vf32(castoff_load_f32(line + i) - base);
@@ -317,15 +434,10 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             total[c] = total[c] * shrink + castoff_sum_f32(sum);
             for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;
         }
-        const castoff_gemm_f32_block weighted = {.rows = count, .cols = whole, .k = keys, .a = scores,
-                                                 .a_row = CASTOFF_ATTENTION_KEYS, .a_col = 1, .b = block.v, .b_step = block.v_row,
-                                                 .b_panel = CASTOFF_PANEL, .sums = sums, .sums_row = padded};
-        const castoff_gemm_f32_sink to_sums = {.c = sums, .c_row = padded};
-        castoff_gemm_f32_run_block(&weighted, &to_sums);
-        for (int64_t c = 0; c < count && whole < a->value_size; c++)
-            for (int64_t i = 0; i < keys; i++)
-                for (int64_t j = whole; j < a->value_size; j++)
-                    sums[c * padded + j] += scores[c * CASTOFF_ATTENTION_KEYS + i] * block.v[i * block.v_row + j];
+        if (block.wide)
+            A(weigh)(&block, a->value_size, scores, count, sums, padded, 1);
+        else
+            A(weigh)(&block, a->value_size, scores, count, sums, padded, 0);
     }
     for (int64_t c = 0; c < count; c++) {
         const float factor = total[c] == 0 ? 0 : 1 / total[c];
@@ -362,3 +474,4 @@ static CASTOFF_UNUSED void A(run)(const A(args) *args, castoff_pool *pool, void 
 #undef WIDEN
 #undef LOAD
 #undef SAME
+#undef ROUND

@@ -26,35 +26,6 @@ CASTOFF_INLINE int64_t castoff_bf16_size(int64_t count, int64_t k) {
 
 typedef enum { CASTOFF_FROM_BF16, CASTOFF_FROM_F32 } castoff_bf16_source;
 
-/* Rounded to nearest even, in the upper halves; the lower ones are zero. NaN stays NaN. */
-CASTOFF_INLINE castoff_vu32 castoff_round_bf16(castoff_vf32 x) {
-    const castoff_vu32 bits = (castoff_vu32)x, rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-    const castoff_vu32 is_nan = (castoff_vu32)((bits & 0x7fffffffu) > 0x7f800000u);
-    return ((rounded & ~is_nan) | (is_nan & 0x7fc00000u)) & 0xffff0000u;
-}
-/* What an epilogue does with a vector: as the instructions have it where there are any, which take what is below 2^-126 for
- * 0 as those of products do. */
-#if defined(__AVX512BF16__)
-CASTOFF_INLINE castoff_vu16 castoff_narrow_bf16_vf32(castoff_vf32 x) {
-    castoff_vu16 narrow;
-    __asm__("vcvtneps2bf16 %1, %0" : "=v"(narrow) : "v"(x));
-    return narrow;
-}
-CASTOFF_INLINE castoff_vf32 castoff_rounded_bf16_vf32(castoff_vf32 x) {
-    const castoff_vu16 narrow = castoff_narrow_bf16_vf32(x);
-    castoff_vu32 wide; /* gcc 12 makes of __builtin_convertvector what takes apart and puts together again */
-    __asm__("vpmovzxwd %1, %0" : "=v"(wide) : "v"(narrow));
-    return (castoff_vf32)(wide << 16);
-}
-#else
-CASTOFF_INLINE castoff_vu16 castoff_narrow_bf16_vf32(castoff_vf32 x) {
-    return __builtin_convertvector(castoff_round_bf16(x) >> 16, castoff_vu16);
-}
-CASTOFF_INLINE castoff_vf32 castoff_rounded_bf16_vf32(castoff_vf32 x) { return (castoff_vf32)castoff_round_bf16(x); }
-#endif
-CASTOFF_INLINE void castoff_store_bf16(uint16_t *p, castoff_vf32 x) {
-    *(castoff_vu16_u *)p = castoff_narrow_bf16_vf32(x);
-}
 CASTOFF_INLINE uint16_t castoff_narrow_bf16(float x) { return (uint16_t)(castoff_round_bf16(castoff_splat_f32(x))[0] >> 16); }
 
 /* LANES elements, in the upper halves. */

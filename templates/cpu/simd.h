@@ -197,6 +197,17 @@ CASTOFF_INLINE double castoff_sum_f64(castoff_vf64 v) {
 #endif
 }
 
+/* The largest lane. */
+CASTOFF_INLINE float castoff_peak_f32(castoff_vf32 v) {
+    castoff_f32x4 part[CASTOFF_VF32_LANES / 4];
+    memcpy(part, &v, sizeof part);
+    for (int half = CASTOFF_VF32_LANES / 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            for (int j = 0; j < 4; j++) part[i][j] = part[i + half][j] > part[i][j] ? part[i + half][j] : part[i][j];
+    const float even = part[0][0] > part[0][2] ? part[0][0] : part[0][2], odd = part[0][1] > part[0][3] ? part[0][1] : part[0][3];
+    return even > odd ? even : odd;
+}
+
 /* Scalar widening of the 16-bit formats: bits in, exact float out (NaN payloads kept, subnormals included). */
 CASTOFF_INLINE float castoff_float_of_bits(uint32_t bits) {
     float x;
@@ -247,6 +258,35 @@ CASTOFF_INLINE castoff_vi32 castoff_load_u8(const uint8_t *p) {
 CASTOFF_INLINE castoff_vf32 castoff_load_bf16(const uint16_t *p) {
     castoff_vu32 wide = castoff_load_u16(p);
     return (castoff_vf32)(wide << 16);
+}
+/* Rounded to nearest even, in the upper halves; the lower ones are zero. NaN stays NaN. */
+CASTOFF_INLINE castoff_vu32 castoff_round_bf16(castoff_vf32 x) {
+    const castoff_vu32 bits = (castoff_vu32)x, rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+    const castoff_vu32 is_nan = (castoff_vu32)((bits & 0x7fffffffu) > 0x7f800000u);
+    return ((rounded & ~is_nan) | (is_nan & 0x7fc00000u)) & 0xffff0000u;
+}
+/* What an epilogue does with a vector: as the instructions have it where there are any, which take what is below 2^-126 for
+ * 0 as those of products do. */
+#if defined(__AVX512BF16__)
+CASTOFF_INLINE castoff_vu16 castoff_narrow_bf16_vf32(castoff_vf32 x) {
+    castoff_vu16 narrow;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(narrow) : "v"(x));
+    return narrow;
+}
+CASTOFF_INLINE castoff_vf32 castoff_rounded_bf16_vf32(castoff_vf32 x) {
+    const castoff_vu16 narrow = castoff_narrow_bf16_vf32(x);
+    castoff_vu32 wide; /* gcc 12 makes of __builtin_convertvector what takes apart and puts together again */
+    __asm__("vpmovzxwd %1, %0" : "=v"(wide) : "v"(narrow));
+    return (castoff_vf32)(wide << 16);
+}
+#else
+CASTOFF_INLINE castoff_vu16 castoff_narrow_bf16_vf32(castoff_vf32 x) {
+    return __builtin_convertvector(castoff_round_bf16(x) >> 16, castoff_vu16);
+}
+CASTOFF_INLINE castoff_vf32 castoff_rounded_bf16_vf32(castoff_vf32 x) { return (castoff_vf32)castoff_round_bf16(x); }
+#endif
+CASTOFF_INLINE void castoff_store_bf16(uint16_t *p, castoff_vf32 x) {
+    *(castoff_vu16_u *)p = castoff_narrow_bf16_vf32(x);
 }
 CASTOFF_INLINE castoff_vf32 castoff_load_f16(const uint16_t *p) {
     castoff_vu32 wide = castoff_load_u16(p);

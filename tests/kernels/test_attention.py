@@ -28,6 +28,7 @@ class Args(Structure):
             for name in ("batch", "heads", "kv_heads", "queries", "keys", "size", "value_size")
         ),
         *((name, c_void_p) for name in ("q", "k", "v")),
+        ("wide", c_int32),
         *((f"{x}_{axis}", c_int64) for x in "qkv" for axis in ("batch", "head", "row")),
         ("tail_keys", c_int64),
         *((f"{x}_tail", c_void_p) for x in "kv"),
@@ -126,6 +127,7 @@ def attend(
         **{name: getattr(case, name) for name in case.__dataclass_fields__},
         causal=int(causal),
         causal_offset=offset,
+        wide=int(k.dtype != q.dtype),
         scale=scale,
         out_batch=case.heads * case.queries * case.value_size,
         out_head=case.queries * case.value_size,
@@ -135,7 +137,7 @@ def attend(
         setattr(args, letter, x.ctypes.data)
         for axis, stride in zip(("batch", "head", "row"), x.strides, strict=False):
             setattr(args, f"{letter}_{axis}", stride // x.itemsize)
-    parts = [np.split(x, [case.keys - tail], axis=2)[1].copy() for x in (k, v)]
+    parts = [np.split(x, [case.keys - tail], axis=2)[1].astype(q.dtype) for x in (k, v)]
     if tail:
         cut = [np.where(np.arange(case.keys)[:, None] < case.keys - tail, x, 99) for x in (k, v)]
         cut = [x.astype(k.dtype) for x in cut]
@@ -147,7 +149,7 @@ def attend(
                 ("batch", "head", "row"), x.strides, part.strides, strict=False
             ):
                 setattr(args, f"{letter}_{axis}", own // x.itemsize)
-                setattr(args, f"{letter}_tail_{axis}", other // x.itemsize)
+                setattr(args, f"{letter}_tail_{axis}", other // part.itemsize)
     if mask is not None:
         args.mask_kind = 2 if mask.dtype == np.bool_ else 1
         args.mask = mask.ctypes.data
@@ -201,6 +203,20 @@ def test_keys_in_two_parts(kernels: ctypes.CDLL, name: str, storage: str, tail: 
     want = reference(case, q, k, v, causal_mask(case, 3), 0.3)
     count = {"one": 1, "most": case.keys - 1, "all": case.keys}[tail]
     got = attend(kernels, case, q, k, v, name=storage, causal=True, offset=3, tail=count)
+    assert close(got, want, storage)
+
+
+@pytest.mark.parametrize("tail", [0, 1])
+@pytest.mark.parametrize("storage", ["bf16", "tiled_bf16"])
+@pytest.mark.parametrize("name", CASES)
+def test_wide_keys_are_rounded_as_they_are_read(
+    kernels: ctypes.CDLL, name: str, storage: str, tail: int
+) -> None:
+    case = CASES[name]
+    q, k, v = (np.asarray(x, np.float32) for x in operands(case, np.float32))
+    narrow = [x.astype(ml_dtypes.bfloat16) for x in (q, k, v)]
+    want = reference(case, *narrow, np.zeros(1), 0.3)
+    got = attend(kernels, case, narrow[0], k, v, name=storage, tail=min(tail, case.keys))
     assert close(got, want, storage)
 
 

@@ -1,9 +1,12 @@
-"""Keys and values joined for attention alone are read where their two parts lie; all others are joined first."""
+"""Keys and values joined, or rounded, for attention alone are read where they or their two parts lie; all others are
+joined and rounded first.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -86,3 +89,77 @@ def test_other_targets_join_keys_first() -> None:
     b = GraphBuilder()
     graph = b.graph(decoding(b, 20)[0])
     assert attention(lower(graph, Choices(splits_keys=False))).tail is None
+
+
+def rounding(
+    b: GraphBuilder, past: Dim, queries: int = 1, joins: bool = True
+) -> tuple[Value, Value, Value]:
+    """Attention in bfloat16 to the second half of a float32 cache, and to new positions; the rounded caches."""
+    narrow = DType.BFLOAT16
+    query = b.input("query", 1, HEADS, queries, WIDTH, dtype=narrow)
+    caches = [b.input(name, 2, HEADS, past, WIDTH) for name in ("keys", "values")]
+    rounded = [
+        b.call("aten._to_copy.default", b.call("aten.slice.Tensor", cache, 0, 1, 2), dtype=narrow)
+        for cache in caches
+    ]
+    keys, values = (b.call("aten.cat.default", [x, query], 2) if joins else x for x in rounded)
+    name = "aten.scaled_dot_product_attention.default"
+    return b.call(name, query, keys, values), *rounded
+
+
+def rounded_answers_agree(graph: Graph, folder: Path, past: int, queries: int = 1) -> None:
+    rng = np.random.default_rng(past)
+    query = rng.standard_normal((1, HEADS, queries, WIDTH)).astype(ml_dtypes.bfloat16)
+    caches = [rng.standard_normal((2, HEADS, past, WIDTH)).astype(np.float32) for _ in range(2)]
+    got = load(graph, folder)(query, *caches)
+    got = got if isinstance(got, tuple) else (got,)
+    for mine, wanted in zip(got, reference(graph, query, *caches), strict=True):
+        np.testing.assert_allclose(
+            np.asarray(mine, np.float32), wanted.astype(np.float32), rtol=2**-7, atol=1e-2
+        )
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["joined", "alone"])
+@pytest.mark.parametrize("past", [1, 37, 140])
+def test_a_cache_is_rounded_as_it_is_read(tmp_path: Path, past: int, joins: bool) -> None:
+    b = GraphBuilder()
+    graph = b.graph(rounding(b, past, joins=joins)[0])
+    (step,) = lowered(graph).steps
+    assert isinstance(step, AttentionStep)
+    assert [view.buffer.name for view in (step.key, step.value)] == ["keys", "values"]
+    rounded_answers_agree(graph, tmp_path, past)
+
+
+def test_a_cache_of_symbolic_length_is_rounded_as_it_is_read(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    graph = b.graph(rounding(b, size("past"))[0])
+    assert attention(lowered(graph)).key.buffer.dtype is DType.FLOAT32
+    rounded_answers_agree(graph, tmp_path, 37)
+
+
+def test_a_cache_that_many_queries_read_is_rounded_once(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    graph = b.graph(rounding(b, 20, queries=12)[0])
+    assert attention(lowered(graph)).key.buffer.dtype is DType.BFLOAT16
+    rounded_answers_agree(graph, tmp_path, 20, queries=12)
+
+
+def test_a_rounded_cache_that_others_read_is_stored(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    mixed, keys, _ = rounding(b, 20)
+    graph = b.graph(mixed, keys)
+    assert attention(lowered(graph)).key.buffer.dtype is DType.BFLOAT16
+    rounded_answers_agree(graph, tmp_path, 20)
+
+
+def test_what_a_program_computes_is_rounded_when_it_is_stored() -> None:
+    b = GraphBuilder()
+    narrow = DType.BFLOAT16
+    query = b.input("query", 1, HEADS, 1, WIDTH, dtype=narrow)
+    caches = (b.input(name, 1, HEADS, 20, WIDTH) for name in ("keys", "values"))
+    pair = (
+        b.call("aten._to_copy.default", b.call("aten.mul.Scalar", x, 3.0), dtype=narrow)
+        for x in caches
+    )
+    graph = b.graph(b.call("aten.scaled_dot_product_attention.default", query, *pair))
+    assert attention(lowered(graph)).key.buffer.dtype is DType.BFLOAT16
