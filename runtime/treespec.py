@@ -21,6 +21,7 @@ _KINDS: Mapping[str, str] = {
     "collections.defaultdict": "defaultdict",
     "collections.deque": "deque",
     "collections.namedtuple": "namedtuple",
+    "torch.Size": "tuple",
     "torch.fx.immutable_collections.immutable_list": "list",
     "torch.fx.immutable_collections.immutable_dict": "dict",
 }

@@ -26,6 +26,9 @@ _NARROW = _names(
     scaled_dot_product_attention _native_multi_head_attention linalg_vecdot linalg_multi_dot
     """
 )
+_MADE_OF_PRODUCTS = _names("einsum tensordot chain_matmul matrix_power linalg_matrix_power")
+"""Operators that PyTorch builds from those above: it narrows what they multiply."""
+
 _FLOAT32 = _names(
     """
     avg_pool3d binary_cross_entropy grid_sampler grid_sampler_2d
@@ -60,7 +63,7 @@ class Autocast:
         self, base_name: str, arguments: Any, cast: Callable[[Value, DType], Value]
     ) -> Any:
         """The (nested) arguments of `aten.<base_name>` as autocast passes them on."""
-        if base_name in _NARROW:
+        if base_name in _NARROW or (base_name in _MADE_OF_PRODUCTS and _contracts(arguments)):
             wanted: DType | None = self.dtype
         elif base_name in _FLOAT32:
             wanted = DType.FLOAT32
@@ -69,6 +72,17 @@ class Autocast:
         else:
             return arguments
         return _mapped(arguments, lambda x: cast(x, wanted) if wanted and _is_eligible(x) else x)
+
+
+def _contracts(arguments: Any) -> bool:
+    """Whether an equation among the arguments, if there is one, sums over an index of several operands.
+    Without such an index it is a pointwise product."""
+    items = arguments.values() if isinstance(arguments, dict) else arguments
+    for equation in (item for item in items if isinstance(item, str)):
+        left, arrow, right = equation.partition("->")
+        shared = {c for c in left if c.isalpha() and sum(c in x for x in left.split(",")) > 1}
+        return bool(shared - set(right)) if arrow else bool(shared)
+    return True
 
 
 def _is_eligible(x: Value) -> bool:

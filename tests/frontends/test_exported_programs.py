@@ -534,7 +534,32 @@ def test_autocast_and_no_grad_regions_are_inlined() -> None:
     check(function, (floats(2, 3), floats(3, 2)), rtol=2e-2)
 
 
+def test_autocast_narrows_what_composite_operators_multiply() -> None:
+    def function(x: Any, w: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = x @ w
+            results = (
+                torch.einsum("ij,kj->ik", y, x),
+                torch.einsum("ij,jk", w, x),
+                torch.einsum("ij,ij->ij", x, x),
+                torch.tensordot(x, w, 1),
+                torch.matrix_power(x, 3),
+            )
+        return [r.float() for r in results], [r.dtype == torch.float32 for r in results]
+
+    check(function, (floats(3, 3) / 3, floats(3, 3) / 3), rtol=2e-2)
+
+
 # --------------------------------------------------------------------------------- inputs, outputs
+
+
+def test_shapes_are_given_as_tuples() -> None:
+    def function(x: Any) -> Any:
+        return x * 2, x.shape
+
+    sizes = {0: Dim("rows", min=2), 1: Dim("columns", min=2)}
+    reference = imported(function, (floats(2, 3),), dynamic_shapes=((sizes,),))
+    assert reference(floats(4, 5).numpy())[1] == (4, 5)
 
 
 def test_constants_among_inputs_and_outputs() -> None:
