@@ -24,6 +24,10 @@ LONG = 1024
 HUGE = 1 << 14
 """More iterations than this are shared by many blocks where there are few rows."""
 FEW_ROWS = 128
+TALL = 256
+"""More iterations than this are shared by threads of many blocks where there are few columns."""
+FEW_COLUMNS = 1 << 16
+"""Threads of which a device has no more than it needs to be busy."""
 ROWS_OF_A_WARP_KERNEL = 16 << 10
 """Bytes of temporary rows of all warps of a block that fit its shared memory."""
 
@@ -41,7 +45,7 @@ class Launch:
     vector: int = 1
     """Neighbouring elements of the innermost loop that a thread takes at once: 16 bytes."""
     is_wide: bool = False
-    """Many blocks share a row, each a part of it, phase by phase."""
+    """Many blocks share a row, each a part of it, phase by phase; where a row has one lane, many threads do."""
 
     @property
     def rows(self) -> int:
@@ -75,6 +79,7 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
 
     Before: rows [8], inner loop [64], nothing reduced     After: rows [8, 64], an element per thread
     Before: rows [8], inner loop [4096], a sum             After: rows [8], a block per row
+    Before: tile [8], inner loop [4096], a sum             After: rows [8], many threads per column, side by side
     """
     assert not kernel.is_serial, "updates in order are sorted first"
     tile = () if kernel.tile is None else (kernel.tile,)
@@ -89,13 +94,15 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
         return ScheduledKernel(merged, Launch(BLOCK_THREADS, 1, vector=_vector(merged)))
     spread = replace(kernel, rows=(*kernel.rows, *tile), tile=None)
     inner = max((estimate(tuple(x.extent for x in p.loops)) for p in kernel.phases), default=1)
+    count = estimate((count_of(spread.rows),))
     if kernel.tile is not None or inner <= FEW:
-        return ScheduledKernel(spread, Launch(BLOCK_THREADS, 1))
+        is_tall = inner >= TALL and count <= FEW_COLUMNS and not kernel.locals
+        return ScheduledKernel(spread, Launch(BLOCK_THREADS, 1, is_wide=is_tall))
     row_bytes = sum(_local_bytes(buffer, count) for buffer, count in kernel.locals)
     is_warp = inner <= LONG and row_bytes * BLOCK_THREADS // WARP <= ROWS_OF_A_WARP_KERNEL
     lanes = WARP if is_warp else BLOCK_THREADS
     shared = row_bytes * BLOCK_THREADS // lanes
-    is_wide = inner >= HUGE and estimate((count_of(spread.rows),)) <= FEW_ROWS and not kernel.locals
+    is_wide = inner >= HUGE and count <= FEW_ROWS and not kernel.locals
     return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, shared, is_wide=is_wide))
 
 
@@ -242,7 +249,7 @@ class CudaLoopWriter(LoopWriter):
 
     def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:
         lanes = self.launch.lanes
-        if lanes == 1:
+        if lanes == 1 and not self.launch.is_wide:
             super()._nest(statements, phase, loops)
             return
         expressions = self.expressions

@@ -2,15 +2,17 @@
 
 Before: sum over 2^20 elements, then a loop that subtracts the mean
 After:  part 0 sums pieces of a row, combine 0 adds them up, part 1 subtracts the mean from pieces of the row
+
+Rows that lie across are columns, which neighbouring threads take side by side, each a piece of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..lowering.program import Accumulate, Phase
 from ..targets import cpu
-from .cuda_loops import CudaLoopWriter
+from .cuda_loops import WARP, CudaLoopWriter, Launch
 from .kernel_text import KernelCode, KernelText
 from .render import render
 from .statements import Block, IfBlock, Statement
@@ -34,6 +36,8 @@ class WideLoopsText:
     result: tuple[tuple[str, str], ...]
     """(type, name) of what the reductions of a row give."""
     phases: tuple[PhaseText, ...]
+    part: Launch
+    combine: Launch
 
 
 class WideLoopWriter(CudaLoopWriter):
@@ -55,25 +59,44 @@ class WideLoopWriter(CudaLoopWriter):
             for s in every
         )
         kernel = self.text([])
-        text = WideLoopsText(kernel, partial, result, tuple(texts))
+        text = WideLoopsText(
+            kernel, partial, result, tuple(texts), self.launch, self._combine_launch()
+        )
         return self.code(kernel, render("cuda/wide_loops.cu.j2", k=text))
 
+    @property
+    def _is_across(self) -> bool:
+        """Whether rows are columns."""
+        return self.launch.lanes == 1
+
+    def _combine_launch(self) -> Launch:
+        """A warp to a column: it has few parts."""
+        return replace(self.launch, lanes=WARP) if self._is_across else self.launch
+
     def bounds(self, total: str) -> tuple[str, str]:
+        first = f"castoff_part_begin(part, parts, {total})"
         return (
-            f"castoff_part_begin(row % parts, parts, {total}) + lane",
-            f"castoff_part_begin(row % parts + 1, parts, {total})",
+            first if self._is_across else f"{first} + lane",
+            f"castoff_part_begin(part + 1, parts, {total})",
         )
 
     def _part(self, number: int, phase: Phase) -> KernelText:
+        kept_by = "" if self._is_across else "lane == 0"
+
         def write(body: list[Statement]) -> None:
-            body.append("const int64_t whole_row = row / parts;")
+            if self._is_across:
+                whole, part = "row % (count / parts)", "row / (count / parts)"
+            else:
+                whole, part = "row / parts", "row % parts"
+            body.append(f"const int64_t whole_row = {whole}, part = {part};")
             self.expressions.bind("whole_row")
+            self.expressions.bind("part")
             self.unflatten(body, list(self.kernel.rows), "whole_row")
             for earlier in self.kernel.phases[:number]:
                 for statement in _accumulates(earlier):
                     self._recall(body, statement)
             if phase.before:
-                once = IfBlock("lane == 0 && row % parts == 0")
+                once = IfBlock(" && ".join(filter(None, (kept_by, "part == 0"))))
                 self.expressions.push(once.then, is_masked=True)
                 self._stores(once.then, phase.before)
                 self.expressions.pop()
@@ -83,13 +106,14 @@ class WideLoopWriter(CudaLoopWriter):
                 self._declare(body, statement)
             if phase.body and all(loop.extent != 0 for loop in phase.loops):
                 self._nest(body, phase, list(phase.loops))
-            kept = IfBlock("lane == 0")
+            kept: list[Statement] = []
             for statement in accumulates:
-                body.extend(self.over_lanes(statement))
+                if not self._is_across:
+                    body.extend(self.over_lanes(statement))
                 for _, name, _ in self._companions(statement):
-                    kept.then.append(f"partials[row].{name} = {name};")
-            if accumulates:
-                body.append(kept)
+                    kept.append(f"partials[whole_row * parts + part].{name} = {name};")
+            if kept:
+                body.extend([IfBlock(kept_by, kept)] if kept_by else kept)
 
         return self.text(self.row_loop(write))
 
@@ -105,6 +129,7 @@ class WideLoopWriter(CudaLoopWriter):
         accumulates = _accumulates(phase)
         if not accumulates:
             return None
+        part_launch, self.launch = self.launch, self._combine_launch()
 
         def write(body: list[Statement]) -> None:
             for statement in accumulates:
@@ -122,7 +147,9 @@ class WideLoopWriter(CudaLoopWriter):
                 kept.then.append(f"results[row].{statement.name} = {statement.name};")
             body.append(kept)
 
-        return self.text(self.row_loop(write))
+        text = self.text(self.row_loop(write))
+        self.launch = part_launch
+        return text
 
     def _take(self, statement: Accumulate) -> str:
         name = statement.name

@@ -229,6 +229,26 @@ print(total.item(), before - free_bytes())"""
     assert left[0] == left[1]
 
 
+def test_recorded_runs_are_kept_up_to_a_number(tmp_path: Path) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.apply("neg", b.input("x", size("n", 1, 100))))
+    options = {"device": "cuda", "cuda_home": str(default_home()), "cuda_architectures": (90,)}
+    body = f"""{_DRIVER}
+counts = []
+program = load(cuda_graphs=True)
+for n in list(range(1, 41)) + [40, 1]:
+    one = np.full(n, 3, np.float32)
+    for _ in range(4):
+        assert (program(one)[0] == -3).all()
+    counts.append(driver.castoff_emulation_graph_count())
+del program
+print(max(counts), counts[-1], driver.castoff_emulation_graph_count())"""
+    most, last, left = map(int, outcome(build(graph, tmp_path, **options), body).split())
+    assert 2 < most <= 32
+    assert 2 < last <= 32
+    assert left == 0
+
+
 def test_a_forked_child_is_told_to_load_again(artefact: Path) -> None:
     body = """
 program = load()

@@ -5,6 +5,13 @@
 
 extern "C" {
 
+// For tests: how many instantiated graphs there are.
+int castoff_emulation_graph_count()
+{
+    ENTER;
+    return static_cast<int>(driver.executables.size());
+}
+
 cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mode)
 {
     ENTER;
