@@ -3,6 +3,7 @@
 compare  time of a call, engines in turns, every answer checked (the default)
 cold     time to build from nothing, time from process start to the first answer, memory
 limits   what one core can do at most
+cuts     measures how products are best cut, and writes the table that the compiler takes it from
 list     the models and engines that can be asked for
 """
 
@@ -27,6 +28,7 @@ from .cold import (
     time_starts,
 )
 from .compare import Comparison, compare, wrong_answers
+from .cuts import write_cuts
 from .engines import ENGINES
 from .machine import installed_versions, machine
 from .names import MODELS
@@ -44,7 +46,7 @@ from .report import (
 from .store import DEFAULT_FOLDER, Store
 from .workers import WorkerFailed, place_for
 
-COMMANDS = ("compare", "cold", "limits", "list")
+COMMANDS = ("compare", "cold", "limits", "cuts", "list")
 COLD_MODELS = "mlp-small,bert-base-128,resnet50"
 
 
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         limits = measure_limits(pin=place_for(1, options.processor).pin)
         print(limits_table(limits))
         return 0
+    if options.command == "cuts":
+        return run_cuts(options)
     return run_cold(options) if options.command == "cold" else run_compare(options)
 
 
@@ -136,6 +140,17 @@ def run_compare(options: argparse.Namespace) -> int:
     problems = wrong_answers(comparisons)
     print("\n".join(problems), file=sys.stderr, end="\n" if problems else "")
     return 1 if problems or not comparisons else 0
+
+
+def run_cuts(options: argparse.Namespace) -> int:
+    """Replaces the compiler's table of cuts."""
+    place = place_for(1, options.processor)
+    store = Store(options.cache.resolve())
+    names = chosen(options.model, known_models(store), "model")
+    cases = [store.case(name, place) for name in names]
+    place.pin()
+    print(write_cuts(cases))
+    return 0
 
 
 def run_cold(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from ..ir.shapes import Shape
 from ..kernels import Convolution
 from .layouts import Layout
 from .program import Buffer, PackedConstant, Space
-from .tuning import RULES, Tuning
+from .tuning import Tuning, default_tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Choices:
     splits_keys: whether attention reads keys and values that are joined, or rounded to bfloat16, for it alone where
     they or their two parts lie.
     compute: what float32 is multiplied as: "bf16", or by itself. weights: how constant right operands of products are
-    kept, "full", "int8" or "int4". tuning: what was measured where the program is built.
+    kept, "full", "int8" or "int4". tuning: what was measured, where the program is built or before.
     """
 
     packs_constants: bool = True
     compute: str = "f32"
     weights: str = "full"
-    tuning: Tuning = RULES
+    tuning: Tuning = field(default_factory=default_tuning)
     splits_keys: bool = True
 
     def multiplied(self, dtype: DType) -> DType:

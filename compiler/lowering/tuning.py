@@ -1,9 +1,16 @@
-"""What was measured on the machine that builds: how products are cut, which form convolutions take."""
+"""What was measured: how products are cut, which form convolutions take.
+
+`cuts.json` has the cuts of the shapes of common models that beat the rules of `templates/cpu/gemm.h`, as `python3
+build.py bench cuts` measured them; `max_autotune` measures on the machine that builds.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim, Shape
@@ -93,6 +100,36 @@ class Tuning:
 
 RULES = Tuning()
 """Nothing was measured."""
+
+CUTS = Path(__file__).with_name("cuts.json")
+
+
+@cache
+def default_tuning() -> Tuning:
+    """The cuts of `cuts.json`."""
+    return Tuning(read_cuts(CUTS.read_text(encoding="utf-8")))
+
+
+def read_cuts(text: str) -> dict[ProductShape, dict[int, Cut]]:
+    """What `cuts_text` wrote."""
+    cuts: dict[ProductShape, dict[int, Cut]] = {}
+    for entry in json.loads(text)["cuts"]:
+        shape = ProductShape(**entry["product"])
+        cuts.setdefault(shape, {})[entry["vector_bytes"]] = Cut(**entry["cut"])
+    return cuts
+
+
+def cuts_text(
+    cuts: Mapping[ProductShape, Mapping[int, Cut]], measured_on: Mapping[str, object]
+) -> str:
+    """The text of `cuts.json`: on which machine and when, and a line for each cut."""
+    entries = [
+        json.dumps({"product": asdict(shape), "vector_bytes": vector_bytes, "cut": asdict(cut)})
+        for shape, chosen in sorted(cuts.items())
+        for vector_bytes, cut in sorted(chosen.items())
+    ]
+    lines = ",\n".join(f"    {entry}" for entry in entries)
+    return f'{{\n  "measured_on": {json.dumps(measured_on)},\n  "cuts": [\n{lines}\n  ]\n}}\n'
 
 
 def product_shape(

@@ -43,25 +43,41 @@ def tune(program: Program, options: CompileOptions) -> Tuning:
 
     Raises ToolchainError where this machine cannot run one of them.
     """
-    products, convolutions = _shapes(program.steps)
+    products, convolutions = shapes_to_tune(program.steps)
     if not products and not convolutions:
         return RULES
     names = options.cpu_levels_for(is_narrow=False)
-    cuts: dict[ProductShape, dict[int, Cut]] = {shape: {} for shape in products}
+    levels = [cpu.LEVELS[name] for name in names]
+    cuts = measured_cuts(products, levels, options.cc)
     by_transforms: dict[ConvolutionShape, bool] = {}
-    for name in names:
-        with KernelTimer.at(cpu.LEVELS[name], options.cc) as timer:
+    if convolutions:
+        # one packing of a weight serves all levels: the highest one decides
+        with KernelTimer.at(levels[-1], options.cc) as timer:
+            by_transforms = {shape: timer.prefers_transforms(shape) for shape in convolutions}
+    return Tuning(cuts, by_transforms)
+
+
+def measured_cuts(
+    products: Sequence[ProductShape],
+    levels: Sequence[cpu.Level],
+    cc: str | None = None,
+    least_gain: float = LEAST_GAIN,
+) -> dict[ProductShape, dict[int, Cut]]:
+    """The cuts that beat the rules at each level, by the bytes of its vectors.
+
+    Raises ToolchainError where this machine cannot run one of the levels.
+    """
+    cuts: dict[ProductShape, dict[int, Cut]] = {}
+    for level in levels:
+        with KernelTimer.at(level, cc) as timer:
             for shape in products:
-                cut = best_cut(timer, shape)
+                cut = best_cut(timer, shape, least_gain)
                 if cut != Cut():
-                    cuts[shape][timer.vector_bytes] = cut
-            if name == names[-1]:
-                # one packing of a weight serves all levels: the highest one decides
-                by_transforms = {shape: timer.prefers_transforms(shape) for shape in convolutions}
-    return Tuning({shape: chosen for shape, chosen in cuts.items() if chosen}, by_transforms)
+                    cuts.setdefault(shape, {})[timer.vector_bytes] = cut
+    return cuts
 
 
-def _shapes(steps: Sequence[Step]) -> tuple[list[ProductShape], list[ConvolutionShape]]:
+def shapes_to_tune(steps: Sequence[Step]) -> tuple[list[ProductShape], list[ConvolutionShape]]:
     """The shapes there is a choice for, each once, in order. Steps of loops and branches follow the rules."""
     products: dict[ProductShape, None] = {}
     convolutions: dict[ConvolutionShape, None] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +20,21 @@ from castoff.compiler.kernels import Convolution
 from castoff.compiler.lowering.choices import Choices
 from castoff.compiler.lowering.lower import lower
 from castoff.compiler.lowering.tuning import (
+    CUTS,
     ConvolutionShape,
     Cut,
     ProductShape,
     Tuning,
     convolution_shape,
+    cuts_text,
+    default_tuning,
     product_shape,
+    read_cuts,
 )
 from castoff.compiler.options import CompileOptions
 from castoff.compiler.targets import cpu
 from castoff.compiler.toolchain import build_shared_library
-from castoff.compiler.toolchain.tune import KernelTimer, best_cut, tune
+from castoff.compiler.toolchain.tune import KernelTimer, best_cut, measured_cuts, tune
 from castoff.runtime.runner import aot_load
 
 from ..graphs import QUICK, GraphBuilder, as_program, generated, optimized, reference, size
@@ -188,3 +194,42 @@ def test_the_option_measures_records_and_answers_alike(tmp_path: Path) -> None:
     )
     with pytest.raises(OptionError, match="max_autotune measures kernels of"):
         CompileOptions(device="cuda", max_autotune=True)
+
+
+def test_the_table_of_the_compiler_is_read_as_it_was_written() -> None:
+    written = CUTS.read_text(encoding="utf-8")
+    cuts = read_cuts(written)
+    assert default_tuning().cuts == cuts
+    assert cuts_text(cuts, json.loads(written)["measured_on"]) == written
+    assert all(
+        Cut() not in chosen.values() and not chosen.keys() - {32, 64} for chosen in cuts.values()
+    )
+
+
+def test_a_product_takes_its_cut_from_the_table_and_the_manifest_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table = tmp_path / "cuts.json"
+    table.write_text(cuts_text({SHAPE: {32: Cut(rows=24)}}, {}), encoding="utf-8")
+    monkeypatch.setattr("castoff.compiler.lowering.tuning.CUTS", table)
+    default_tuning.cache_clear()
+    try:
+        graph, _ = linear()
+        program = lower(optimized(graph), Choices())
+    finally:
+        default_tuning.cache_clear()
+    made = generate(as_program(graph), program, OPTIONS, "test", "0")
+    assert "{.tile_rows = 0, .rows = 24, .depth = 0}" in made.tree.units[0].text
+    assert not made.manifest.tuning
+
+
+def test_products_are_measured_at_every_level_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def at(level: cpu.Level, cc: str | None = None) -> Iterator[KernelTimer]:
+        timer = FakeTimer(Cut(rows=24))
+        timer.vector_bytes = {"x86-64-v3": 32, "x86-64-v4": 64}[level.name]
+        yield timer
+
+    monkeypatch.setattr(KernelTimer, "at", at)
+    levels = [cpu.LEVELS[name] for name in ("x86-64-v3", "x86-64-v4")]
+    assert measured_cuts([SHAPE], levels) == {SHAPE: {32: Cut(rows=24), 64: Cut(rows=24)}}
