@@ -82,7 +82,7 @@ def gelu(b: Builder, self: Value, approximate: str = "none") -> Value:
         half = b.apply("mul", x, number(b, 0.5, x))
         return b.cast(b.apply("mul", half, b.apply("add", number(b, 1, x), curve)), dtype)
     if approximate == "none":
-        return b.cast(b.apply("mul", x, b.apply("ndtr", x)), dtype)
+        return b.cast(b.apply("gelu", x), dtype)
     raise OperatorError(f'gelu: approximate is "none" or "tanh", got {approximate!r}')
 
 

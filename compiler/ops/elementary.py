@@ -270,6 +270,7 @@ _ROWS: dict[str, tuple[Callable[..., np.ndarray], int, str]] = {
     "erfc": (elementwise(math.erfc), 20, "f"),
     "erfinv": (elementwise(erfinv), 24, "f"),
     "ndtr": (_ndtr, 24, "f"),
+    "gelu": (lambda x: x * _ndtr(x), 20, "f"),
     "sign": (_sign, 2, "if"),
     "sgn": (_sgn, 4, "ifc"),
 }

@@ -5,8 +5,9 @@
  * -fno-trapping-math). They rely on IEEE semantics and round-to-nearest; never build them with -ffast-math. fmod,
  * remainder and floor_divide alone take a branch, since an exact remainder of a huge quotient is a loop.
  *
- * The polynomials are minimax fits made for this project (Remez exchange, 50 digits). The hot functions (exp, exp2, log,
- * sin, cos, tanh, erf, ndtr, sigmoid) run in float, the others in double and round once. Error bounds: tests/math/accuracy.py.
+ * The polynomials are minimax fits made for this project (Remez exchange, 50 digits; gelu's by linear programming, each
+ * coefficient rounded before the next is fitted). The hot functions (exp, exp2, log, sin, cos, tanh, erf, ndtr, sigmoid,
+ * gelu) run in float, the others in double and round once. Error bounds: tests/mathematics/accuracy.py.
  */
 #ifndef CASTOFF_COMMON_MATH_F32_H
 #define CASTOFF_COMMON_MATH_F32_H
@@ -105,16 +106,22 @@ CASTOFF_INLINE float castoff_fused_f32(float a, float b, float c) {
 
 /* ---- powers of two ---- */
 
-/* x 2^n for -252 <= n <= 254 by two factors, so that a subnormal result is rounded once. */
-CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t n) {
-    uint32_t both = n + 254u, half = both >> 1;
-    return x * castoff_from_bits_f32(half << 23) * castoff_from_bits_f32((both - half) << 23);
+/* x between two bounds; NaN stays. Both comparisons are of x: of what the first one chose gcc makes three. */
+CASTOFF_INLINE float castoff_bounded_f32(float low, float x, float high) {
+    float bounded = high < x ? high : x;
+    return x < low ? low : bounded;
 }
 
-/* exp(x) / 2^n for -104 <= x <= 89 (NaN stays), where n is what `shifted` - 1.5 * 2^23 is. */
-CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
-    *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f); /* the low bits hold rint(x / ln 2) */
-    float n = *shifted - 0x1.8p23f;
+/* x 2^n for -252 <= n <= 254 by two factors, so that a subnormal result is rounded once; `raised` is n + 254. */
+CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t raised) {
+    uint32_t half = raised << 22 & 0x7f800000u;
+    return x * castoff_from_bits_f32(half) * castoff_from_bits_f32((raised << 23) - half);
+}
+
+/* exp(x) / 2^n for -105 <= x <= 89 (NaN stays), |n| the least; the low bits of *shifted are those of n + bias. */
+CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float bias, float *shifted) {
+    *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f + bias); /* rint(x / ln 2) */
+    float n = *shifted - (0x1.8p23f + bias);
     float r = castoff_muladd_f32(n, -0x1.62e4p-1f, x);
     r = castoff_muladd_f32(n, -0x1.7f7d1cp-20f, r);
     float p = 1.3952021e-03f;
@@ -122,28 +129,35 @@ CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float *shifted) {
     p = castoff_muladd_f32(p, r, 4.1666184e-02f);
     p = castoff_muladd_f32(p, r, 1.6666512e-01f);
     p = castoff_muladd_f32(p, r, 5.e-01f);
-    return castoff_muladd_f32(p, r * r, r) + 1.0f;
+    return CASTOFF_FUSES ? castoff_muladd_f32(castoff_muladd_f32(p, r, 1.0f), r, 1.0f) : p * (r * r) + r + 1.0f;
 }
 
 CASTOFF_INLINE float castoff_exp_f32(float x) {
-    float bounded = 89.0f < x ? 89.0f : x, shifted;
-    bounded = -104.0f > bounded ? -104.0f : bounded;
-    float p = castoff_exp_reduced_f32(bounded, &shifted);
-    return castoff_scale_f32(p, castoff_bits_f32(shifted) - 0x4b400000u);
+    float shifted, p = castoff_exp_reduced_f32(castoff_bounded_f32(-104.0f, x, 89.0f), 254.0f, &shifted);
+    return castoff_scale_f32(p, castoff_bits_f32(shifted));
 }
 
 /* exp(x) for x <= 0, at less cost: a power of two that is 2^64 too large, then 2^-64. */
 CASTOFF_INLINE float castoff_exp_decay_f32(float x) {
     float bounded = -104.0f > x ? -104.0f : x, shifted;
-    float p = castoff_exp_reduced_f32(bounded, &shifted);
-    return p * castoff_from_bits_f32((castoff_bits_f32(shifted) << 23) + ((127u + 64u) << 23)) * 0x1p-64f;
+    float p = castoff_exp_reduced_f32(bounded, 127.0f + 64.0f, &shifted);
+    return p * castoff_from_bits_f32(castoff_bits_f32(shifted) << 23) * 0x1p-64f;
+}
+
+/* 2^r for |r| <= 1/2, relative error 2^-23.3. */
+CASTOFF_INLINE float castoff_exp2_reduced_f32(float r) {
+    float p = 1.3264726e-03f;
+    p = castoff_muladd_f32(p, r, 9.671513e-03f);
+    p = castoff_muladd_f32(p, r, 5.5507336e-02f);
+    p = castoff_muladd_f32(p, r, 2.4022242e-01f);
+    p = castoff_muladd_f32(p, r, 6.93147e-01f);
+    return castoff_muladd_f32(p, r, 1.0f);
 }
 
 CASTOFF_INLINE float castoff_exp2_f32(float x) {
-    float bounded = 129.0f < x ? 129.0f : x;
-    bounded = -151.0f > bounded ? -151.0f : bounded;
-    float shifted = bounded + 0x1.8p23f;
-    float r = bounded - (shifted - 0x1.8p23f);
+    float bounded = castoff_bounded_f32(-151.0f, x, 129.0f);
+    float shifted = bounded + (0x1.8p23f + 254.0f);
+    float r = bounded - (shifted - (0x1.8p23f + 254.0f));
     float p = 1.5477846e-04f;
     p = castoff_muladd_f32(p, r, 1.3401612e-03f);
     p = castoff_muladd_f32(p, r, 9.617998e-03f);
@@ -151,7 +165,7 @@ CASTOFF_INLINE float castoff_exp2_f32(float x) {
     p = castoff_muladd_f32(p, r, 2.402265e-01f);
     p = castoff_muladd_f32(p, r, 6.931472e-01f);
     p = castoff_muladd_f32(p, r, 1.0f);
-    return castoff_scale_f32(p, castoff_bits_f32(shifted) - 0x4b400000u);
+    return castoff_scale_f32(p, castoff_bits_f32(shifted));
 }
 
 /* 2^n for |n| <= 1000, given n + 1.5 * 2^52. */
@@ -624,12 +638,33 @@ CASTOFF_INLINE float castoff_erfinv_f32(float x) {
 
 /* ---- activations ---- */
 
+/* 1 / (1 + exp(-x)), both sides of the division 2^-32 of that, so that exp(-x) has room and a subnormal is rounded once. */
 CASTOFF_INLINE float castoff_sigmoid_f32(float x) {
-    float e = castoff_exp_decay_f32(-castoff_abs_f32(x));
-    float part = 1.0f / (1.0f + e); /* one division: gcc would make two of a choice of numerators */
-    return x < 0.0f ? e * part : part;
+    float shifted, p = castoff_exp_reduced_f32(-castoff_bounded_f32(-105.0f, x, 60.0f), 127.0f - 32.0f, &shifted);
+    return 0x1p-32f / castoff_muladd_f32(p, castoff_from_bits_f32(castoff_bits_f32(shifted) << 23), 0x1p-32f);
 }
 CASTOFF_INLINE float castoff_silu_f32(float x) { return x * castoff_sigmoid_f32(x); }
+/* x times the area under the normal density up to x, which on the left is 2^-(1 + a q(a)), a = |x|: a minimax fit for -log2 of
+ * the area on [0, 9], weighted so that x times it is off by 2^-25 of itself, or by 2^-36. It grows on past that, and is 127
+ * at the bound of a, where the power of two becomes 0. */
+CASTOFF_INLINE float castoff_gelu_f32(float x) {
+    uint32_t magnitude = castoff_bits_f32(x) & 0x7fffffffu;
+    float a = castoff_from_bits_f32(magnitude < 0x412e0419u ? magnitude : 0x412e0419u); /* 10.876 at most */
+    float q = 3.4436958e-08f;
+    q = castoff_muladd_f32(q, a, -9.57375e-07f);
+    q = castoff_muladd_f32(q, a, 1.1601329e-05f);
+    q = castoff_muladd_f32(q, a, -7.800872e-05f);
+    q = castoff_muladd_f32(q, a, 2.7865436e-04f);
+    q = castoff_muladd_f32(q, a, 1.32124915e-05f);
+    q = castoff_muladd_f32(q, a, -6.974122e-03f);
+    q = castoff_muladd_f32(q, a, 5.2465424e-02f);
+    q = castoff_muladd_f32(q, a, 4.5921168e-01f);
+    q = castoff_muladd_f32(q, a, 1.1511053f);
+    float shifted = castoff_muladd_f32(q, -a, 0x1.8p23f + 126.0f); /* the low bits are an exponent's */
+    float r = castoff_fused_f32(q, -a, (0x1.8p23f + 126.0f) - shifted);
+    float area = castoff_exp2_reduced_f32(r) * castoff_from_bits_f32(castoff_bits_f32(shifted) << 23);
+    return x < 0.0f ? x * area : castoff_muladd_f32(-a, area, x);
+}
 CASTOFF_INLINE float castoff_log_sigmoid_f32(float x) {
     float smaller = x < 0.0f ? x : 0.0f;
     double gap = -(double)castoff_abs_f32(x);

@@ -206,6 +206,7 @@ CASTOFF_INLINE double castoff_sigmoid_f64(double x) {
     return top / (1.0 + e);
 }
 CASTOFF_INLINE double castoff_silu_f64(double x) { return x * castoff_sigmoid_f64(x); }
+CASTOFF_INLINE double castoff_gelu_f64(double x) { return x * (0.5 * __builtin_erfc(x * -0.70710678118654752440)); }
 CASTOFF_INLINE double castoff_log_sigmoid_f64(double x) {
     double smaller = x < 0.0 ? x : 0.0;
     return smaller - __builtin_log1p(castoff_exp_f64(-__builtin_fabs(x)));

@@ -22,6 +22,8 @@ class Accuracy:
     ulp: float
     reference: Callable[..., np.ndarray]
     arguments: int = 1
+    absolute: float = 0
+    """Errors that are no larger than this are none."""
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -64,7 +66,8 @@ F32: Mapping[str, Accuracy] = {
     "erfc": Accuracy(0.51, scipy.special.erfc),
     "erfinv": Accuracy(0.9, _erfinv),
     "ndtr": Accuracy(3.5, scipy.special.ndtr),
-    "sigmoid": Accuracy(2.4, _sigmoid),
+    "gelu": Accuracy(4.0, lambda x: x * scipy.special.ndtr(x), absolute=5e-8),
+    "sigmoid": Accuracy(2.5, _sigmoid),
     "silu": Accuracy(3.1, lambda x: x * _sigmoid(x)),
     "log_sigmoid": Accuracy(0.51, lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))),
     "sqrt": Accuracy(0.5, np.sqrt),

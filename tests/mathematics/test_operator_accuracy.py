@@ -73,11 +73,13 @@ def assert_bounds(
     digits: int,
     smallest: int,
     bounds: Mapping[str, float],
+    absolute: Mapping[str, float],
 ) -> None:
     wrong = []
     for (name, arrays), got in zip(points.items(), results, strict=True):
         want = OPERATORS[name].scipy(*arrays)
         errors = np.where(np.isinf(want), 0, errors_in_ulp(got, want, digits, smallest))  # poles
+        errors = np.where(np.abs(got.astype(float) - want) <= absolute[name], 0, errors)
         worst = int(np.argmax(errors))
         if errors[worst] > bounds[name]:
             at = [float(array[worst]) for array in arrays]
@@ -96,7 +98,8 @@ def test_float32_keeps_its_bounds(tmp_path: Path) -> None:
     }
     results = compiled(points, DType.FLOAT32, tmp_path)
     bounds = {name: row.float32 for name, row in OPERATORS.items()}
-    assert_bounds(points, results, 24, -149, bounds)
+    absolute = {name: row.absolute[1] for name, row in OPERATORS.items()}
+    assert_bounds(points, results, 24, -149, bounds, absolute)
 
 
 def test_float32_is_within_four_ulp() -> None:
@@ -124,7 +127,8 @@ def test_every_narrow_number_is_rounded_once(
                 for argument in row.domain
             )
     results = compiled(points, dtype, tmp_path)
-    assert_bounds(points, results, digits, smallest, dict.fromkeys(OPERATORS, NARROW))
+    absolute = {name: row.absolute[0] for name, row in OPERATORS.items()}
+    assert_bounds(points, results, digits, smallest, dict.fromkeys(OPERATORS, NARROW), absolute)
 
 
 def conditions(row: Row, arrays: tuple[Array, ...]) -> Array:

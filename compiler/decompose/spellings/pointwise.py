@@ -19,7 +19,7 @@ from .table import call, dense, spells
 
 _UNARY = """
     abs acos acosh asin asinh atan atanh bitwise_not ceil cos cosh digamma erf erfc erfinv exp exp2
-    expm1 floor i0 isinf isnan lgamma log log10 log1p log2 logical_not neg reciprocal round rsqrt
+    expm1 floor gelu i0 isinf isnan lgamma log log10 log1p log2 logical_not neg reciprocal round rsqrt
     sgn sigmoid sign signbit sin sinc sinh sqrt tan tanh trunc
 """
 _UNARY_SPECIAL = """
