@@ -162,7 +162,7 @@ CASTOFF_INLINE castoff_vf64 castoff_min_f64(castoff_vf64 a, castoff_vf64 b) {
 /* 2^x for x <= 127 within 2 ulp; 0 below -126.5; NaN stays. A polynomial on [-1/2, 1/2] that is 1 at 0, times the power of
  * two that the integer part of x is the exponent of. */
 CASTOFF_INLINE castoff_vf32 castoff_exp2_vf32(castoff_vf32 x) {
-    const castoff_vf32 magic = castoff_splat_f32(12582912.0f);
+    const castoff_vf32 magic = castoff_splat_f32(0x1.8p23f + 127.0f); /* the low bits of a sum with it are an exponent's */
     x = castoff_max_f32(castoff_splat_f32(-127.0f), x);
     const castoff_vf32 rounded = x + magic, r = x - (rounded - magic);
     castoff_vf32 p = castoff_splat_f32(0x1.5bba14p-10f);
@@ -171,7 +171,7 @@ CASTOFF_INLINE castoff_vf32 castoff_exp2_vf32(castoff_vf32 x) {
     p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.ebf9bcp-3f));
     p = castoff_fma_f32(p, r, castoff_splat_f32(0x1.62e42ap-1f));
     p = castoff_fma_f32(p, r, castoff_splat_f32(1.0f));
-    return p * (castoff_vf32)(((castoff_vu32)rounded << 23) + 0x3f800000u);
+    return p * (castoff_vf32)((castoff_vu32)rounded << 23);
 }
 
 /* Lanes are added in a fixed tree, upper half to lower, so the sum is a function of the vector alone. */
