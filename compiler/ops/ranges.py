@@ -26,7 +26,7 @@ def arange(
         raise OperatorError("arange without an end")
     result = dtype or number_dtype(start, end, step)
     # An int64 range truncates its bounds before it counts, the narrower ones after.
-    bounds = tuple(bound if result.is_float else _truncated(bound) for bound in (start, end, step))
+    bounds = tuple(bound if result.is_float else _whole(b, bound) for bound in (start, end, step))
     length = _range_length(*(bounds if result is DType.INT64 else (start, end, step)))
     return _spaced(b, bounds[0], bounds[2], length, result)
 
@@ -44,10 +44,6 @@ def inclusive_range(
     else:
         length = math.floor((end - start) / step) + 1  # type: ignore[operator]
     return _spaced(b, start, step, length, dtype or DType.FLOAT32)
-
-
-def _truncated(bound: Operand) -> Operand:
-    return int(bound) if isinstance(bound, float) else bound
 
 
 def _range_length(start: Operand, end: Operand, step: Operand) -> Dim:
@@ -117,9 +113,7 @@ def linspace(
     # Integers are spaced in double precision and truncated.
     inner = result.compute if result.is_float or result.is_complex else DType.FLOAT64
     integers = not (result.is_float or result.is_complex)
-    first, last = (
-        b.tensor(x, inner) for x in ((_whole(start), _whole(end)) if integers else (start, end))
-    )
+    first, last = (b.tensor(_whole(b, x) if integers else x, inner) for x in (start, end))
     intervals = (
         b.dim(steps - 1, inner)
         if isinstance(steps, shapes.SymExpr)
@@ -134,8 +128,11 @@ def linspace(
     return b.cast(b.where(b.apply("lt", position, half), forward, backward), result)
 
 
-def _whole(x: Operand) -> Operand:
-    return int(x) if isinstance(x, float) else x
+def _whole(b: Builder, bound: Operand) -> Operand:
+    """A bound of a range of integers: its fraction is cut off."""
+    if isinstance(bound, (Value, WeakScalar)):
+        return b.tensor(bound, DType.INT64)
+    return int(bound) if isinstance(bound, float) else bound
 
 
 def _linspace_dtype(b: Builder, start: Operand, end: Operand) -> DType:
@@ -153,7 +150,7 @@ def logspace(
     result = dtype or _linspace_dtype(b, start, end)
     inner = result.complex if result.is_complex else DType.FLOAT64
     if not (result.is_float or result.is_complex):
-        start, end = _whole(start), _whole(end)
+        start, end = _whole(b, start), _whole(b, end)
     exponents = linspace(b, start, end, steps, inner)
     return b.cast(apply_promoted(b, "pow", b.full((), base, inner), exponents), result)
 

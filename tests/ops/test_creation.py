@@ -41,6 +41,16 @@ def test_linspace_meets_both_ends(steps: int) -> None:
     np.testing.assert_allclose(result, np.linspace(-1, 2.5, steps, dtype=np.float32), rtol=1e-6)
 
 
+@pytest.mark.parametrize("as_bound", [float, lambda x: np.array(x, np.float32)])
+def test_bounds_of_integers_lose_their_fractions_first(as_bound: Callable[[float], object]) -> None:
+    overload = "default" if as_bound is float else "Tensor_Tensor"
+    bounds = as_bound(4.3), as_bound(-1.8)
+    (line,) = evaluate(f"aten.linspace.{overload}", *bounds, 6, dtype=DType.INT64)
+    np.testing.assert_array_equal(line, [4, 3, 2, 1, 0, -1])
+    (powers,) = evaluate(f"aten.logspace.{overload}", *bounds, 6, 2.0, dtype=DType.INT64)
+    np.testing.assert_array_equal(powers, [16, 8, 4, 2, 1, 0])
+
+
 def test_logspace_and_vander_are_powers() -> None:
     (result,) = evaluate("aten.logspace.default", start=0, end=3, steps=4, base=2.0)
     np.testing.assert_allclose(result, [1, 2, 4, 8])
