@@ -21,7 +21,7 @@ from .arguments import (
     tensor_names,
 )
 from .control_flow import CONTROL_FLOW
-from .forms import find_form, functional_name
+from .forms import Form, find_form, functional_name
 from .functionalize import TensorRef
 from .inline import WRAPPERS, HigherOrder
 from .origins import node_origin
@@ -198,6 +198,9 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
     if is_misdescribed(target) or any(scope.doubts(name) for name in inputs):
         scope.doubt(output_names(node.outputs))
     form = find_form(target, [argument.name for argument in node.inputs])
+    if form.writes_self and isinstance(node.inputs[0].arg, schema.AsTensors):
+        _change_in_turn(scope, node, form)
+        return
     base_name = target.split(".")[1]
     positional: list[Any] = []
     named: dict[str, Any] = {}
@@ -242,6 +245,22 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
         bind_results(scope, node.outputs, [ref])
     else:
         bind_outputs(scope, node, target, result, named)
+
+
+def _change_in_turn(scope: Scope, node: schema.Node, form: Form) -> None:
+    """Change the tensors of a list in place, each by its own of every other list: one after the other,
+    since what changes one may be read for the next."""
+    given = {argument.name: decode(argument.arg, scope) for argument in node.inputs}
+    changed = given[node.inputs[0].name]
+    assert isinstance(changed, list), "an operator on lists of tensors"
+    for number, ref in enumerate(changed):
+        assert isinstance(ref, TensorRef), "an element of a list of tensors"
+        own = {
+            name: x[number : number + 1] if isinstance(x, list) else x for name, x in given.items()
+        }
+        operands = {name: _operand(scope, x) for name, x in own.items()}
+        (result,) = form.function(scope.builder, **operands)
+        scope.builder.write_ref(ref, result)
 
 
 def _write_out(scope: Scope, node: schema.Node, names: Sequence[str], result: Any) -> None:

@@ -12,8 +12,19 @@ _UNARY = (
     "lgamma", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round", "rsqrt", "sigmoid", "sign",
     "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 )  # fmt: skip
-_BINARY = ("mul", "div")
+_ONE = ("mul", "div")
+_LISTS = {
+    "mul": "mul.Tensor", "div": "div.Tensor", "pow": "pow.Tensor_Tensor", "clamp_max": "clamp_max.Tensor",
+    "clamp_min": "clamp_min.Tensor", "maximum": "maximum.default", "minimum": "minimum.default",
+}  # fmt: skip
+"""The operator of each pair of tensors."""
 _SCALED = ("add", "sub")
+_NUMBERS = {
+    "add": "add.Tensor", "sub": "sub.Tensor", "mul": "mul.Tensor", "div": "div.Tensor",
+    "pow": "pow.Tensor_Scalar", "clamp_max": "clamp_max.default", "clamp_min": "clamp_min.default",
+    "maximum": "clamp_min.default", "minimum": "clamp_max.default",
+}  # fmt: skip
+"""The operator of each tensor and a number."""
 _TERNARY = ("addcmul", "addcdiv")
 
 
@@ -23,11 +34,13 @@ def _register_unary(name: str) -> None:
         return [b.call(f"aten.{name}.default", x) for x in self]
 
 
-def _register_binary(name: str) -> None:
+def _register_lists(name: str, each: str) -> None:
     @target(f"aten._foreach_{name}.List", samples=["([T[3, 4], T[2]], [T[4], T[2]]) | float32"])
     def with_list(b: Builder, self: Sequence[Value], other: Sequence[Value]) -> list[Value]:
-        return [b.call(f"aten.{name}.Tensor", x, y) for x, y in zip(self, other, strict=True)]
+        return [b.call(f"aten.{each}", x, y) for x, y in zip(self, other, strict=True)]
 
+
+def _register_one(name: str) -> None:
     @target(f"aten._foreach_{name}.Tensor", samples=["([T[3, 4], T[2]], T[()]) | float32"])
     def with_one(b: Builder, self: Sequence[Value], other: Value) -> list[Value]:
         return [b.call(f"aten.{name}.Tensor", x, other) for x in self]
@@ -45,14 +58,14 @@ def _register_scaled(name: str) -> None:
         return [b.call(f"aten.{name}.Tensor", x, y, alpha=alpha) for x, y in pairs]
 
 
-def _register_numbers(name: str) -> None:
+def _register_numbers(name: str, each: str) -> None:
     @target(f"aten._foreach_{name}.Scalar", samples=["([T[3, 4], T[2]], 2) | float32 int64"])
     def with_number(b: Builder, self: Sequence[Value], scalar: Operand) -> list[Value]:
-        return [b.call(f"aten.{name}.Tensor", x, scalar) for x in self]
+        return [b.call(f"aten.{each}", x, scalar) for x in self]
 
     @target(f"aten._foreach_{name}.ScalarList", samples=["([T[3, 4], T[2]], [2, 3]) | float32"])
     def with_numbers(b: Builder, self: Sequence[Value], scalars: Sequence[Operand]) -> list[Value]:
-        return [b.call(f"aten.{name}.Tensor", x, y) for x, y in zip(self, scalars, strict=True)]
+        return [b.call(f"aten.{each}", x, y) for x, y in zip(self, scalars, strict=True)]
 
 
 def _register_ternary(name: str) -> None:
@@ -68,13 +81,57 @@ def _register_ternary(name: str) -> None:
         return [b.call(f"aten.{name}.default", *each, value=value) for each in triples]
 
 
+@target("aten._foreach_add.Tensor", samples=["([T[3, 4], T[2]], T[()], alpha=2) | float32"])
+def add_one(b: Builder, self: Sequence[Value], other: Value, *, alpha: Operand = 1) -> list[Value]:
+    return [b.call("aten.add.Tensor", x, other, alpha=alpha) for x in self]
+
+
+@target(
+    "aten._foreach_lerp.Scalar",
+    samples=["([T[3, 4], T[2]], [T[3, 4], T[2]], 0.25) | float32"],
+)
+def lerp(
+    b: Builder, self: Sequence[Value], tensors1: Sequence[Value], weight: Operand
+) -> list[Value]:
+    pairs = zip(self, tensors1, strict=True)
+    return [b.call("aten.lerp.Scalar", x, y, weight) for x, y in pairs]
+
+
+@target(
+    "aten._foreach_lerp.List",
+    samples=["([T[3, 4], T[2]], [T[3, 4], T[2]], [T[3, 4], T[2]]) | float32"],
+)
+def lerp_lists(
+    b: Builder, self: Sequence[Value], tensors1: Sequence[Value], weights: Sequence[Value]
+) -> list[Value]:
+    triples = zip(self, tensors1, weights, strict=True)
+    return [b.call("aten.lerp.Tensor", *each) for each in triples]
+
+
+@target("aten._foreach_pow.ScalarAndTensor", samples=["(2, [T[3, 4], T[2]]) | float32"])
+def powers(b: Builder, self: Operand, exponent: Sequence[Value]) -> list[Value]:
+    return [b.call("aten.pow.Scalar", self, x) for x in exponent]
+
+
+@target(
+    "aten._foreach_copy.default",
+    samples=["([T[3, 4], T[2]], [int64[4], T[2]]) | float32"],
+)
+def copy(
+    b: Builder, self: Sequence[Value], src: Sequence[Value], non_blocking: bool = False
+) -> list[Value]:
+    return [b.call("aten.copy.default", x, y) for x, y in zip(self, src, strict=True)]
+
+
 for _name in _UNARY:
     _register_unary(_name)
-for _name in _BINARY:
-    _register_binary(_name)
+for _name, _each in _LISTS.items():
+    _register_lists(_name, _each)
+for _name in _ONE:
+    _register_one(_name)
 for _name in _SCALED:
     _register_scaled(_name)
-for _name in _BINARY + _SCALED:
-    _register_numbers(_name)
+for _name, _each in _NUMBERS.items():
+    _register_numbers(_name, _each)
 for _name in _TERNARY:
     _register_ternary(_name)

@@ -63,6 +63,23 @@ def to_and_clone(x: Any) -> Any:
     return y, same, other, copied
 
 
+def lists_in_place(x: Any) -> Any:
+    y, z = x.clone(), x[0].clone()
+    row = y[1]
+    torch._foreach_add_([y, z], [x + 1, x[1]], alpha=2)
+    torch._foreach_lerp_([row, z], [z, z + 1], 0.25)
+    torch._foreach_copy_([y[2], z], [z, row])
+    torch._foreach_mul_([y, z], [2.0, 3.0])
+    torch._foreach_abs_([y])
+    return y, z, row
+
+
+def lists_in_turn(x: Any) -> Any:
+    y, z = x.clone(), x + 1
+    torch._foreach_mul_([y, z], [z, y])
+    return y, z
+
+
 def chunks_and_unbind(x: Any) -> Any:
     y = x.clone()
     a, b = y.chunk(2, dim=1)
@@ -155,6 +172,7 @@ def complex_parts(x: Any) -> Any:
         inplace_on_views_of_views,
         reshape_that_copies,
         to_and_clone,
+        lists_in_place,
         chunks_and_unbind,
         diagonal_and_as_strided,
         metadata_in_place,
@@ -169,6 +187,10 @@ def complex_parts(x: Any) -> Any:
 )
 def test_in_place_operators_and_views_become_functional(function: Any, core: bool) -> None:
     check(function, (floats(6, 4),), (floats(6, 4) * 2,), core=core)
+
+
+def test_what_a_list_changes_in_place_is_read_for_its_next() -> None:
+    check(lists_in_turn, (floats(6, 4),))
 
 
 @pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
