@@ -141,7 +141,7 @@ static int castoff_run_step(castoff_frame *frame, const castoff_recurrent_produc
     static_assert(ROWS <= CASTOFF_RECURRENT_WARPS, "a warp to a row");
     const bool is_one = p.batch == 1;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)((p.hidden + 31) / 32), castoff_grid_side((p.batch + ROWS - 1) / ROWS, 65535));
+    config.gridDim = dim3((unsigned)((p.hidden + 31) / 32), castoff_grid_side((p.batch + ROWS - 1) / ROWS, CASTOFF_GRID_SIDE));
     config.blockDim = dim3(32 * CASTOFF_RECURRENT_WARPS);
     config.stream = castoff_stream(frame);
     const auto kernel = is_one ? castoff_recurrent_step<1, T, Cell> : castoff_recurrent_step<ROWS, T, Cell>;
