@@ -49,7 +49,7 @@ CASTOFF_INLINE N(piece) N(make_piece)(const N(block) *g, int64_t row, int64_t co
 }
 
 /* Rows that follow one another in the block. */
-static CASTOFF_UNUSED void N(emit_rows)(const N(block) *g, const G(sink) *sink, const SUM *sums, int64_t width, int64_t row,
+static CASTOFF_UNUSED void N(emit_rows)(const N(block) *g, const G(sink) *sink, SUM *sums, int64_t width, int64_t row,
                                         int64_t col, int64_t rows, int64_t cols) {
     const N(grid) *grid = &g->grid;
     row += g->row0;

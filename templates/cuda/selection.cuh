@@ -22,6 +22,7 @@ struct castoff_selection {
     __device__ __forceinline__ void keep(State found, int64_t at) const {
         if (!mask[at] || found > count) return;
         int64_t *const row = rows + (found - 1) * rank;
+#pragma unroll 1 /* each division takes registers */
         for (int axis = rank - 1; axis > 0; --axis) {
             row[axis] = at % sizes[axis];
             at /= sizes[axis];

@@ -43,10 +43,10 @@ def with_special(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def program(target: str, dtype: str, *arguments: Any) -> Graph:
+def program(target: str, dtype: str, *arguments: Any, **named: Any) -> Graph:
     b = GraphBuilder()
     x = b.input("x", *(size(name, 0, 9000) for name in ("n", "m", "k")), dtype=DType(dtype))
-    return b.graph(*as_tuple(b.call(target, x, *arguments)))
+    return b.graph(*as_tuple(b.call(target, x, *arguments, **named)))
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:
@@ -74,7 +74,7 @@ def check(
 def test_sort_is_stable_and_puts_nan_last(
     device_builds: DeviceBuilds, dtype: str, descending: bool
 ) -> None:
-    graph = program("aten.sort.default", dtype, 1, descending)
+    graph = program("aten.sort.stable", dtype, stable=True, dim=1, descending=descending)
     given = [values(dtype, shape) for shape in SHAPES]
     if dtype in FLOATS:
         given = [with_special(x) for x in given]
