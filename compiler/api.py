@@ -22,7 +22,6 @@ from .lowering.choices import DEFAULT, Choices
 from .lowering.lower import lower
 from .lowering.program import Program
 from .lowering.text import program_text
-from .lowering.tuning import RULES
 from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, SHOW_TIMES, Observer
 from .options import CompileOptions, resolve_options
 from .passes.pipeline import optimize
@@ -75,8 +74,7 @@ def compile_stages(
             choices = measured(choices, imported.graph, options)
     program = kernel_stage(imported, observer, choices)
     with observer.stage("render"):
-        tuning = choices.tuning if options.max_autotune else RULES
-        generated = generate(imported, program, options, name, VERSION, tuning)
+        generated = generate(imported, program, options, name, VERSION, choices.tuning)
     if (report := generated.manifest.weights_report) and observer.wants(SHOW_TIMES):
         observer.record("weights.txt", report, SHOW_TIMES)
     return Stages(exported, imported, program, generated)

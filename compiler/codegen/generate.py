@@ -21,7 +21,7 @@ from ..frontends.program import ImportedProgram
 from ..ir.dtypes import from_numpy
 from ..lowering.layouts import Coder
 from ..lowering.program import Program
-from ..lowering.tuning import RULES, Tuning
+from ..lowering.tuning import Tuning
 from ..options import CompileOptions
 from ..targets import cpu
 from .definition import make_manifest, write_definition
@@ -63,7 +63,7 @@ def generate(
     options: CompileOptions,
     name: str,
     version: str,
-    tuning: Tuning = RULES,
+    tuning: Tuning | None = None,
 ) -> Generated:
     """Everything that is built into one artefact."""
     coder = Coder()
@@ -74,7 +74,7 @@ def generate(
         options.device,
     )._replace(
         steps=code.steps, libraries=code.libraries, weights_report=coder.report(),
-        tuning=tuning.report(),
+        tuning=tuning.report() if tuning else (),
     )  # fmt: skip
     definition = write_definition(
         program.graph,

@@ -161,6 +161,3 @@ def _overlap(one: TensorData, other: TensorData) -> bool:
     if one.dtype is not other.dtype:  # offsets count other units
         return len(first) > 0 and len(second) > 0
     return max(first.start, second.start) < min(first.stop, second.stop)
-
-
-__all__ = ["State", "bind_state"]

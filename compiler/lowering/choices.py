@@ -23,14 +23,20 @@ class Choices:
     splits_keys: whether attention reads keys and values that are joined, or rounded to bfloat16, for it alone where
     they or their two parts lie.
     compute: what float32 is multiplied as: "bf16", or by itself. weights: how constant right operands of products are
-    kept, "full", "int8" or "int4". tuning: what was measured, where the program is built or before.
+    kept, "full", "int8" or "int4". tuning: what was measured where the program is built; else the
+    table that comes with the compiler holds.
     """
 
     packs_constants: bool = True
     compute: str = "f32"
     weights: str = "full"
-    tuning: Tuning = field(default_factory=default_tuning)
+    tuning: Tuning | None = None
     splits_keys: bool = True
+
+    @property
+    def tuned(self) -> Tuning:
+        """What was measured, where the program is built or before."""
+        return default_tuning() if self.tuning is None else self.tuning
 
     def multiplied(self, dtype: DType) -> DType:
         """What the operands of a product of this type are multiplied as."""
@@ -42,7 +48,7 @@ class Choices:
     ) -> bool:
         """Whether a convolution with a packed weight, multiplied as `dtype`, is computed by transforms."""
         is_float = dtype is DType.FLOAT32
-        return is_float and self.tuning.uses_winograd(weight, attributes, output)
+        return is_float and self.tuned.uses_winograd(weight, attributes, output)
 
 
 DEFAULT = Choices()

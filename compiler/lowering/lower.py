@@ -278,7 +278,7 @@ class GraphLowering:
         return ProductStep(
             "matmul", left, right, batch, rows, columns, depth, dtype, epilogue, self._origins(group),
             constant is not None, constant.coded if constant is not None else None,
-            self.context.choices.tuning.cuts_of(
+            self.context.choices.tuned.cuts_of(
                 dtype, batch, rows, columns, depth, constant is not None
             ) if constant is None or constant.coded is None else (),
             levels,

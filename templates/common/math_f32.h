@@ -118,7 +118,7 @@ CASTOFF_INLINE float castoff_scale_f32(float x, uint32_t raised) {
     return x * castoff_from_bits_f32(half) * castoff_from_bits_f32((raised << 23) - half);
 }
 
-/* exp(x) / 2^n for -105 <= x <= 89 (NaN stays), |n| the least; the low bits of *shifted are those of n + bias. */
+/* exp(x) / 2^n for -105 <= x <= 105 (NaN stays), |n| the least; the low bits of *shifted are those of n + bias. */
 CASTOFF_INLINE float castoff_exp_reduced_f32(float x, float bias, float *shifted) {
     *shifted = castoff_muladd_f32(x, 0x1.715476p0f, 0x1.8p23f + bias); /* rint(x / ln 2) */
     float n = *shifted - (0x1.8p23f + bias);

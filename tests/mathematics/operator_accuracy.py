@@ -282,7 +282,7 @@ def _page() -> Iterator[str]:
     yield "its value at most twentyfold), against mpmath. Sums, products, quotients and square roots are"
     yield "IEEE's; what sums many terms accumulates in float32 or wider. Where a number follows, errors"
     yield "that are no larger than it may be more ulp: to the left of -1 gelu is the small product of a"
-    yield "number and a power whose exponent was rounded (PyTorch's float32 is off by 1e-6 there)."
+    yield "number and a power whose exponent was rounded."
     yield ""
     yield "| operator | domain | float16, bfloat16 | float32 | float64 |"
     yield "|---|---|---|---|---|"

@@ -325,7 +325,8 @@ def _operator(ufunc: np.ufunc, *, is_reflected: bool = False) -> Callable[..., A
 def _in_place(ufunc: np.ufunc) -> Callable[..., Any]:
     def operator(self: TracedArray, other: object) -> TracedArray:
         if self._is_scalar:
-            return ufunc(self, other)  # type: ignore[no-any-return]
+            number: TracedArray = ufunc(self, other)
+            return number
         ufunc(self, other, out=(self,))
         return self
 
@@ -385,10 +386,11 @@ for _name, _ufunc in _BINARY.items():
 
 def _square_or_power(base: Any, exponent: object) -> object:
     """`**`, which NumPy computes with another ufunc, and so in other types, where the exponent is 2."""
-    return np.square(base) if type(exponent) is int and exponent == 2 else np.power(base, exponent)  # type: ignore[call-overload]
+    is_square = type(exponent) is int and exponent == 2
+    return _numpy.square(base) if is_square else _numpy.power(base, exponent)
 
 
-TracedArray.__pow__ = _square_or_power  # type: ignore[operator]
+setattr(TracedArray, "__pow__", _square_or_power)  # noqa: B010  # as the loop above does
 for _name, _ufunc in _COMPARISONS.items():
     setattr(TracedArray, f"__{_name}__", _operator(_ufunc))
 for _name, _ufunc in _UNARY.items():

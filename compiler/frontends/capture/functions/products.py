@@ -112,7 +112,7 @@ def _selected(r: Recorder, equation: str, x: Any) -> Any:
     """Diagonals and another order of axes, of one operand."""
     term, _, result = equation.partition("->")
     letters = list(term)
-    for letter in set(term):
+    for letter in dict.fromkeys(term):  # in one order on every run
         while letters.count(letter) > 1:
             first = letters.index(letter)
             second = letters.index(letter, first + 1)
