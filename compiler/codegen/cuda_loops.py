@@ -10,8 +10,9 @@ from ..ir.shapes import Dim, Symbol
 from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..targets import cpu
+from .iterations import has_accumulators
 from .kernel_text import KernelCode
-from .loops import LoopWriter, has_accumulators
+from .loops import LoopWriter
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement
 
@@ -217,8 +218,11 @@ class CudaLoopWriter(LoopWriter):
         self._statements(body, self.kernel.phases[0])
         self.expressions.pop()
 
-    def _pragma(self, phase: Phase) -> str:
+    def _pragma(self, phase: Phase, strips: int = 1) -> str:
         return ""
+
+    def _strips(self, phase: Phase, count: Dim) -> int:
+        return 1
 
     def _local(self, buffer: Buffer, name: str, count: int) -> str:
         if self.launch.lanes == 1:

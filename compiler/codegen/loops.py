@@ -5,29 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
 from ..kernels import Apply, Cast, Literal, Scalar
 from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
-from ..lowering.storage import estimate
 from ..targets import cpu
 from .ahead import LINE_BYTES, PIECE, Ahead, rows_ahead
 from .expr import Expressions, Parameters
+from .iterations import TILE, has_accumulators, tile_blocks, tile_width
 from .kernel_text import KernelCode, KernelText, describe, pointers
 from .offsets import places_in, smallest_offsets
 from .reductions import hoisted, initial_text
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement, drop_unused, flatten
-
-TILE = 64
-"""Elements of the row loop that one tile of accumulators covers."""
-BLOCK = 16
-"""Elements of the row loop that a tile covers at least where nothing is accumulated: a line of memory."""
-LARGEST_BLOCK = 1024
-"""Elements that a tile covers, all inner loops together, where those are short."""
-GRAIN = 32768
-"""Element operations that make a piece of parallel work worth handing out."""
+from .strips import combined_strips, of_strip, strip_count
 
 _SIMD = {"sum": "+", "prod": "*", "max": "max", "min": "min"}
 
@@ -263,49 +254,100 @@ class LoopWriter:
         return ForLoop(str(self.kernel.tile.variable), "tile_begin", "tile_end", pragma)
 
     def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:
-        loop_of, rest = loops[0], loops[1:]
-        tiled = self.kernel.tile is not None
-        pragma = "" if rest or tiled else self._pragma(phase)
-        loop = ForLoop(str(loop_of.variable), "0", self.expressions.dim(loop_of.extent), pragma)
-
-        def write() -> None:
-            if rest:
-                self._nest(loop.body, phase, rest)
-            elif tiled:
-                self._tiled(loop.body, phase)
-            else:
-                self._body(loop.body, phase)
-
-        if self.ahead is not None and phase is self.ahead.phase:
-            statements.append(self._in_pieces(loop, self.ahead, write))
+        over, rest = loops[0], loops[1:]
+        end = self.expressions.dim(over.extent)
+        if rest or self.kernel.tile is not None:
+            loop = ForLoop(str(over.variable), "0", end, "")
+            self._in_loop(
+                statements,
+                loop,
+                lambda: (
+                    self._nest(loop.body, phase, rest) if rest else self._tiled(loop.body, phase)
+                ),
+            )
+        elif self.ahead is not None and phase is self.ahead.phase:
+            statements.append(self._in_pieces(phase, self.ahead))
         else:
-            self._in_loop(statements, loop, write)
+            self._innermost(statements, phase, "0", end, over.extent)
 
-    def _in_pieces(self, loop: ForLoop, ahead: Ahead, write: Callable[[], None]) -> Block:
-        """A pass over a row, piece by piece, each after the request for the same piece of the next row."""
+    def _innermost(
+        self, statements: list[Statement], phase: Phase, start: str, end: str, count: Dim
+    ) -> None:
+        """The innermost loop of a phase, or `count` iterations of it."""
+        strips = self._strips(phase, count)
+        if strips > 1 and isinstance(count, int):
+            self._in_strips(statements, phase, start, count // strips, strips)
+            return
+        loop = ForLoop(str(phase.loops[-1].variable), start, end, self._pragma(phase))
+        self._in_loop(statements, loop, lambda: self._body(loop.body, phase))
+
+    def _strips(self, phase: Phase, count: Dim) -> int:
+        """Into how many strips iterations of the innermost loop of a phase are cut."""
+        if self._is_sequential(phase):
+            return 1
+        kept = sum(len(self._companions(s)) for s in phase.body if isinstance(s, Accumulate))
+        return strip_count(phase, count, kept)
+
+    def _in_strips(
+        self, statements: list[Statement], phase: Phase, start: str, length: int, strips: int
+    ) -> None:
+        """Iterations in strips, each with accumulators of its own, which are combined after them."""
+        reductions = [s for s in phase.body if isinstance(s, Accumulate)]
+        kept = [companion for s in reductions for companion in self._companions(s)]
+        for strip in range(1, strips):
+            statements += [f"{c} {of_strip(name, strip)} = {first};" for c, name, first in kept]
+        loop = ForLoop("strip", "0", str(length), self._pragma(phase, strips))
+        variable = str(phase.loops[-1].variable)
+        first = "" if start == "0" else f"{start} + "
+        self.expressions.push(loop.body)
+        for strip in range(strips):
+            block = Block("")
+            self.expressions.push(block.body)
+            offset = f" + {strip * length}" if strip else ""
+            block.body.append(f"const int64_t {variable} = {first}strip{offset};")
+            self.expressions.bind(variable)
+            for _, name, _ in kept:
+                self.expressions.accumulators[name] = of_strip(name, strip)
+            self._body(block.body, phase)
+            self.expressions.pop()
+            loop.body.append(block)
+        self.expressions.pop()
+        statements.append(loop)
+        self.expressions.accumulators.update({name: name for _, name, _ in kept})
+        statements += [
+            text for reduction in reductions for text in combined_strips(reduction, strips)
+        ]
+
+    def _in_pieces(self, phase: Phase, ahead: Ahead) -> Block:
+        """A pass over a row, piece by piece, each after the request for what other passes need."""
         end = str(ahead.extent)
         pieces = Block(f"for (int64_t piece = 0; piece < {end}; piece += {PIECE})")
         last = f"piece + {PIECE}"
-        if ahead.extent % PIECE:
+        is_even = ahead.extent % PIECE == 0
+        if not is_even:
             last = f"{last} < {end} ? {last} : {end}"
         self.expressions.push(pieces.body)
         self.expressions.bind("piece")
         pieces.body.append(f"const int64_t piece_end = {last};")
+        self._ask(pieces.body, ahead.rows)
         request = IfBlock("row + 1 < end")
         self.expressions.push(request.then)
-        for buffer, address in ahead.rows:
+        self._ask(request.then, ahead.next_rows)
+        self.expressions.pop()
+        pieces.body.append(request)
+        self._innermost(pieces.body, phase, "piece", "piece_end", PIECE if is_even else 1)
+        self.expressions.pop()
+        return pieces
+
+    def _ask(self, statements: list[Statement], rows: tuple[tuple[Buffer, Dim], ...]) -> None:
+        """Prefetches of the lines of a piece."""
+        for buffer, address in rows:
             pointer = self.parameters.pointer(buffer)
             first = self.expressions.dim(self.parameters.address(buffer, address))
             step = LINE_BYTES // buffer.dtype.itemsize
             lines = Block(f"for (int64_t line = piece; line < piece_end; line += {step})")
             lines.body.append(f"__builtin_prefetch({pointer} + {first} + line, 0, 2);")
-            request.then.append(lines)
-        self.expressions.pop()
-        pieces.body.append(request)
-        loop.start, loop.end = "piece", "piece_end"
-        self._in_loop(pieces.body, loop, write)
-        self.expressions.pop()
-        return pieces
+            statements.append(lines)
 
     def _tiled(self, statements: list[Statement], phase: Phase) -> None:
         """The loop over a tile, left out where nothing of it would count: outside a window."""
@@ -328,15 +370,18 @@ class LoopWriter:
             for s in phase.body
         )
 
-    def _pragma(self, phase: Phase) -> str:
+    def _pragma(self, phase: Phase, strips: int = 1) -> str:
         if self._is_sequential(phase):
             return ""
         clauses = []
         for statement in phase.body:
             if isinstance(statement, Accumulate):
-                clauses.append(f" reduction({_SIMD[statement.kind]}:{statement.name})")
-                if statement.kind in ("max", "min"):
-                    clauses.append(f" reduction(|:{statement.name}_nan)")
+                for strip in range(strips):
+                    name = of_strip(statement.name, strip)
+                    clauses.append(f" reduction({_SIMD[statement.kind]}:{name})")
+                    if statement.kind in ("max", "min"):
+                        nan = of_strip(f"{statement.name}_nan", strip)
+                        clauses.append(f" reduction(|:{nan})")
         return "#pragma omp simd" + "".join(clauses)
 
     def _body(self, statements: list[Statement], phase: Phase) -> None:
@@ -432,57 +477,3 @@ class LoopWriter:
             nan = cpu.literal_text(float("nan"), statement.dtype)
             name = statement.name
             statements.append(f"{name} = {name}_nan ? {nan} : {name};")
-
-
-def has_accumulators(kernel: LoopKernel) -> bool:
-    """Whether a kernel reduces anything."""
-    return any(isinstance(s, Accumulate) for p in kernel.phases for s in p.body)
-
-
-def tile_width(kernel: LoopKernel) -> int:
-    """How many iterations of the tiled loop one tile covers."""
-    if has_accumulators(kernel):
-        return TILE
-    inner = max(estimate(tuple(loop.extent for loop in phase.loops)) for phase in kernel.phases)
-    return max(BLOCK, LARGEST_BLOCK // max(inner, 1) // BLOCK * BLOCK)
-
-
-def tile_blocks(kernel: LoopKernel) -> Dim:
-    """How many tiles the tiled loop has; 1 where no loop is tiled."""
-    return 1 if kernel.tile is None else shapes.ceildiv(kernel.tile.extent, tile_width(kernel))
-
-
-def iteration_count(kernel: LoopKernel) -> Dim:
-    """How many independent iterations the kernel's outermost loop has."""
-    if kernel.is_serial:
-        count: Dim = 1
-        for loop in kernel.rows:
-            count = count * loop.extent
-        return count
-    is_nest = bool(kernel.rows) or kernel.tile is not None or len(kernel.phases) != 1
-    if is_nest or has_accumulators(kernel):
-        count = 1
-        for loop in kernel.rows:
-            count = count * loop.extent
-        return count * tile_blocks(kernel)
-    loops = kernel.phases[0].loops
-    return loops[0].extent if loops else 1
-
-
-def grain(kernel: LoopKernel) -> int:
-    """How many iterations one piece of parallel work has at least."""
-    if kernel.is_serial:
-        return 1 << 62
-    work = 0
-    for phase in kernel.phases:
-        work += max(1, len(phase.body)) * estimate(tuple(loop.extent for loop in phase.loops)) * 2
-    if kernel.tile is not None:
-        work *= tile_width(kernel)
-    elif (
-        not kernel.rows
-        and len(kernel.phases) == 1
-        and kernel.phases[0].loops
-        and not any(isinstance(s, Accumulate) for s in kernel.phases[0].body)
-    ):
-        work = 4
-    return max(1, GRAIN // max(work, 1))

@@ -34,8 +34,9 @@ from ..lowering.program import (
 from ..lowering.work import WorkingStep, work_of
 from ..targets import cpu
 from .expr import Expressions, Parameters
+from .iterations import grain, iteration_count
 from .kernel_text import KernelCode, describe
-from .loops import LoopWriter, grain, iteration_count
+from .loops import LoopWriter
 from .products import product_limits, write_attention, write_convolution, write_product
 from .render import render
 from .statements import Block, IfBlock, Line, Statement, flatten

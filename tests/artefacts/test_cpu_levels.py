@@ -14,6 +14,7 @@ from castoff.runtime.manifest import read_manifest
 
 from ..codegen.spread import linear_bfloat16, linear_gelu
 from ..graphs import build, reference
+from ..processor import needs_level
 from .driving import COMPILER, Outcome, build_driver, drive
 
 pytestmark = pytest.mark.skipif(
@@ -70,11 +71,7 @@ def assert_right(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("level", [*LEVELS, *NARROW_LEVELS])
 def test_bfloat16_products_run_on_every_level(level: str, driver: Path, narrow: Path) -> None:
-    needed = {
-        "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-bf16": "avx512_bf16", "x86-64-amx": "amx_bf16",
-    }  # fmt: skip
-    if needed.get(level, "sse2") not in Path("/proc/cpuinfo").read_text():
-        pytest.skip(f"this processor has no {level}")
+    needs_level(level)
     run_narrow([driver], narrow, level, CASTOFF_CPU_LEVEL=level)
 
 
@@ -87,11 +84,7 @@ def test_narrow_levels_are_only_in_files_that_multiply_narrow_types(
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_level_can_be_forced(level: str, driver: Path, portable: Path) -> None:
-    flags = Path("/proc/cpuinfo").read_text()
-    if (level == LEVELS[2] and "avx512vl" not in flags) or (
-        level != LEVELS[0] and "avx2" not in flags
-    ):
-        pytest.skip(f"this processor has no {level}")
+    needs_level(level)
     outcome = run([driver], portable, CASTOFF_CPU_LEVEL=level)
     assert_right(outcome)
     assert f"level {level}\n" in outcome.said

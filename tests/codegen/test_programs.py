@@ -12,6 +12,7 @@ from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
 
 from ..graphs import GraphBuilder, generated, load, reference, size
+from ..processor import needs_level
 from .spread import SPREAD
 
 
@@ -43,6 +44,7 @@ def test_a_bound_that_is_nan_is_no_bound_of_a_convolution(tmp_path: Path) -> Non
 def test_products_find_the_kernels_their_unit_kept(
     rows: int, is_constant: bool, level: str, tmp_path: Path
 ) -> None:
+    needs_level(level)
     random = np.random.default_rng(rows)
     left = random.standard_normal((rows, 40), np.float32)
     right = random.standard_normal((150, 40), np.float32)

@@ -12,13 +12,9 @@ from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
 
 from ..graphs import GraphBuilder, generated, load, reference
+from ..processor import needs_level
 
-LEVELS = {
-    "x86-64": "sse2",
-    "x86-64-v3": "avx2",
-    "x86-64-v4": "avx512vl",
-    "x86-64-bf16": "avx512_bf16",
-}
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4", "x86-64-bf16")
 VECTOR = "j += CASTOFF_VF32_LANES"
 
 
@@ -47,18 +43,12 @@ def images(channels: int) -> list[np.ndarray]:
     return [random.integers(-4, 5, shape).astype(np.float32) for shape in shapes]
 
 
-def is_on(level: str) -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return not cpuinfo.exists() or LEVELS[level] in cpuinfo.read_text()
-
-
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("channels", [16, 33, 48, 80])
 def test_a_residual_block_in_bfloat16_is_that_of_the_reference(
     channels: int, level: str, tmp_path: Path
 ) -> None:
-    if not is_on(level):
-        pytest.skip(f"the processor has no {LEVELS[level]}")
+    needs_level(level)
     graph = residual_block(channels)
     (want,) = reference(graph, *images(channels))
     (got,) = load(graph, tmp_path, target_cpu=level)(*images(channels))

@@ -12,14 +12,9 @@ import pytest
 
 from castoff.compiler.targets import cpu
 
+from ..processor import FLAGS, needs_level
+
 ROOT = Path(__file__).resolve().parents[2]
-LEVELS = {
-    "x86-64": (),
-    "x86-64-v3": ("avx2", "fma", "f16c"),
-    "x86-64-v4": ("avx512f", "avx512bw", "avx512dq", "avx512vl"),
-    "x86-64-bf16": ("avx512_vnni", "avx512_bf16"),
-    "x86-64-amx": ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"),
-}
 REQUEST_PERMISSION, TILE_DATA = 0x1023, 18
 
 
@@ -28,25 +23,13 @@ def may_use_tiles() -> bool:
     return ctypes.CDLL(None).syscall(158, REQUEST_PERMISSION, TILE_DATA) == 0
 
 
-def cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return {
-        flag for line in lines if line.startswith("flags") for flag in line.split(":")[1].split()
-    }
-
-
-@pytest.fixture(scope="session", params=LEVELS)
+@pytest.fixture(scope="session", params=FLAGS)
 def kernels(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> ctypes.CDLL:
     """The entry points of driver.c, built for one CPU level."""
     level = request.param
-    missing = set(LEVELS[level]) - cpu_flags()
-    if missing:
-        pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+    needs_level(level)
     if level == "x86-64-amx" and not may_use_tiles():
         pytest.skip("the kernel gives this process no tile registers")
     compiler = shutil.which(os.environ.get("CC", "gcc")) or pytest.skip(

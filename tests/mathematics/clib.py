@@ -24,11 +24,7 @@ FLAGS = (
     "-Wextra",
     "-Werror",
 )
-LEVELS = {
-    "x86-64": (),
-    "x86-64-v3": ("avx2", "fma"),
-    "x86-64-v4": ("avx512f", "avx512dq", "avx512bw", "avx512vl"),
-}
+LEVELS = ("x86-64", "x86-64-v3", "x86-64-v4")
 
 C_TYPE = {
     "f32": "float",
@@ -89,16 +85,6 @@ def c_compiler() -> str:
     if found is None:
         pytest.skip("needs gcc")
     return found
-
-
-def can_run(level: str) -> bool:
-    """Whether this processor has the instructions of an x86-64 level."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    present = set(text.split("flags", 1)[-1].split("\n", 1)[0].split())
-    return set(LEVELS[level]) <= present
 
 
 def compile_shared(folder: Path, name: str, source: str, *flags: str) -> ctypes.CDLL:

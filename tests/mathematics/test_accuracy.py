@@ -10,8 +10,9 @@ import mpmath
 import numpy as np
 import pytest
 
+from ..processor import needs_level
 from .accuracy import F32, F64, NOT_VECTORISED
-from .clib import COMMON, FLAGS, LEVELS, Loops, c_compiler, can_run, compile_loops, loops, same
+from .clib import COMMON, FLAGS, LEVELS, Loops, c_compiler, compile_loops, loops, same
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 FUNCTIONS_F32 = (
@@ -33,8 +34,7 @@ FUNCTIONS_F64 = tuple(same(name, "f64") for name in F64) + tuple(
 def float_loops(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loops:
     """The float functions compiled for one CPU level."""
     level = str(request.param)
-    if not can_run(level):
-        pytest.skip(f"this processor does not run {level}")
+    needs_level(level)
     folder = tmp_path_factory.mktemp("math")
     return compile_loops(folder, f"f32-{level}", ["math_f32.h"], FUNCTIONS_F32, f"-march={level}")
 
