@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .base import Builder, OperatorError, target
-from .pointwise import CastTo
+from .pointwise import BitCast, CastTo
+from .reinterpret import Reinterpret
 from .view import Reshape, Slice
 
 Ignored = object
@@ -178,7 +179,7 @@ def _is_contiguous(b: Builder, x: Value) -> bool:
     if node is None or not node.op.is_view:
         return True
     match node.op:
-        case Reshape():
+        case Reshape() | BitCast() | Reinterpret():
             return _is_contiguous(b, node.inputs[0])
         case Slice(axis=axis, step=1):
             leading = node.inputs[0].shape[:axis]

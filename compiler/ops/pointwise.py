@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -236,6 +236,8 @@ class Where(Op):
 class BitCast(Op):
     """The same bits as another dtype of the same size."""
 
+    is_view: ClassVar[bool] = True
+
     dtype: DType
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
@@ -260,6 +262,9 @@ class BitCast(Op):
             ),
         )
         return (call,)
+
+    def inverse(self, builder: Builder, base: Value, updated: Value) -> Value:
+        return builder.emit1(BitCast(base.dtype), updated)
 
 
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -237,7 +237,7 @@ def uniform(
     return result
 
 
-@target("prims.view_of_dtype.default")
+@target("prims.view_of_dtype.default", alias=True)
 def view_of_dtype(b: Builder, a: Value, dtype: DType) -> Value:
     result: Value = b.call("aten.view.dtype", a, dtype)
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Reinterpret(Op):
     """The same bytes as another dtype; where sizes of elements differ, the last dimension grows or
     shrinks.
     """
+
+    is_view: ClassVar[bool] = True
 
     dtype: DType
 
@@ -47,8 +50,17 @@ class Reinterpret(Op):
         arguments = (kernels.Out(0), kernels.In(0), kernels.Size(size_bytes))
         return (kernels.LibraryCall("castoff_copy_bytes", ("common/copy.h",), arguments),)
 
+    def inverse(self, builder: Builder, base: Value, updated: Value) -> Value:
+        return builder.emit1(Reinterpret(base.dtype), updated)
 
-@target("aten.view.dtype", "aten.view_copy.dtype")
+
+@target("aten.view_copy.dtype")
+def view_copy_dtype(b: Builder, self: Value, dtype: DType) -> Value:
+    """The bytes as another dtype, in memory of its own."""
+    return view_dtype(b, self, dtype)
+
+
+@target("aten.view.dtype", alias=True)
 def view_dtype(b: Builder, self: Value, dtype: DType) -> Value:
     """The bytes as another dtype."""
     if self.dtype is dtype:

@@ -10,17 +10,22 @@ from ..ir import shapes
 from ..ir.graph import Constant, Graph, Node, Value
 from ..kernels import Convolution, LibraryCall
 from ..ops.base import Environment
+from ..ops.pointwise import BitCast
+from ..ops.reinterpret import Reinterpret
 from ..ops.view import AsStrided
 
 LARGEST_GROWTH = 1 << 16
 """Bytes a folded result may be larger than what it is computed from: ranges and masks stay computed."""
+
+_COSTLY_VIEWS = (AsStrided, BitCast, Reinterpret)
+"""Views that cost divisions or a copy in every run."""
 
 
 def fold_constants(graph: Graph) -> Graph:
     """Before: %s = rsqrt(%var); %w2 = mul(%w, %s)      After: %w2 is a constant
 
     Only nodes that read at least one constant are folded; numbers and ranges are cheaper computed. Views stay views,
-    but for strided ones, which cost divisions.
+    but for strided ones and other types of the same bytes.
     """
     constants = dict(graph.constants)
     known: dict[Value, np.ndarray] = {value: c.array for value, c in constants.items()}
@@ -33,7 +38,7 @@ def fold_constants(graph: Graph) -> Graph:
             continue
         for value, array in zip(node.outputs, result, strict=True):
             known[value] = array
-        if not node.inputs or (node.op.is_view and not isinstance(node.op, AsStrided)):
+        if not node.inputs or (node.op.is_view and not isinstance(node.op, _COSTLY_VIEWS)):
             kept.append(node)  # known, but as cheap as it is; dead once every reader was folded
             continue
         for value, array in zip(node.outputs, result, strict=True):

@@ -126,7 +126,7 @@ class _Rewriter:
         """The views that make `value`, in order, and the node whose result they are views of."""
         views: list[Op] = []
         node = self.producer.get(value)
-        while node is not None and node.op.is_view:
+        while node is not None and node.op.is_view and _keeps_dtype(node):
             views.insert(0, node.op)
             node = self.producer.get(node.inputs[0])
         return tuple(views), node
@@ -231,6 +231,10 @@ def _has_kernel(node: Node) -> bool:
     channels = node.inputs[1].shape[1]
     is_depthwise = op.groups > 1 and channels == 1
     return len(op.stride) <= 3 and not is_depthwise and all(isinstance(s, int) for s in sizes)
+
+
+def _keeps_dtype(node: Node) -> bool:
+    return node.outputs[0].dtype is node.inputs[0].dtype
 
 
 def _is(node: Node, name: str) -> bool:
