@@ -58,7 +58,8 @@ _IGNORED = _names(
     aten._assert_tensor_metadata.default aten._linalg_check_errors.default
     torch._functorch.predispatch.lazy_load_decompositions torch._C._set_grad_enabled
     torch._C._functorch._vmap_increment_nesting aten.record_stream.default
-    profiler._record_function_exit
+    profiler._record_function_exit aten.promote_types.default aten.result_type.Tensor
+    aten.result_type.Scalar aten.result_type.Scalar_Tensor aten.result_type.Scalar_Scalar
     """
 )
 

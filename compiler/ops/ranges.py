@@ -27,7 +27,7 @@ def arange(
     result = dtype or number_dtype(start, end, step)
     # An int64 range truncates its bounds before it counts, the narrower ones after.
     bounds = tuple(bound if result.is_float else _whole(b, bound) for bound in (start, end, step))
-    length = _range_length(*(bounds if result is DType.INT64 else (start, end, step)))
+    length = _range_length(b, *(bounds if result is DType.INT64 else (start, end, step)))
     return _spaced(b, bounds[0], bounds[2], length, result)
 
 
@@ -46,28 +46,29 @@ def inclusive_range(
     return _spaced(b, start, step, length, dtype or DType.FLOAT32)
 
 
-def _range_length(start: Operand, end: Operand, step: Operand) -> Dim:
-    """How many numbers lie in [start, end)."""
-    for bound in (start, end, step):
-        if isinstance(bound, (Value, WeakScalar, complex)):
-            raise OperatorError(f"arange: bound {bound} has no value before the program runs")
-    if isinstance(start, shapes.SymExpr) or isinstance(end, shapes.SymExpr):
-        return _symbolic_length(start, end, step)
-    if isinstance(step, shapes.SymExpr):
-        return _symbolic_length(start, end, step)
-    assert not isinstance(start, (Value, WeakScalar, complex)), "refused above"
-    assert not isinstance(end, (Value, WeakScalar, complex)), "refused above"
-    assert not isinstance(step, (Value, WeakScalar, complex)), "refused above"
+def _range_length(b: Builder, start: Operand, end: Operand, step: Operand) -> Dim:
+    """How many numbers lie in [start, end). Where it takes the fraction of a number that only the run
+    knows, the run counts them."""
+    bounds = (start, end, step)
+    if any(isinstance(bound, complex) for bound in bounds):
+        raise OperatorError(f"arange from {start} to {end} in steps of {step}")
+    known = [bound for bound in bounds if isinstance(bound, (int, float))]
+    if len(known) == len(bounds):
+        return _known_length(*known)
+    if all(_is_whole(x) or (isinstance(x, float) and x.is_integer()) for x in bounds):
+        first, last, stride = _whole_bounds(*bounds)
+        return shapes.maximum(shapes.ceildiv(last - first, stride), 0)
+    first_value, last_value, step_value = (b.tensor(bound, DType.FLOAT64) for bound in bounds)
+    steps = b.apply("div", b.apply("sub", last_value, first_value), step_value)
+    return b.read_symbol(b.cast(b.apply("ceil", steps), DType.INT64))
+
+
+def _known_length(start: float, end: float, step: float) -> int:
     if step == 0 or (end - start) * step < 0:
         raise OperatorError(f"arange from {start} to {end} in steps of {step}")
     if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
         return -((start - end) // step)
     return math.ceil((end - start) / step)
-
-
-def _symbolic_length(start: Operand, end: Operand, step: Operand) -> Dim:
-    first, last, stride = _whole_bounds(start, end, step)
-    return shapes.maximum(shapes.ceildiv(last - first, stride), 0)
 
 
 def _whole_bounds(*bounds: Operand) -> list[Dim]:
