@@ -17,6 +17,7 @@ from ..ops.symbols import ReadSymbol
 from .arguments import Argued, as_value
 from .functionalize import ImportBuilder, TensorRef, fresh
 from .inline import HigherOrder, ImportNodes, flat, inline, subgraph_result
+from .results import output_names
 from .scope import Scope
 
 
@@ -27,6 +28,16 @@ class Subgraph:
     scope: Scope
     inputs: list[Value]
     outputs: list[Value] = field(default_factory=list)
+
+    def bound(self, size: Dim) -> Dim:
+        """The largest that a size can be, without the symbols that its own nodes define."""
+        read = {getattr(node.op, "symbol", None) for node in self.scope.builder.nodes}
+        if not shapes.symbols_in(size) & read:
+            return size
+        bound = shapes.upper_bound(size)
+        if bound >= shapes.INFINITY:
+            raise OperatorError(f"a branch gives {size} elements, and nothing bounds that outside")
+        return bound
 
     def finish(self, name: str, extra: Sequence[Value]) -> Graph:
         """The graph; `extra` are inputs after the operands."""
@@ -155,12 +166,55 @@ def _cond(
         condition = as_value(predicate, b)  # type: ignore[arg-type]
     then = import_subgraph(scope, then_graph, operands, import_nodes)
     otherwise = import_subgraph(scope, else_graph, operands, import_nodes)
+    cut = _make_alike(then, otherwise, _undecided_axes(scope, node))
     constants, (then_inputs, else_inputs) = _lifted_constants(scope, (then, otherwise))
     op = Branch(
         then.finish(f"{b.name_hint}_then", then_inputs),
         otherwise.finish(f"{b.name_hint}_else", else_inputs),
     )
-    return list(b.emit(op, condition, *_operand_values(scope, operands), *constants))
+    results = list(b.emit(op, condition, *_operand_values(scope, operands), *constants))
+    lengths = results[len(results) - len(cut) :]
+    for (position, axis), length in zip(cut, lengths, strict=True):
+        x = results[position]
+        size = b.read_symbol(length, 0, shapes.upper_bound(x.shape[axis]))
+        results[position] = b.slice(x, axis, 0, size)
+    return results[: len(results) - len(cut)]
+
+
+def _undecided_axes(scope: Scope, node: schema.Node) -> list[tuple[int, int]]:
+    """(result, axis) where the file has a symbol that only the run decides for the size."""
+    shapes_said = [scope.shape_of(name) or () for name in output_names(node.outputs)]
+    return [
+        (position, axis)
+        for position, shape in enumerate(shapes_said)
+        for axis, size in enumerate(shape)
+        if size is None
+    ]
+
+
+def _make_alike(
+    then: Subgraph, otherwise: Subgraph, axes: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Pad the results of branches along `axes` to one size; the sizes they have are further results.
+    The axes that were padded.
+
+    then: f32[3], otherwise: f32[2]   ->   then: f32[3], 3; otherwise: f32[3], 2
+    """
+    padded: list[tuple[int, int]] = []
+    for position, axis in axes:
+        given = [(branch, branch.outputs[position]) for branch in (then, otherwise)]
+        if given[0][1].rank != given[1][1].rank:
+            continue
+        largest = shapes.maximum(*(branch.bound(x.shape[axis]) for branch, x in given))
+        for branch, x in given:
+            b, size = branch.scope.builder, x.shape[axis]
+            if size != largest:
+                pads: list[tuple[Dim, Dim]] = [(0, 0)] * x.rank
+                pads[axis] = (0, largest - size)
+                branch.outputs[position] = b.pad(x, pads, 0)
+            branch.outputs.append(b.dim(size))
+        padded.append((position, axis))
+    return padded
 
 
 def _while_loop(

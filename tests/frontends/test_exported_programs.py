@@ -165,6 +165,16 @@ def complex_parts(x: Any) -> Any:
     return z, r
 
 
+def bits_in_place(x: Any) -> Any:
+    y = x * 1
+    bits = y.view(torch.int32)
+    bits.bitwise_and_(0x7FFFFFFF)
+    halves = y.view(torch.int16)
+    halves[..., ::2] = 0
+    bits.contiguous().view(torch.float32).add_(y)
+    return y, bits, halves
+
+
 @pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
 @pytest.mark.parametrize(
     "function",
@@ -182,6 +192,7 @@ def complex_parts(x: Any) -> Any:
         returned_input_views,
         swapped_storage,
         complex_parts,
+        bits_in_place,
     ],
     ids=lambda function: function.__name__,
 )
@@ -485,11 +496,63 @@ def test_random_numbers_follow_from_the_seed_and_are_different_for_each_operator
     assert len(np.unique(np.stack([drawn[0], drawn[2]]))) > 6 * 64 - 3
 
 
+def test_tensors_of_sizes_and_ranges_of_fractions() -> None:
+    def function(x: Any) -> Any:
+        rows, columns = x.shape
+        return (
+            torch.tensor([[rows, columns], [1, rows * 2]]),
+            torch.tensor([rows / 2, 1.5]),
+            torch.arange(0.5, rows + 0.5),
+            torch.arange(0, rows, 0.75),
+            torch.arange(rows * 1.5, 1.0, -2, dtype=torch.int64),
+        )
+
+    sizes = {0: Dim("rows", min=3, max=40), 1: Dim.AUTO}
+    for core in (False, True):
+        check(
+            function, (floats(6, 2),), (floats(7, 3),), (floats(9, 2),),
+            core=core, dynamic_shapes=((sizes,),),
+        )  # fmt: skip
+
+
+def test_the_length_of_a_range_may_follow_from_values() -> None:
+    check(lambda n: torch.arange(n.item()) * 2, (torch.tensor(3.5),), (torch.tensor(6.0),))
+
+
 def test_cond_on_a_size() -> None:
     def function(x: Any) -> Any:
         return torch.cond(x.shape[0] > 4, lambda x: x + 1, lambda x: x - 1, (x,))
 
     check(function, (floats(6),), (floats(3),), dynamic_shapes=(({0: Dim("n")},),))
+
+
+def test_branches_may_give_different_sizes() -> None:
+    def function(x: Any) -> Any:
+        rows, total = torch.cond(
+            x.sum() > 0,
+            lambda x: (x[:3, :2] * 2, x.sum()),
+            lambda x: (x[:1] + 1, x.mean()),
+            (x,),
+        )
+        return rows.sum(), rows, total
+
+    check(function, (floats(4, 4) + 9,), (floats(4, 4) - 9,), core=False)
+    check(function, (floats(4, 4) - 9,), (floats(4, 4) + 9,))
+
+
+def test_branches_may_give_sizes_that_follow_from_the_inputs_or_their_values() -> None:
+    def doubled(x: Any) -> Any:
+        return torch.cond(
+            x.sum() > 0, lambda x: x[1:].clone(), lambda x: torch.cat([x, x]), (x,)
+        ) + torch.ones(2)
+
+    sizes = ({0: Dim("rows", min=3)},)
+    check(doubled, (floats(4, 2) + 9,), (floats(6, 2) - 9,), dynamic_shapes=(sizes,))
+
+    def chosen(x: Any) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: x[x > 1], lambda x: x[x < 0] * 2, (x,))
+
+    check(chosen, (floats(6) + 1,), (floats(6) - 9,), (floats(6) * 0 + 0.5,))
 
 
 def test_while_loops() -> None:
