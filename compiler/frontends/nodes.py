@@ -9,6 +9,7 @@ from typing import Any
 
 from ..exported import schema
 from ..ir import shapes
+from ..ir.dtypes import DType, promote
 from ..ir.graph import Value
 from ..ir.shapes import Symbol
 from ..ops.base import OperatorError, is_misdescribed
@@ -157,6 +158,9 @@ def _import_node(scope: Scope, node: schema.Node, target: str) -> None:
     if target == "higher_order.with_effects":
         _import_with_effects(scope, node)
         return
+    if target == "higher_order.out_dtype":
+        _import_out_dtype(scope, node)
+        return
     _import_operator(scope, node, target)
 
 
@@ -176,6 +180,21 @@ def _import_with_effects(scope: Scope, node: schema.Node) -> None:
     bind_results(scope, node.outputs[:1], [token_value])
     inner = schema.Node(name.target, tuple(rest), node.outputs[1:], node.metadata)
     _import_node(scope, inner, name.target)
+
+
+def _import_out_dtype(scope: Scope, node: schema.Node) -> None:
+    """`out_dtype(operator, dtype, *args)` computes in the dtype, or what it and the tensors promote to."""
+    operator, wanted, *rest = node.inputs
+    name, dtype = decode(operator.arg, scope), decode(wanted.arg, scope)
+    assert isinstance(name, OperatorName) and isinstance(dtype, DType)
+    operands = [_operand(scope, decode(argument.arg, scope)) for argument in rest]
+    common = dtype
+    for x in operands:
+        common = promote(common, x.dtype) if isinstance(x, Value) else common
+    b = scope.builder
+    wide = [b.cast(x, common) if isinstance(x, Value) else x for x in operands]
+    result = find_form(name.target, [argument.name for argument in rest]).function(b, *wide)
+    bind_results(scope, node.outputs, [b.cast(result, dtype)])
 
 
 def _check_memory(scope: Scope, name: str, x: Value, *, is_absolute: bool) -> None:

@@ -108,6 +108,15 @@ def int_mm(b: Builder, self: Value, mat2: Value) -> Value:
     return b.matmul(b.cast(self, DType.INT32), b.cast(mat2, DType.INT32))
 
 
+@target("aten._weight_int8pack_mm.default")
+def weight_int8pack_mm(b: Builder, self: Value, mat2: Value, scales: Value) -> Value:
+    """self [M, K] times the transpose of mat2 [N, K] of int8, each column times its scale [N]: in
+    float32, rounded once."""
+    columns = b.transpose(b.cast(mat2, DType.FLOAT32), 0, 1)
+    product = b.matmul(b.cast(self, DType.FLOAT32), columns)
+    return b.cast(b.apply("mul", product, b.cast(scales, DType.FLOAT32)), self.dtype)
+
+
 @target("aten.matmul.default", "aten.linalg_matmul.default")
 def matmul(b: Builder, self: Value, other: Value) -> Value:
     """NumPy's matmul: vectors are rows on the left, columns on the right, and disappear again."""

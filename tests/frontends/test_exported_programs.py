@@ -519,6 +519,18 @@ def test_the_length_of_a_range_may_follow_from_values() -> None:
     check(lambda n: torch.arange(n.item()) * 2, (torch.tensor(3.5),), (torch.tensor(6.0),))
 
 
+@pytest.mark.parametrize("core", [False, True], ids=["training", "core"])
+def test_out_dtype_computes_in_the_wider_type(core: bool) -> None:
+    out_dtype = torch.ops.higher_order.out_dtype
+
+    def function(x: Any, y: Any) -> Any:
+        product = out_dtype(torch.ops.aten.mm.default, torch.int32, x, y)
+        return product, out_dtype(torch.ops.aten.mul.Tensor, torch.int32, x, x)
+
+    integers = torch.arange(-60, 60, dtype=torch.int8)
+    check(function, (integers[:12].reshape(3, 4), integers[-20:].reshape(4, 5)), core=core)
+
+
 def test_cond_on_a_size() -> None:
     def function(x: Any) -> Any:
         return torch.cond(x.shape[0] > 4, lambda x: x + 1, lambda x: x - 1, (x,))
