@@ -180,14 +180,7 @@ def command_test(arguments: "list[str]") -> "int":
     if "-m" in arguments:
         markers = []
     jobs = [] if has_jobs(arguments) else ["-n", str(min(os.cpu_count() or 1, 8))]
-    pytest = [PYTHON, "-m", "pytest"] + jobs + markers
-    if arguments:
-        return run(pytest + arguments, False)
-    # Emulated GPUs get processes that thousands of other artefacts were not loaded into.
-    device = os.path.join("tests", "device")
-    emulated = run(pytest + [device], False)
-    others = run(pytest + ["--ignore=" + device], False)
-    return emulated or others
+    return run([PYTHON, "-m", "pytest"] + jobs + markers + arguments, False)
 
 
 def has_jobs(arguments: "list[str]") -> "bool":

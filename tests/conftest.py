@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +12,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write what is generated now to tests/golden/"
     )
+
+
+def pytest_configure() -> None:
+    # What an emulated device says as it ends the process would be lost with what pytest captured.
+    os.environ["CASTOFF_EMULATION_STDERR"] = f"{os.getpid()}:{os.dup(2)}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

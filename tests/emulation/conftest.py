@@ -22,8 +22,8 @@ class Emulation:
     home: Path
     folder: Path
 
-    def build(self, name: str, flags: tuple[str, ...] = ()) -> Path:
-        program = self.folder / Path(name).name
+    def build(self, name: str, flags: tuple[str, ...] = (), file: str | None = None) -> Path:
+        program = self.folder / (file or Path(name).name)
         if not program.exists():
             nvcc = str(self.home / "bin" / "nvcc")
             source = str(PROGRAMS / f"{name}.cu")

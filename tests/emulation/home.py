@@ -26,6 +26,7 @@ Run with these:
     CASTOFF_EMULATION_FAIL            N: the N-th launch fails, and every call after it (a sticky error)
     CASTOFF_EMULATION_FAIL_EVENT      N: the N-th record of an event fails, and only that
     CASTOFF_EMULATION_FAULT           abort | error: what a broken rule does, after it was said on stderr
+    CASTOFF_EMULATION_STDERR          <process>:<descriptor>: where that process also says why it ends
 
 Rules that are checked: every thread of a block reaches a barrier; lanes that meet agree on mask and operation; sizes of
 grids, blocks and shared memory; kernels get device memory of their device; host code does not touch device memory;

@@ -46,6 +46,16 @@ def test_a_broken_rule_is_an_error_of_cuda_where_that_is_asked_for(
     assert done.returncode == 1
 
 
+def test_the_last_sentence_goes_where_the_runner_of_tests_listens_too(
+    emulation: Emulation, tmp_path: Path
+) -> None:
+    program, heard = emulation.build("faults/faults"), tmp_path / "heard"
+    script = 'CASTOFF_EMULATION_STDERR=$$:3 exec "$0" large_block 3> "$1" 2> /dev/null'
+    environment = {"LD_LIBRARY_PATH": str(emulation.home / "lib64")}
+    subprocess.run(["sh", "-c", script, program, heard], env=environment, check=False)
+    assert re.search(SENTENCES["large_block"], heard.read_text())
+
+
 def test_host_code_that_touches_device_memory_crashes(emulation: Emulation) -> None:
     done = emulation.run("faults/faults", "host_access")
     assert "host code touched device memory" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,34 @@ def test_a_program_holds_what_it_expects_when_streams_are_deferred(
 ) -> None:
     done = emulation.run(name, settings={"CASTOFF_EMULATION_STREAMS": "deferred"})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+_LOAD_AND_RUN = """
+import ctypes, sys
+
+def mappings():
+    with open("/proc/self/maps") as lines:
+        return sum(1 for _ in lines)
+
+counts = []
+for path in sys.argv[1:]:
+    assert ctypes.CDLL(path).main() == 0
+    counts.append(mappings())
+print(counts[-1] - counts[0])
+"""
+
+
+def test_libraries_share_the_stacks_of_the_threads_of_a_block(
+    emulation: Emulation, tmp_path: Path
+) -> None:
+    """A process has some 65 thousand mappings; a block of 256 threads that wait needs 512."""
+    library = emulation.build("reduction", ("-shared", "-Xcompiler", "-fPIC"), "libreduction.so")
+    copies = [shutil.copy(library, tmp_path / f"{i}.so") for i in range(8)]
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD_AND_RUN, *copies], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 20 * len(copies)
 
 
 @pytest.mark.nvcc

@@ -1,4 +1,6 @@
 // The emulated driver: its state, its devices, errors.
+#include <algorithm>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -54,17 +56,45 @@ cudaError_t failed(cudaError_t error)
     return error;
 }
 
+void write_sentence(const char* sentence, bool is_last)
+{
+    char line[1024];
+    int length = snprintf(line, sizeof line, "CUDA emulation: %s\n", sentence);
+    size_t bytes = std::min(static_cast<size_t>(length), sizeof line - 1);
+    int process = 0, descriptor = 0;
+    bool is_lost = write(2, line, bytes) < 0;
+    // A test runner that keeps what tests write loses it with the process.
+    if (is_last && sscanf(setting("CASTOFF_EMULATION_STDERR", ""), "%d:%d", &process, &descriptor) == 2 &&
+        process == getpid()) {
+        is_lost |= write(descriptor, line, bytes) < 0;
+    }
+    if (is_lost) _exit(1);
+}
+
+static void say(const char* format, va_list arguments)
+{
+    char sentence[1000];
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    bool is_last = strcmp(setting("CASTOFF_EMULATION_FAULT", "abort"), "error") != 0;
+    write_sentence(sentence, is_last);
+    if (is_last) abort();
+}
+
 cudaError_t fault(cudaError_t error, const char* format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("CUDA emulation: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    fflush(stderr);
+    say(format, arguments);
     va_end(arguments);
-    if (strcmp(setting("CASTOFF_EMULATION_FAULT", "abort"), "error") != 0) abort();
     return failed(error);
+}
+
+void give_up(const char* what)
+{
+    char sentence[1000];
+    snprintf(sentence, sizeof sentence, "%s: %s", what, strerror(errno));
+    write_sentence(sentence, true);
+    abort();
 }
 
 static bool is_device(int device)
@@ -282,6 +312,8 @@ cudaError_t cudaGetLastError(void)
 cudaError_t cudaPeekAtLastError(void) { return thread_state.last; }
 
 cudaError_t emulation_remember(cudaError_t error) { return failed(error); }
+
+cudaError_t emulation_say(const char* sentence) { return fault(cudaSuccess, "%s", sentence); }
 
 cudaError_t emulation_fail(cudaError_t error)
 {

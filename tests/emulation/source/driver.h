@@ -115,6 +115,8 @@ Driver& the_driver();
 cudaError_t failed(cudaError_t error);  // remembers it as the last error of the thread
 // Says it on stderr and, unless CASTOFF_EMULATION_FAULT=error, ends the process.
 cudaError_t fault(cudaError_t error, const char* format, ...) __attribute__((format(printf, 2, 3)));
+void write_sentence(const char* sentence, bool is_last);  // `is_last`: the process ends after it
+[[noreturn]] void give_up(const char* what);              // what the system refused, and errno
 
 #define ENTER                              \
     Entry entry;                           \

@@ -13,13 +13,10 @@ __attribute__((format(printf, 2, 3))) static cudaError_t refuse(cudaError_t erro
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("CUDA emulation: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    fflush(stderr);
+    char sentence[1000];
+    vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    const char* value = getenv("CASTOFF_EMULATION_FAULT");
-    if (!value || strcmp(value, "error") != 0) abort();
+    emulation_say(sentence);
     emulation_remember(error);
     return error;
 }

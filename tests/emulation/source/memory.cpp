@@ -5,11 +5,9 @@
 // Built with AddressSanitizer, allocations are blocks of malloc instead, whose borders it watches.
 // Fresh memory is full of 0xff: NaN of every floating type.
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "driver.h"
 
@@ -40,11 +38,8 @@ static void on_fault(int number, siginfo_t* info, void* context)
 {
     const char* address = static_cast<const char*>(info->si_addr);
     if (address >= reserved && address < reserved + reserved_bytes) {
-        char text[160];
-        int length = snprintf(text, sizeof text, "CUDA emulation: %s\n",
-                              open_count ? "a kernel or copy left the device memory that was allocated"
-                                         : "host code touched device memory");
-        if (write(2, text, static_cast<size_t>(length)) < 0) _exit(1);
+        write_sentence(open_count ? "a kernel or copy left the device memory that was allocated"
+                                  : "host code touched device memory", true);
     }
     sigaction(SIGSEGV, &previous_action, nullptr);  // the access is made again and ends the process
     (void)number;
@@ -55,10 +50,7 @@ static void reserve()
 {
     reserved = static_cast<char*>(mmap(nullptr, reserved_bytes, PROT_NONE,
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    if (reserved == MAP_FAILED) {
-        perror("CUDA emulation: address space for device memory");
-        abort();
-    }
+    if (reserved == MAP_FAILED) give_up("address space for device memory");
     struct sigaction action {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -67,10 +59,7 @@ static void reserve()
 
 static void protect(int protection)
 {
-    if (reached && mprotect(reserved, reached, protection)) {
-        perror("CUDA emulation: mprotect");
-        abort();
-    }
+    if (reached && mprotect(reserved, reached, protection)) give_up("opening and closing device memory");
 }
 void open_device_memory()
 {
@@ -98,7 +87,7 @@ static void* take_memory(size_t bytes)
     char* pointer = reserved + reached;
     reached += bytes;
     // Joins the state of the rest, which is open here.
-    mprotect(pointer, bytes, PROT_READ | PROT_WRITE);
+    if (mprotect(pointer, bytes, PROT_READ | PROT_WRITE)) give_up("more device memory");
     return pointer;
 }
 
@@ -342,6 +331,31 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t)
 {
     ENTER;
+    return cudaSuccess;
+}
+
+// The stacks of the threads of a block. A process has them once, as it runs one block at a time: each is two
+// mappings, of which it may have some 65 thousand, and every artefact that was loaded stays.
+cudaError_t emulation_own_stacks(const void* owner, int* was_owner)
+{
+    Entry entry;
+    static const void* last_owner;
+    *was_owner = owner == last_owner;
+    last_owner = owner;
+    return cudaSuccess;
+}
+
+cudaError_t emulation_stack(unsigned number, size_t bytes, char** stack)
+{
+    Entry entry;
+    static std::vector<char*> stacks;
+    while (stacks.size() <= number) {
+        char* memory = static_cast<char*>(mmap(nullptr, page_bytes + bytes, PROT_READ | PROT_WRITE,
+                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        if (memory == MAP_FAILED || mprotect(memory, page_bytes, PROT_NONE)) give_up("a stack for a thread");
+        stacks.push_back(memory + page_bytes);
+    }
+    *stack = stacks[number];
     return cudaSuccess;
 }
 

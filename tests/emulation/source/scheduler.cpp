@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "emulation/block.h"
 #include "switch.h"
@@ -27,7 +26,7 @@ alignas(1024) unsigned char dynamic_shared_memory[shared_limit];
 namespace {
 
 constexpr unsigned max_threads = 1024;
-constexpr size_t stack_bytes = 512 << 10, guard_bytes = 4096;
+constexpr size_t stack_bytes = 512 << 10;
 
 struct Fiber {
     Context context;
@@ -85,6 +84,22 @@ uint32_t draw(uint32_t below)
     return static_cast<uint32_t>((random_state >> 32) * below >> 32);
 }
 
+void say(const char* format, va_list arguments)
+{
+    char sentence[1000];
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    emulation_say(sentence);
+    is_broken = true;
+}
+
+__attribute__((format(printf, 1, 2))) void report(const char* format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+}
+
 void choose_order()
 {
     const char* value = getenv("CASTOFF_EMULATION_ORDER");
@@ -96,9 +111,7 @@ void choose_order()
         chosen_order = shuffled;
         random_state = strtoull(value + 7, nullptr, 0) * 0x9e3779b97f4a7c15u + 0x2545f4914f6cdd1du;
     } else {
-        fprintf(stderr, "CUDA emulation: CASTOFF_EMULATION_ORDER: expected forward, reverse or random:<seed>, got %s\n",
-                value);
-        abort();
+        report("CASTOFF_EMULATION_ORDER: expected forward, reverse or random:<seed>, got %s", value);
     }
 }
 
@@ -235,22 +248,11 @@ void run_fiber()
     }
 }
 
-char* make_stack()
-{
-    char* memory = static_cast<char*>(mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    if (memory == MAP_FAILED || mprotect(memory, guard_bytes, PROT_NONE)) {
-        perror("CUDA emulation: a stack for a thread");
-        abort();
-    }
-    return memory + guard_bytes;
-}
-
 void start_thread()
 {
     if (idle_count == 0) {
-        Fiber& fiber = fibers[fiber_count++];
-        if (!fiber.stack) fiber.stack = make_stack();
+        Fiber& fiber = fibers[fiber_count];
+        emulation_stack(fiber_count++, stack_bytes, &fiber.stack);
         prepare_context(fiber.context, fiber.stack, stack_bytes, run_fiber);
         idle[idle_count++] = &fiber;
     }
@@ -261,25 +263,6 @@ void wait_for_others()
 {
     unsigned thread = current;
     go_to_scheduler(*threads[thread].fiber);
-}
-
-void say(const char* format, va_list arguments)
-{
-    fputs("CUDA emulation: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    fflush(stderr);
-    const char* value = getenv("CASTOFF_EMULATION_FAULT");
-    if (!value || strcmp(value, "error") != 0) abort();
-    is_broken = true;
-}
-
-__attribute__((format(printf, 1, 2))) void report(const char* format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
 }
 
 void report_stuck()
@@ -410,6 +393,9 @@ cudaError_t run_grid(const Grid& launched)
     gridDim = grid.grid;
     blockDim = grid.block;
     choose_order();
+    int was_owner = 0;
+    emulation_own_stacks(fibers, &was_owner);
+    if (!was_owner) idle_count = fiber_count = 0;  // another artefact's threads have used the stacks
     uint64_t blocks = uint64_t(grid.grid.x) * grid.grid.y * grid.grid.z;
     auto* numbers = static_cast<uint64_t*>(chosen_order == shuffled ? malloc(blocks * sizeof(uint64_t)) : nullptr);
     if (numbers) arrange(numbers, blocks);

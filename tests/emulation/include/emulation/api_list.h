@@ -102,6 +102,9 @@
     X(emulation_kernel_shared_limit, (const void* kernel, int* bytes), (kernel, bytes))               \
     X(emulation_set_kernel_shared_limit, (const void* kernel, int bytes), (kernel, bytes))            \
     X(emulation_remember, (cudaError_t error), (error)) /* as the thread's last error */                  \
-    X(emulation_fail, (cudaError_t error), (error)) /* and as what every later call answers */
+    X(emulation_fail, (cudaError_t error), (error)) /* and as what every later call answers */              \
+    X(emulation_say, (const char* sentence), (sentence)) /* a broken rule; ends the process unless told not to */ \
+    X(emulation_own_stacks, (const void* owner, int* was_owner), (owner, was_owner))                      \
+    X(emulation_stack, (unsigned number, size_t bytes, char** stack), (number, bytes, stack))
 
 #endif
