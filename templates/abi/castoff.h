@@ -236,8 +236,9 @@ typedef struct castoff_api {
    * the stream found an index out of range, which is then told. */
   castoff_status (*copy_to_host)(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream);
   /* Memory the artefact allocated for an output with several owners: the handle is one, each tensor that is lent another.
-   * The last one that lets go gives it back, as release_on_stream() does, or where it was lent to a consumer that works
-   * on another stream, once the device is idle. NULL where there is no memory for that; share() releases the output's. */
+   * The last one that lets go gives it back, as release_on_stream() does, after what the streams of all consumers hold
+   * then; where one of them is recorded just then, with the next one that lets go. A consumer -1 works on a stream that the
+   * legacy default stream waits for. NULL where there is no memory for that; share() releases the output's. */
   void *(*share)(void *memory, void *stream);
   castoff_managed_tensor *(*lend)(void *shared, const DLTensor *tensor, void *consumer);
   void (*unshare)(void *shared);

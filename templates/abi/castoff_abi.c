@@ -150,12 +150,12 @@ static castoff_options options_of(const castoff_options *given) {
 
 static castoff_status create_on_device(castoff_instance *instance, const castoff_options *options) {
   castoff_status status = castoff_device_open(program, options->device_id, options->flags, &instance->device);
-  int previous = 0;
+  int previous = -1;
   if (status == CASTOFF_OK) status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
   status = castoff_create_state(instance, &image, options->constants);
   if (status != CASTOFF_OK) castoff_free_state(instance);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -190,12 +190,12 @@ static castoff_status create(const castoff_options *given, castoff_instance **cr
 static void destroy(castoff_instance *instance) {
   if (!instance) return;
   unlink_instance(instance);
-  int previous = 0;
+  int previous = -1;
   const castoff_status entered = castoff_device_enter(instance->device, &previous);
   castoff_free_contexts(instance);
   castoff_free_state(instance);
   castoff_device_close(instance->device);
-  if (entered == CASTOFF_OK) castoff_device_leave(NULL, previous);
+  if (entered == CASTOFF_OK) castoff_device_leave(previous);
   pthread_mutex_destroy(&instance->constants_lock);
   pthread_mutex_destroy(&instance->buffers_lock);
   free(instance);
@@ -203,23 +203,23 @@ static void destroy(castoff_instance *instance) {
 
 static castoff_status order_streams(castoff_instance *instance, void *producer, void *consumer) {
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
-  int previous = 0;
+  int previous = -1;
   castoff_status status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
   status = castoff_device_order_streams(instance->device, producer, consumer);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
 static castoff_status copy_to_host(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream) {
   if (!instance || !tensor || (!host && !castoff_is_empty(tensor)))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, a tensor and memory, got NULL");
-  int previous = 0;
+  int previous = -1;
   castoff_status status = castoff_device_accepts(instance->device, "", "tensor", tensor);
   if (status != CASTOFF_OK || (status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
   status = castoff_device_copy_to_host(instance->device, host, tensor, stream);
   if (status == CASTOFF_OK) status = castoff_learn_of_runs(instance, stream);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 

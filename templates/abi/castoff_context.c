@@ -27,6 +27,7 @@ static void free_context(castoff_run_context *context) {
   free_blocks(device, &context->blocks);
   free_blocks(device, &context->host_blocks);
   castoff_device_free(device, context->arena);
+  castoff_device_note_arena(device, context->arena_size_bytes, 0);
   free(context->inputs);
   free(context->outputs);
   free(context->output_owned);
@@ -186,10 +187,14 @@ castoff_status castoff_grow_arena(castoff_run_context *context) {
   const size_t wanted = program->arena_bytes ? program->arena_bytes(context->symbols) : 0;
   if (wanted <= context->arena_size_bytes) return CASTOFF_OK;
   castoff_device_free(device, context->arena);
+  castoff_device_note_arena(device, context->arena_size_bytes, wanted);
   context->arena = wanted <= (size_t)PTRDIFF_MAX ? castoff_device_allocate(device, wanted) : NULL;
   context->arena_size_bytes = context->arena ? wanted : 0;
   context->memory_version++;
-  return context->arena ? CASTOFF_OK : castoff_device_no_memory(device, wanted, "of working memory");
+  if (context->arena) return CASTOFF_OK;
+  castoff_device_no_memory(device, wanted, "for an arena");
+  castoff_device_note_arena(device, wanted, 0);
+  return CASTOFF_OUT_OF_MEMORY;
 }
 
 void *castoff_frame_scratch(castoff_frame *frame, size_t size_bytes) {

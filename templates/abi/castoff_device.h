@@ -21,9 +21,10 @@ castoff_status castoff_device_open(const castoff_program *program, int32_t devic
 void castoff_device_close(castoff_device *device);
 DLDevice castoff_device_of(const castoff_device *device);
 
-/* Between these two the calling thread works on the device. Refuses where the device failed before. */
+/* Between these two the calling thread works on the device; `previous` is what the second needs to know. Refuses where the
+ * device failed before. */
 castoff_status castoff_device_enter(castoff_device *device, int *previous);
-void castoff_device_leave(castoff_device *device, int previous);
+void castoff_device_leave(int previous);
 
 /* In the child of a fork, before anything else runs. */
 void castoff_device_after_fork(castoff_device *device);
@@ -35,7 +36,10 @@ void *castoff_device_allocate(castoff_device *device, size_t size_bytes);
 void castoff_device_free(castoff_device *device, void *memory);
 void *castoff_device_allocate_host(castoff_device *device, size_t size_bytes);
 void castoff_device_free_host(castoff_device *device, void *memory);
-/* "out of memory: 12 bytes for `what`", and what the device knows of its memory. Returns CASTOFF_OUT_OF_MEMORY. */
+/* An arena of the instance had `was_bytes`, and is to have `is_bytes`. */
+void castoff_device_note_arena(castoff_device *device, size_t was_bytes, size_t is_bytes);
+/* "out of memory: 12 bytes for `what`", and what the device knows of its memory: what arenas and constants take, what is
+ * free. Returns CASTOFF_OUT_OF_MEMORY. */
 castoff_status castoff_device_no_memory(const castoff_device *device, size_t size_bytes, const char *what);
 
 /* Where each constant of the image lies in device memory, shared by all instances; what it needs is kept until
@@ -89,6 +93,9 @@ castoff_status castoff_device_give_buffers(castoff_device *device, castoff_devic
 
 void castoff_device_release(void *memory);
 void castoff_device_release_on_stream(void *memory, void *stream);
+/* Once the streams, of which the one that it was made on comes first, are done with what they hold; `count` 0: once the
+ * device is. Whether it was given back: not while one of them is recorded. */
+int castoff_device_release_after(void *memory, void *const *streams, int count);
 castoff_status castoff_device_order_streams(castoff_device *device, void *producer, void *consumer);
 
 #endif

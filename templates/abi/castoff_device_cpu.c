@@ -29,10 +29,7 @@ castoff_status castoff_device_enter(castoff_device *device, int *previous) {
   return CASTOFF_OK;
 }
 
-void castoff_device_leave(castoff_device *device, int previous) {
-  (void)device;
-  (void)previous;
-}
+void castoff_device_leave(int previous) { (void)previous; }
 
 void castoff_device_after_fork(castoff_device *device) { (void)device; }
 
@@ -64,6 +61,12 @@ void *castoff_device_allocate_host(castoff_device *device, size_t size_bytes) {
 void castoff_device_free_host(castoff_device *device, void *memory) {
   (void)device;
   free(memory);
+}
+
+void castoff_device_note_arena(castoff_device *device, size_t was_bytes, size_t is_bytes) {
+  (void)device;
+  (void)was_bytes;
+  (void)is_bytes;
 }
 
 castoff_status castoff_device_no_memory(const castoff_device *device, size_t size_bytes, const char *what) {
@@ -204,6 +207,13 @@ void castoff_device_release(void *memory) { free(memory); }
 void castoff_device_release_on_stream(void *memory, void *stream) {
   (void)stream;
   free(memory);
+}
+
+int castoff_device_release_after(void *memory, void *const *streams, int count) {
+  (void)streams;
+  (void)count;
+  free(memory);
+  return 1;
 }
 
 castoff_status castoff_device_order_streams(castoff_device *device, void *producer, void *consumer) {

@@ -10,6 +10,92 @@
 static castoff_shared_weights *all_weights;
 static pthread_mutex_t weights_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* ---- the current device ---- */
+
+enum { CASTOFF_MOST_DEVICES = 64, CASTOFF_OF_MEMORY_TYPE = 2, CASTOFF_OF_DEVICE = 9, CASTOFF_IS_DEVICE_MEMORY = 2 };
+
+/* Of the driver: cudaSetDevice(), on the way back to where a thread was, would make a context on a GPU that nobody uses,
+ * and cudaPointerGetAttributes() on the current one. NULL where there are none. */
+static struct {
+  int (*get_device)(int *handle, int device_id);
+  int (*retain_context)(void **context, int handle);
+  int (*push_context)(void *context);
+  int (*pop_context)(void **context);
+  int (*ask_pointer)(void *answer, int question, unsigned long long pointer);
+} cuda_driver;
+static pthread_once_t is_driver_asked = PTHREAD_ONCE_INIT;
+static void *_Atomic contexts[CASTOFF_MOST_DEVICES]; /* of each GPU that was used, as long as the process lives */
+
+static void *driver_function(const char *name) {
+  void *function = NULL;
+  enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  if (cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found) != cudaSuccess) {
+    cudaGetLastError();
+    return NULL;
+  }
+  return found == cudaDriverEntryPointSuccess ? function : NULL;
+}
+
+static void ask_driver(void) {
+  *(void **)&cuda_driver.get_device = driver_function("cuDeviceGet");
+  *(void **)&cuda_driver.retain_context = driver_function("cuDevicePrimaryCtxRetain");
+  *(void **)&cuda_driver.push_context = driver_function("cuCtxPushCurrent");
+  *(void **)&cuda_driver.pop_context = driver_function("cuCtxPopCurrent");
+  *(void **)&cuda_driver.ask_pointer = driver_function("cuPointerGetAttribute");
+}
+
+static void *context_of(int device_id) {
+  void *context = NULL, *other = NULL;
+  int handle = 0;
+  pthread_once(&is_driver_asked, ask_driver);
+  if (device_id < 0 || device_id >= CASTOFF_MOST_DEVICES || !cuda_driver.get_device || !cuda_driver.retain_context ||
+      !cuda_driver.push_context || !cuda_driver.pop_context)
+    return NULL;
+  if ((context = atomic_load(&contexts[device_id]))) return context;
+  if (cuda_driver.get_device(&handle, device_id) || cuda_driver.retain_context(&context, handle)) return NULL;
+  return atomic_compare_exchange_strong(&contexts[device_id], &other, context) ? context : other;
+}
+
+/* Makes a GPU the current one of the thread. `previous`: -1 where it was already. */
+static cudaError_t make_current(int device_id, int *previous) {
+  int current = -1;
+  *previous = -1;
+  cudaError_t error = cudaGetDevice(&current);
+  if (error != cudaSuccess || current == device_id) return error;
+  void *context = context_of(device_id);
+  if (context)
+    error = cuda_driver.push_context(context) ? cudaErrorInitializationError : cudaSuccess;
+  else
+    error = cudaSetDevice(device_id);
+  if (error == cudaSuccess) *previous = context ? CASTOFF_MOST_DEVICES : current;
+  return error;
+}
+
+void castoff_device_leave(int previous) {
+  void *context = NULL;
+  if (previous == CASTOFF_MOST_DEVICES)
+    cuda_driver.pop_context(&context);
+  else if (previous >= 0)
+    cudaSetDevice(previous);
+}
+
+/* The GPU whose memory this is; -1: none's. */
+static int device_of_memory(void *memory) {
+  const unsigned long long address = (unsigned long long)(uintptr_t)memory;
+  unsigned type = 0;
+  int device_id = -1;
+  pthread_once(&is_driver_asked, ask_driver);
+  if (cuda_driver.ask_pointer) {
+    if (cuda_driver.ask_pointer(&type, CASTOFF_OF_MEMORY_TYPE, address) || type != CASTOFF_IS_DEVICE_MEMORY ||
+        cuda_driver.ask_pointer(&device_id, CASTOFF_OF_DEVICE, address))
+      return -1;
+    return device_id;
+  }
+  struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
+  if (cudaPointerGetAttributes(&attributes, memory) != cudaSuccess) cudaGetLastError();
+  return attributes.type == cudaMemoryTypeDevice ? attributes.device : -1;
+}
+
 /* ---- failures ---- */
 
 /* An error that stays with the process answers every later question too. */
@@ -24,13 +110,23 @@ void castoff_cuda_notice_loss(castoff_device *device, const char *because) {
   atomic_store(&device->is_lost, 2);
 }
 
+static castoff_status refuse_for_memory(const castoff_device *device, const char *asked) {
+  size_t free_bytes = 0, total_bytes = 0;
+  cudaMemGetInfo(&free_bytes, &total_bytes);
+  return castoff_refuse(CASTOFF_OUT_OF_MEMORY,
+                        "out of memory on cuda:%d: %s; arenas take %zu bytes, constants %zu, %zu of %zu bytes are free",
+                        device->id, asked, atomic_load(&device->arenas_size_bytes), device->weights_size_bytes, free_bytes,
+                        total_bytes);
+}
+
 castoff_status castoff_cuda_check(castoff_device *device, cudaError_t error, const char *what) {
   if (error == cudaSuccess) return CASTOFF_OK;
   cudaGetLastError();
-  const castoff_status status = error == cudaErrorMemoryAllocation ? CASTOFF_OUT_OF_MEMORY : CASTOFF_DEVICE_ERROR;
-  castoff_refuse(status, "cuda:%d: %s: %s (%s)", device->id, what, cudaGetErrorString(error), cudaGetErrorName(error));
+  if (error == cudaErrorMemoryAllocation) return refuse_for_memory(device, what);
+  castoff_refuse(CASTOFF_DEVICE_ERROR, "cuda:%d: %s: %s (%s)", device->id, what, cudaGetErrorString(error),
+                 cudaGetErrorName(error));
   castoff_cuda_notice_loss(device, castoff_error_message());
-  return status;
+  return CASTOFF_DEVICE_ERROR;
 }
 
 /* ---- which GPU ---- */
@@ -77,6 +173,12 @@ static castoff_status check_architecture(const castoff_program *program, int dev
                         built, device_id, properties.name, major, minor);
 }
 
+static int has_pools(int device_id) {
+  int is_supported = 0;
+  if (cudaDeviceGetAttribute(&is_supported, cudaDevAttrMemoryPoolsSupported, device_id) != cudaSuccess) cudaGetLastError();
+  return is_supported;
+}
+
 /* Outputs come from the GPU's default pool: without a threshold it gives everything back at every synchronisation. */
 static void keep_pool(int device_id) {
   cudaMemPool_t pool;
@@ -107,13 +209,14 @@ castoff_status castoff_device_open(const castoff_program *program, int32_t devic
   device->id = device_id;
   device->flags = flags;
   device->program = program;
-  int previous = 0;
+  int previous = -1;
   status = castoff_device_enter(device, &previous);
   if (status == CASTOFF_OK) {
-    keep_pool(device_id);
+    device->has_pools = has_pools(device_id);
+    if (device->has_pools) keep_pool(device_id);
     status = castoff_cuda_check(device, cudaEventCreateWithFlags(&device->buffers_done, cudaEventDisableTiming),
                                 "an event for the buffers");
-    castoff_device_leave(device, previous);
+    castoff_device_leave(previous);
   }
   if (status == CASTOFF_OK)
     *opened = device;
@@ -125,18 +228,12 @@ castoff_status castoff_device_open(const castoff_program *program, int32_t devic
 DLDevice castoff_device_of(const castoff_device *device) { return (DLDevice){CASTOFF_DEVICE_CUDA, device->id}; }
 
 castoff_status castoff_device_enter(castoff_device *device, int *previous) {
+  *previous = -1;
   if (atomic_load(&device->is_lost) == 2)
     return castoff_refuse(CASTOFF_DEVICE_ERROR,
                           "cuda:%d cannot be used any more, only a new process can recover from what happened: %s",
                           device->id, device->lost_because);
-  const cudaError_t error = cudaGetDevice(previous);
-  if (error != cudaSuccess) return castoff_cuda_check(device, error, "asking for the current device");
-  if (*previous == device->id) return CASTOFF_OK;
-  return castoff_cuda_check(device, cudaSetDevice(device->id), "changing the current device");
-}
-
-void castoff_device_leave(castoff_device *device, int previous) {
-  if (!device || previous != device->id) cudaSetDevice(previous);
+  return castoff_cuda_check(device, make_current(device->id, previous), "changing the current device");
 }
 
 /* CUDA does not come along: nothing of the parent's may be touched. */
@@ -177,47 +274,83 @@ void castoff_device_free_host(castoff_device *device, void *memory) {
   if (memory) cudaFreeHost(memory);
 }
 
+void castoff_device_note_arena(castoff_device *device, size_t was_bytes, size_t is_bytes) {
+  if (was_bytes == is_bytes) return;
+  atomic_fetch_add(&device->arenas_size_bytes, is_bytes - was_bytes); /* of unsigned: less is more, too */
+}
+
 castoff_status castoff_device_no_memory(const castoff_device *device, size_t size_bytes, const char *what) {
-  size_t free_bytes = 0, total_bytes = 0;
-  cudaMemGetInfo(&free_bytes, &total_bytes);
-  return castoff_refuse(CASTOFF_OUT_OF_MEMORY,
-                        "out of memory on cuda:%d: %zu bytes %s; the constants take %zu bytes, %zu of %zu bytes are free",
-                        device->id, size_bytes, what, device->weights_size_bytes, free_bytes, total_bytes);
+  char asked[CASTOFF_ERROR_SIZE / 2];
+  snprintf(asked, sizeof(asked), "%zu bytes %s", size_bytes, what);
+  return refuse_for_memory(device, asked);
+}
+
+cudaError_t castoff_cuda_order(cudaStream_t first, cudaStream_t second) {
+  cudaEvent_t event;
+  cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  if (error != cudaSuccess) return error;
+  error = cudaEventRecord(event, first);
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(second, event, 0);
+  cudaEventDestroy(event);
+  return error;
+}
+
+/* Where that would fail for a recording, asking does it no harm. */
+static int is_recorded(cudaStream_t stream) {
+  enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &status);
+  if (error != cudaSuccess) cudaGetLastError();
+  return error != cudaSuccess || status != cudaStreamCaptureStatusNone;
+}
+
+static int free_after(void *memory, void *const *streams, int count) {
+  const cudaStream_t first = (cudaStream_t)streams[0];
+  for (int i = 0; i < count; i++)
+    if (is_recorded((cudaStream_t)streams[i])) return 0;
+  for (int i = 1; i < count; i++)
+    if (castoff_cuda_order((cudaStream_t)streams[i], first) != cudaSuccess) return 0;
+  if (cudaFreeAsync(memory, first) != cudaSuccess) cudaFree(memory);
+  return 1;
 }
 
 /* cudaFree() waits for nothing where memory comes from a pool. */
-static void free_when_idle(int device_id, void *memory) {
-  int previous = 0;
-  if (cudaGetDevice(&previous) != cudaSuccess) return;
-  cudaSetDevice(device_id);
-  cudaDeviceSynchronize();
+static int free_when_idle(void *memory) {
+  const cudaError_t error = cudaDeviceSynchronize();
+  if (error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread) return 0;
   cudaFree(memory);
-  cudaSetDevice(previous);
+  return 1;
 }
 
-void castoff_device_release(void *memory) {
-  struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
-  if (!memory) return;
-  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess && attributes.type == cudaMemoryTypeDevice) {
-    free_when_idle(attributes.device, memory);
-    return;
+/* A thread that records otherwise forbids others what they do here. */
+static enum cudaStreamCaptureMode exchange_mode(enum cudaStreamCaptureMode mode) {
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  return mode;
+}
+
+int castoff_device_release_after(void *memory, void *const *streams, int count) {
+  int previous = -1, is_free = 1;
+  const int device_id = memory ? device_of_memory(memory) : -1;
+  if (device_id < 0) {
+    free(memory);
+    return 1;
   }
+  if (make_current(device_id, &previous) != cudaSuccess) return 0;
+  const enum cudaStreamCaptureMode mode = exchange_mode(cudaStreamCaptureModeRelaxed);
+  if (!has_pools(device_id))
+    cudaFree(memory); /* waits for all that the GPU does */
+  else if (count > 0)
+    is_free = free_after(memory, streams, count);
+  else
+    is_free = free_when_idle(memory);
   cudaGetLastError();
-  free(memory);
+  exchange_mode(mode);
+  castoff_device_leave(previous);
+  return is_free;
 }
 
-void castoff_device_release_on_stream(void *memory, void *stream) {
-  struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
-  int previous = 0;
-  if (!memory || cudaPointerGetAttributes(&attributes, memory) != cudaSuccess ||
-      attributes.type != cudaMemoryTypeDevice || cudaGetDevice(&previous) != cudaSuccess) {
-    castoff_device_release(memory);
-    return;
-  }
-  cudaSetDevice(attributes.device);
-  if (cudaFreeAsync(memory, (cudaStream_t)stream) != cudaSuccess) cudaFree(memory);
-  cudaSetDevice(previous);
-}
+void castoff_device_release(void *memory) { castoff_device_release_after(memory, NULL, 0); }
+
+void castoff_device_release_on_stream(void *memory, void *stream) { castoff_device_release_after(memory, &stream, 1); }
 
 /* ---- constants ---- */
 

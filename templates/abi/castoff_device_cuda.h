@@ -21,6 +21,8 @@ struct castoff_device {
   castoff_shared_weights *shared;
   unsigned char *own_weights; /* of constants that the host keeps elsewhere */
   size_t weights_size_bytes;
+  _Atomic size_t arenas_size_bytes; /* of the runs of the instance together */
+  int has_pools;                    /* outputs come from cudaMallocAsync() */
   cudaEvent_t buffers_done;
   _Atomic int is_lost;
   char lost_because[CASTOFF_ERROR_SIZE / 2];
@@ -59,6 +61,8 @@ struct castoff_device_run {
 
 /* `what` failed: the sentence, and whether the device is lost with it. */
 castoff_status castoff_cuda_check(castoff_device *device, cudaError_t error, const char *what);
+/* What `second` does from now on comes after what `first` holds. */
+cudaError_t castoff_cuda_order(cudaStream_t first, cudaStream_t second);
 /* After a failure that was reported elsewhere. */
 void castoff_cuda_notice_loss(castoff_device *device, const char *because);
 

@@ -157,14 +157,7 @@ static castoff_status check_stream(castoff_device *device, cudaStream_t stream) 
 castoff_status castoff_device_order_streams(castoff_device *device, void *producer, void *consumer) {
   const cudaStream_t first = as_stream(producer), second = as_stream(consumer);
   if (first == second) return CASTOFF_OK;
-  cudaEvent_t event;
-  castoff_status status = castoff_cuda_check(device, cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
-  if (status != CASTOFF_OK) return status;
-  status = castoff_cuda_check(device, cudaEventRecord(event, first), "an event of the producing stream");
-  if (status == CASTOFF_OK)
-    status = castoff_cuda_check(device, cudaStreamWaitEvent(second, event, 0), "an event for the consuming stream");
-  cudaEventDestroy(event);
-  return status;
+  return castoff_cuda_check(device, castoff_cuda_order(first, second), "an event between two streams");
 }
 
 castoff_status castoff_device_copy_to_host(castoff_device *device, void *host, const DLTensor *tensor, void *given) {
@@ -299,6 +292,7 @@ castoff_status castoff_device_begin(castoff_device_run *run, void *given, int is
 
 void *castoff_device_allocate_output(castoff_device_run *run, size_t size_bytes) {
   void *memory = NULL;
+  if (!run->device->has_pools) return castoff_device_allocate(run->device, size_bytes);
   if (cudaMallocAsync(&memory, size_bytes ? size_bytes : 1, run->stream) == cudaSuccess) return memory;
   cudaGetLastError();
   return NULL;

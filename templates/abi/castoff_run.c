@@ -33,8 +33,12 @@ static castoff_status allocate_output(castoff_run_context *context, int output, 
     memory = is_direct ? castoff_device_allocate_output(context->device_run, size) : castoff_aligned_allocate(size);
   if (!memory) {
     char text[256];
+    char what[CASTOFF_ERROR_SIZE / 2];
     castoff_format_tensor(text, sizeof(text), spec->dtype, spec->rank, shape);
-    return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "%s: no memory for %s", spec->path, text);
+    if (overflow || call->allocate || !is_direct)
+      return castoff_refuse(CASTOFF_OUT_OF_MEMORY, "%s: no memory for %s", spec->path, text);
+    snprintf(what, sizeof(what), "for %s, %s", spec->path, text);
+    return castoff_device_no_memory(context->instance->device, size, what);
   }
   for (int i = 0; i < spec->rank; i++) tensor->shape[i] = shape[i];
   tensor->data = memory;
@@ -262,10 +266,10 @@ static castoff_status run(castoff_instance *instance, const castoff_call *call, 
   if (!instance || !call) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance and a call, got NULL");
   castoff_status status =
       check_counts(instance->program, call->n_inputs, call->inputs, call->n_outputs, call->outputs);
-  int previous = 0;
+  int previous = -1;
   if (status != CASTOFF_OK || (status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
   status = run_on_device(instance, call, stream, is_waited_for);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -292,11 +296,11 @@ castoff_status castoff_learn_of_runs(castoff_instance *instance, void *stream) {
 
 castoff_status castoff_synchronize_runs(castoff_instance *instance) {
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
-  int previous = 0;
+  int previous = -1;
   castoff_status status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
   status = ask_runs(instance, NULL, 1);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -305,13 +309,13 @@ castoff_status castoff_output_shapes(castoff_instance *instance, int32_t n_input
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
   castoff_status status = check_counts(instance->program, n_inputs, inputs, n_outputs, shapes);
   if (status != CASTOFF_OK) return status;
-  int previous = 0;
+  int previous = -1;
   if ((status = castoff_device_enter(instance->device, &previous)) != CASTOFF_OK) return status;
   castoff_run_context *context = NULL;
   status = castoff_take_context(instance, NULL, &context);
   if (status == CASTOFF_OK) status = castoff_resolve(instance, inputs, context->views, context->symbols);
   if (status == CASTOFF_OK) shapes_of_outputs(context, shapes);
   if (context) castoff_give_back_context(context);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }

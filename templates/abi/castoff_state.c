@@ -87,12 +87,12 @@ castoff_status castoff_read_constant(castoff_instance *instance, const char *nam
   const castoff_constant_spec *spec = &program->constants[index];
   castoff_device *device = instance->device;
   castoff_status status = castoff_check_tensor(device, "constant ", name, value, spec->dtype, spec->rank, spec->sizes);
-  int previous = 0;
+  int previous = -1;
   if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->constants_lock);
   status = castoff_device_scatter(device, NULL, value, atomic_load(&instance->constants)->pointers[index]);
   pthread_mutex_unlock(&instance->constants_lock);
-  castoff_device_leave(device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -156,13 +156,13 @@ castoff_status castoff_replace_constants(castoff_instance *instance, int32_t cou
                                          const DLTensor *const *values) {
   if (!instance || count < 0 || (count > 0 && (!names || !values)))
     return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, names and values, got NULL");
-  int previous = 0;
+  int previous = -1;
   castoff_status status = castoff_device_enter(instance->device, &previous);
   if (status != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->constants_lock);
   status = replace_locked(instance, count, names, values);
   pthread_mutex_unlock(&instance->constants_lock);
-  castoff_device_leave(instance->device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -182,7 +182,7 @@ static castoff_status access_buffer(castoff_instance *instance, const char *name
   const castoff_buffer_spec *spec = &instance->program->buffers[index];
   castoff_device *device = instance->device;
   castoff_status status = castoff_check_tensor(device, "buffer ", name, value, spec->dtype, spec->rank, spec->sizes);
-  int previous = 0;
+  int previous = -1;
   if (status != CASTOFF_OK || (status = castoff_device_enter(device, &previous)) != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->buffers_lock);
   status = castoff_device_take_buffers(device, NULL);
@@ -190,7 +190,7 @@ static castoff_status access_buffer(castoff_instance *instance, const char *name
     status = write ? castoff_device_gather(device, NULL, instance->buffers[index], value)
                    : castoff_device_scatter(device, NULL, value, instance->buffers[index]);
   pthread_mutex_unlock(&instance->buffers_lock);
-  castoff_device_leave(device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 
@@ -213,7 +213,7 @@ static const void *initial_value(const castoff_instance *instance, int index) {
 castoff_status castoff_reset_buffers(castoff_instance *instance) {
   if (!instance) return castoff_refuse(CASTOFF_INVALID_ARGUMENT, "expected an instance, got NULL");
   castoff_device *device = instance->device;
-  int previous = 0;
+  int previous = -1;
   castoff_status status = castoff_device_enter(device, &previous);
   if (status != CASTOFF_OK) return status;
   pthread_mutex_lock(&instance->buffers_lock);
@@ -222,7 +222,7 @@ castoff_status castoff_reset_buffers(castoff_instance *instance) {
     status = castoff_device_copy(device, instance->buffers[i], initial_value(instance, i),
                                  (size_t)instance->program->buffers[i].size_bytes);
   pthread_mutex_unlock(&instance->buffers_lock);
-  castoff_device_leave(device, previous);
+  castoff_device_leave(previous);
   return status;
 }
 

@@ -457,7 +457,7 @@ static int castoff_split_coded(castoff_frame *frame, const castoff_coded<Element
     const int64_t across = (p.columns + channels - 1) / channels;
     const int64_t rows = IS_FEW ? CASTOFF_CODED_FEW_ROWS : CASTOFF_CODED_ROWS, down = (p.rows + rows - 1) / rows;
     const int64_t splits = castoff_coded_splits(across * down, steps, IS_FEW ? 2 * CASTOFF_CODED_FEW_WARPS : 8);
-    if ((IS_FEW ? down : across) > 65535)
+    if (!IS_FEW && across > 65535)
         return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "a product of %lld columns is more than a grid can hold",
                             (long long)p.columns);
     const dim3 grid((unsigned)(IS_FEW ? across : down), (unsigned)(IS_FEW ? down : across), (unsigned)splits);

@@ -23,14 +23,19 @@ def has_gpu() -> bool:
 
 
 def first_gpu() -> Gpu | None:
-    """The first GPU, None where nvidia-smi knows none."""
+    """The first GPU that CUDA shows this process, None where nvidia-smi knows none.
+
+    Numbers in CUDA_VISIBLE_DEVICES are read as nvidia-smi counts, which is CUDA's order where the GPUs are alike.
+    """
     path = shutil.which("nvidia-smi")
-    if path is None:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if path is None or visible == "":
         return None
-    question = "--query-gpu=name,compute_cap,driver_version"
-    answer = subprocess.run(
-        [path, question, "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
+    command = [path, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    first = (visible or "").split(",")[0].strip()
+    if first and not first.startswith("MIG-"):  # a part of a GPU: nvidia-smi asks for none by name
+        command.append(f"--id={first}")
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = answer.stdout.strip().splitlines()
     if answer.returncode != 0 or not lines:
         return None

@@ -140,8 +140,28 @@ def test_gpus_are_those_of_nvidia_smi(
         program.write_text(f"#!/bin/sh\n{says}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert machine.first_gpu() == found
     assert machine.architecture() == 90
+
+
+@pytest.mark.parametrize(
+    ("visible", "name"),
+    [("1,0", "GPU --id=1"), ("GPU-8a5b", "GPU --id=GPU-8a5b"), ("MIG-77", "GPU"), ("", None), (None, "GPU")],
+)  # fmt: skip
+def test_the_first_gpu_is_the_first_that_is_visible(
+    visible: str | None, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nshift 2\necho GPU $1, 9.0, 580.65.06\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = machine.first_gpu()
+    assert (found and found.name) == name
 
 
 @pytest.mark.skipif(machine.has_gpu(), reason="there is a GPU")

@@ -20,6 +20,7 @@ Run with these:
                                       go on. What depends on it lacks a barrier.
     CASTOFF_EMULATION_STREAMS         eager | deferred: deferred work runs when something waits for it
     CASTOFF_EMULATION_DEVICES         how many devices there are (1; 0 is an error of CUDA's)
+    CASTOFF_EMULATION_POOLS           0: devices without cudaMallocAsync()
     CASTOFF_EMULATION_MEMORY          bytes of each device (8 GiB)
     CASTOFF_EMULATION_ARCH            compute capability, 90
     CASTOFF_EMULATION_DRIVER_VERSION  13000; 0: there is no driver

@@ -54,6 +54,10 @@ cudaError_t submit_copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t handle)
     if (!r.to || !r.from || to == Place::broken || from == Place::broken || !fits(to, from, kind)) {
         return cudaErrorInvalidValue;
     }
+    if (to == Place::device && from != Place::device) {
+        Driver& driver = the_driver();
+        (from == Place::pinned ? driver.pinned_copies : driver.pageable_copies)++;
+    }
     bool is_staged = from == Place::pageable && !stream->capture;
     std::shared_ptr<char> staging;
     if (is_staged) {  // what pageable memory holds is read before the call returns
@@ -92,6 +96,14 @@ cudaError_t finish_legacy(cudaError_t error)
 }  // namespace
 
 extern "C" {
+
+// For tests: how many copies came from pinned memory of the host, and from other.
+void castoff_emulation_copies(int* pinned, int* pageable)
+{
+    Entry entry;
+    *pinned = entry.driver.pinned_copies;
+    *pageable = entry.driver.pageable_copies;
+}
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream)
 {

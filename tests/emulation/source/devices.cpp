@@ -22,6 +22,7 @@ static Driver* make_driver()
     auto* driver = new Driver;
     driver->process = getpid();
     driver->is_deferred = !strcmp(setting("CASTOFF_EMULATION_STREAMS", "eager"), "deferred");
+    driver->has_pools = strcmp(setting("CASTOFF_EMULATION_POOLS", "1"), "0") != 0;
     driver->memory_bytes = strtoull(setting("CASTOFF_EMULATION_MEMORY", "8589934592"), nullptr, 0);
     driver->architecture = atoi(setting("CASTOFF_EMULATION_ARCH", "90"));
     driver->failing_launch = strtoull(setting("CASTOFF_EMULATION_FAIL", "0"), nullptr, 0);
@@ -143,7 +144,6 @@ static const AttributeValue attribute_values[] = {
     {cudaDevAttrHostRegisterSupported, 1},
     {cudaDevAttrMaxBlocksPerMultiprocessor, 32},
     {cudaDevAttrReservedSharedMemoryPerBlock, 1 << 10},
-    {cudaDevAttrMemoryPoolsSupported, 1},
     {cudaDevAttrClusterLaunch, 0},
 };
 
@@ -169,7 +169,73 @@ cudaError_t cudaSetDevice(int device)
     ENTER;
     if (!is_device(device)) return failed(cudaErrorInvalidDevice);
     thread_state.device = device;
+    driver.devices[device].has_context = true;
     return cudaSuccess;
+}
+
+// ---- what artefacts ask of the driver beside the runtime
+
+static thread_local std::vector<int> pushed;  // devices that were current before
+
+static int get_device(int* handle, int device)
+{
+    *handle = device;
+    return is_device(device) ? 0 : cudaErrorInvalidDevice;
+}
+static int retain_context(void** context, int device)
+{
+    Entry entry;
+    if (entry.error || !is_device(device)) return cudaErrorInvalidDevice;
+    entry.driver.devices[device].has_context = true;
+    *context = &entry.driver.devices[device];
+    return 0;
+}
+static int push_context(void* context)
+{
+    pushed.push_back(thread_state.device);
+    thread_state.device = static_cast<int>(static_cast<Device*>(context) - the_driver().devices.data());
+    return 0;
+}
+static int pop_context(void** context)
+{
+    if (pushed.empty()) return cudaErrorDeviceUninitialized;
+    *context = &the_driver().devices[thread_state.device];
+    thread_state.device = pushed.back();
+    pushed.pop_back();
+    return 0;
+}
+static int ask_pointer(void* answer, int question, unsigned long long pointer)
+{
+    Entry entry;
+    const auto* found = find_allocation(reinterpret_cast<const void*>(pointer), 1);
+    if (entry.error || !found) return cudaErrorInvalidValue;
+    const int device = found->second.device;
+    if (question == 2) *static_cast<unsigned*>(answer) = device < 0 ? 1 : 2;
+    else if (question == 9) *static_cast<int*>(answer) = device;
+    else return cudaErrorInvalidValue;
+    return 0;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found)
+{
+    const std::map<std::string, void*> functions = {
+        {"cuDeviceGet", reinterpret_cast<void*>(get_device)},
+        {"cuDevicePrimaryCtxRetain", reinterpret_cast<void*>(retain_context)},
+        {"cuCtxPushCurrent", reinterpret_cast<void*>(push_context)},
+        {"cuCtxPopCurrent", reinterpret_cast<void*>(pop_context)},
+        {"cuPointerGetAttribute", reinterpret_cast<void*>(ask_pointer)},
+    };
+    auto one = functions.find(name);
+    *function = one == functions.end() ? nullptr : one->second;
+    if (found) *found = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+    return cudaSuccess;
+}
+
+// For tests: whether a device has a context.
+int castoff_emulation_has_context(int device)
+{
+    return is_device(device) && the_driver().devices[device].has_context;
 }
 
 cudaError_t cudaSetDeviceFlags(unsigned)
@@ -192,6 +258,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrComputeCapabilityMajor: *value = driver.architecture / 10; return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor: *value = driver.architecture % 10; return cudaSuccess;
     case cudaDevAttrPciBusId: *value = device + 1; return cudaSuccess;
+    case cudaDevAttrMemoryPoolsSupported: *value = driver.has_pools; return cudaSuccess;
     default: break;
     }
     for (const AttributeValue& row : attribute_values) {
@@ -245,7 +312,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device)
     properties->maxBlocksPerMultiProcessor = attribute(cudaDevAttrMaxBlocksPerMultiprocessor);
     properties->reservedSharedMemPerBlock = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
     properties->hostRegisterSupported = 1;
-    properties->memoryPoolsSupported = 1;
+    properties->memoryPoolsSupported = driver.has_pools;
     return cudaSuccess;
 }
 

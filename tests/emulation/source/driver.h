@@ -72,6 +72,7 @@ struct CUevent_st {
 
 struct Device {
     size_t used = 0, high = 0;
+    bool has_context = false;  // of what takes memory of a real one
     std::shared_ptr<CUstream_st> legacy;
     std::set<int> peers;
     uint64_t release_threshold = 0;
@@ -80,10 +81,11 @@ struct Device {
 struct Driver {
     std::recursive_mutex lock;
     int process = 0;
-    bool is_deferred = false;
+    bool is_deferred = false, has_pools = true;
     size_t memory_bytes = 0;
     int architecture = 90;
     uint64_t launches = 0, failing_launch = 0;
+    int pinned_copies = 0, pageable_copies = 0;  // from the host
     uint64_t events_recorded = 0, failing_event = 0;
     cudaError_t sticky = cudaSuccess;
     std::vector<Device> devices;
@@ -112,6 +114,10 @@ struct Entry {
 };
 Driver& the_driver();
 
+#define ENTER_CONTEXT \
+    ENTER;            \
+    driver.devices[thread_state.device].has_context = true
+
 cudaError_t failed(cudaError_t error);  // remembers it as the last error of the thread
 // Says it on stderr and, unless CASTOFF_EMULATION_FAULT=error, ends the process.
 cudaError_t fault(cudaError_t error, const char* format, ...) __attribute__((format(printf, 2, 3)));
@@ -123,6 +129,9 @@ void write_sentence(const char* sentence, bool is_last);  // `is_last`: the proc
     Driver& driver = entry.driver;         \
     (void)driver;                          \
     if (entry.error) return failed(entry.error)
+
+// streams.cpp, too: an error, and every capture on the device lost, where it records something
+cudaError_t check_device_is_not_captured(int device);
 
 // memory.cpp
 const std::pair<const uintptr_t, Allocation>* find_allocation(const void* pointer, size_t bytes);

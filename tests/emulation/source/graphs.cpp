@@ -57,6 +57,12 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
     ENTER;
     auto stream = find_stream(handle);
     if (!stream) return failed(cudaErrorInvalidResourceHandle);
+    if (stream == driver.devices[stream->device].legacy) {
+        for (Capture* capture : driver.captures) {
+            bool is_waited_for = !(capture->origin->flags & cudaStreamNonBlocking);
+            if (is_waited_for && capture->origin->device == stream->device) return failed(cudaErrorStreamCaptureImplicit);
+        }
+    }
     *status = !stream->capture              ? cudaStreamCaptureStatusNone
               : stream->capture->is_invalid ? cudaStreamCaptureStatusInvalidated
                                             : cudaStreamCaptureStatusActive;

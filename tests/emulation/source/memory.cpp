@@ -155,7 +155,7 @@ extern "C" {
 
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes)
 {
-    ENTER;
+    ENTER_CONTEXT;
     if (free_bytes) *free_bytes = driver.memory_bytes - driver.devices[thread_state.device].used;
     if (total_bytes) *total_bytes = driver.memory_bytes;
     return cudaSuccess;
@@ -163,7 +163,7 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes)
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes)
 {
-    ENTER;
+    ENTER_CONTEXT;
     if (cudaError_t error = check_unsafe_while_capturing()) return failed(error);
     return allocate_device(pointer, bytes, thread_state.device);
 }
@@ -176,7 +176,7 @@ cudaError_t cudaMallocManaged(void**, size_t, unsigned)
 
 cudaError_t cudaFree(void* pointer)
 {
-    ENTER;
+    ENTER_CONTEXT;
     if (!pointer) return cudaSuccess;
     if (cudaError_t error = check_unsafe_while_capturing()) return failed(error);
     const auto* found = find_allocation(pointer, 0);
@@ -188,7 +188,8 @@ cudaError_t cudaFree(void* pointer)
 
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t handle)
 {
-    ENTER;
+    ENTER_CONTEXT;
+    if (!driver.has_pools) return failed(cudaErrorNotSupported);
     auto stream = find_stream(handle);
     if (!stream) return failed(cudaErrorInvalidResourceHandle);
     if (stream->capture) return fault(cudaErrorNotSupported, "allocations inside a graph are not emulated");
@@ -204,7 +205,8 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
 
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle)
 {
-    ENTER;
+    ENTER_CONTEXT;
+    if (!driver.has_pools) return failed(cudaErrorNotSupported);
     auto stream = find_stream(handle);
     if (!stream) return failed(cudaErrorInvalidResourceHandle);
     if (!pointer) return failed(cudaErrorInvalidValue);
@@ -214,7 +216,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle)
 
 cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned)
 {
-    ENTER;
+    ENTER_CONTEXT;
     if (cudaError_t error = check_unsafe_while_capturing()) return failed(error);
     *pointer = nullptr;
     if (bytes == 0) return cudaSuccess;
@@ -272,7 +274,7 @@ cudaError_t cudaHostGetDevicePointer(void** device_pointer, void* host_pointer, 
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer)
 {
-    ENTER;
+    ENTER_CONTEXT;
     memset(attributes, 0, sizeof *attributes);
     const auto* found = find_allocation(pointer, 1);
     void* address = const_cast<void*>(pointer);
@@ -295,6 +297,7 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device)
 {
     ENTER;
     if (device < 0 || device >= static_cast<int>(driver.devices.size())) return failed(cudaErrorInvalidDevice);
+    if (!driver.has_pools) return failed(cudaErrorNotSupported);
     *pool = reinterpret_cast<cudaMemPool_t>(&driver.devices[device]);
     return cudaSuccess;
 }

@@ -110,6 +110,17 @@ cudaError_t check_unsafe_while_capturing()
     return error;
 }
 
+cudaError_t check_device_is_not_captured(int device)
+{
+    cudaError_t error = cudaSuccess;
+    for (Capture* capture : the_driver().captures) {
+        if (capture->origin->device != device) continue;
+        capture->is_invalid = true;
+        error = cudaErrorStreamCaptureUnsupported;
+    }
+    return error;
+}
+
 static cudaError_t refuse_capturing(const CUstream_st& stream)
 {
     if (!stream.capture) return cudaSuccess;
@@ -156,8 +167,8 @@ cudaError_t emulation_submit(cudaStream_t handle, const EmulatedWork* work)
 
 cudaError_t cudaDeviceSynchronize(void)
 {
-    ENTER;
-    if (cudaError_t error = check_unsafe_while_capturing()) return failed(error);
+    ENTER_CONTEXT;
+    if (cudaError_t error = check_device_is_not_captured(thread_state.device)) return failed(error);
     return failed(drain_device(thread_state.device));
 }
 
@@ -169,7 +180,7 @@ cudaError_t cudaDeviceReset(void)
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* handle, unsigned flags, int priority)
 {
-    ENTER;
+    ENTER_CONTEXT;
     auto stream = std::make_shared<CUstream_st>();
     stream->device = thread_state.device;
     stream->flags = flags;
@@ -255,7 +266,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void*
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned flags)
 {
-    ENTER;
+    ENTER_CONTEXT;
     auto* event = new CUevent_st{};
     event->flags = flags;
     driver.events.insert(event);

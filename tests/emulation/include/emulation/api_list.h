@@ -6,6 +6,8 @@
 #define EMULATED_API(X)                                                                               \
     X(cudaGetDeviceCount, (int* count), (count))                                                      \
     X(cudaGetDevice, (int* device), (device))                                                         \
+    X(cudaGetDriverEntryPointByVersion, (const char* name, void** function, unsigned version, unsigned long long flags, \
+      enum cudaDriverEntryPointQueryResult* found), (name, function, version, flags, found))          \
     X(cudaSetDevice, (int device), (device))                                                          \
     X(cudaSetDeviceFlags, (unsigned flags), (flags))                                                  \
     X(cudaInitDevice, (int device, unsigned device_flags, unsigned flags), (device, device_flags, flags)) \
