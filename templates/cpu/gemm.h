@@ -49,7 +49,7 @@
 #endif
 #define CASTOFF_TILE_ELEMENTS 512
 /* What a unit may say of its products, for what it does not need to be left out: that none has more rows, that B is
- * packed in all. */
+ * packed in all. One packed row has an engine of its own, gemm_row_engine.h. */
 #ifndef CASTOFF_GEMM_MOST_ROWS
 #define CASTOFF_GEMM_MOST_ROWS CASTOFF_MR
 #endif

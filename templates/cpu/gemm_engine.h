@@ -29,6 +29,29 @@ typedef struct {
     castoff_gemm_cut cut;
 } G(args);
 
+/* One product of the batch. */
+typedef struct {
+    const S *a, *b;
+    E *c;
+} G(operands);
+
+static CASTOFF_UNUSED G(operands) G(locate)(const G(args) *args, int64_t item) {
+    G(operands) o = {args->a, args->b_packed ? args->b_packed : args->b, args->c};
+    for (int32_t axis = args->batch_rank - 1; axis >= 0; axis--) {
+        const castoff_gemm_axis *x = args->batch_axes + axis;
+        const int64_t index = item % x->size;
+        item /= x->size;
+        o.a += index * x->a;
+        o.b += index * x->b;
+        if (o.c) o.c += index * x->c;
+    }
+    return o;
+}
+
+#if CASTOFF_GEMM_MOST_ROWS <= 1 && CASTOFF_GEMM_IS_PACKED
+#include "gemm_row_engine.h"
+#else
+
 /* Where finished tiles go. */
 typedef struct {
     E *c;
@@ -370,24 +393,6 @@ typedef struct {
     S *panels;    /* of that item */
 } G(job);
 
-typedef struct {
-    const S *a, *b;
-    E *c;
-} G(operands);
-
-static CASTOFF_UNUSED G(operands) G(locate)(const G(args) *args, int64_t item) {
-    G(operands) o = {args->a, args->b_packed ? args->b_packed : args->b, args->c};
-    for (int32_t axis = args->batch_rank - 1; axis >= 0; axis--) {
-        const castoff_gemm_axis *x = args->batch_axes + axis;
-        const int64_t index = item % x->size;
-        item /= x->size;
-        o.a += index * x->a;
-        o.b += index * x->b;
-        if (o.c) o.c += index * x->c;
-    }
-    return o;
-}
-
 /* Rows of a into contiguous rows of E whose stride is no multiple of a power of two that caches alias on; where the
  * columns of a are the contiguous ones, into [k][rows]. */
 static CASTOFF_UNUSED void G(copy_rows)(E *out, const S *a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k,
@@ -556,6 +561,8 @@ static CASTOFF_UNUSED void G(run)(const G(args) *args, castoff_pool *pool, void 
         castoff_parallel_for(pool, blocks, castoff_ceil_div(enough * blocks, work), G(blocks_body), &job);
     }
 }
+
+#endif
 
 #undef G
 #undef E

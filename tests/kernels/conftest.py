@@ -27,7 +27,7 @@ def may_use_tiles() -> bool:
 def kernels(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> ctypes.CDLL:
-    """The entry points of driver.c, built for one CPU level."""
+    """The entry points of driver.c and driver_row.c, built for one CPU level."""
     level = request.param
     needs_level(level)
     if level == "x86-64-amx" and not may_use_tiles():
@@ -41,5 +41,6 @@ def kernels(
     command = [compiler, "-std=c11", "-O2", *cpu.LEVELS[level].flags, *sanitize]
     command += ["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     command += [f"-I{ROOT / 'templates' / folder}" for folder in ("cpu", "abi")]
-    subprocess.run([*command, here / "driver.c", here / "pool.c", "-o", out, "-lm"], check=True)
+    sources = [here / name for name in ("driver.c", "driver_row.c", "pool.c")]
+    subprocess.run([*command, *sources, "-o", out, "-lm"], check=True)
     return ctypes.CDLL(str(out))

@@ -92,6 +92,7 @@ def multiply(
     relu: bool = False,
     epilogue: bool = False,
     cut: tuple[int, int, int] = (0, 0, 0),
+    form: str = "gemm",
 ) -> Array:
     """a @ b by the kernel; operands are [batch..., rows, cols] views with any strides."""
     *batch, m, k = a.shape
@@ -134,7 +135,7 @@ def multiply(
         args.epilogue_context = ctypes.addressof(where)
     else:
         args.c = out.ctypes.data
-    scratch_size = getattr(kernels, f"test_gemm_{kind.name}_scratch")
+    scratch_size = getattr(kernels, f"test_{form}_{kind.name}_scratch")
     scratch_size.restype = c_int64
     more: tuple[int, ...] = ()
     if any(cut):
@@ -143,7 +144,9 @@ def multiply(
     size = scratch_size(*map(c_int64, (count, m, n, k)), int(packed), threads, *more)
     scratch = aligned(size + GUARD, np.uint8)
     scratch[:] = 0xFF
-    getattr(kernels, f"test_gemm_{kind.name}")(byref(args), threads, c_void_p(scratch.ctypes.data))
+    getattr(kernels, f"test_{form}_{kind.name}")(
+        byref(args), threads, c_void_p(scratch.ctypes.data)
+    )
     assert (scratch[size:] == 0xFF).all(), "wrote past the scratch memory"
     assert (out[count * m * n :] == 77).all(), "wrote past the output"
     return out[: count * m * n].reshape(*batch, m, n)
@@ -293,6 +296,33 @@ def test_products_may_be_cut_in_any_way(kernels: ctypes.CDLL, cut: tuple[int, in
         check(kind, by_column, a, b, column)
         finished = multiply(kernels, kind, a, b, packed=True, cut=cut, epilogue=True)
         check(kind, (finished - 1) / 2, a, b)
+
+
+@pytest.mark.parametrize("name", ["f32", "f64", "f16"])
+def test_products_of_one_row(kernels: ctypes.CDLL, name: str) -> None:
+    kind = KINDS[name]
+    for n, k in product((1, 7, 16, 17, 33, 64, 100, 128, 129, 300), (0, 40, 5000)):
+        a, b = random((1, 3 * k), kind.storage)[:, ::-3], random((k, n), kind.storage, 1)
+        row, column = random((1,), kind.output, 2), random((n,), kind.output, 3)
+        for threads in (1, 3):
+            given = {"packed": True, "threads": threads, "form": "gemm_row"}
+            check(kind, multiply(kernels, kind, a, b, **given), a, b)
+            got = multiply(kernels, kind, a, b, **given, bias_col=column, relu=True)
+            check(kind, got, a, b, column, relu=True)
+            got = multiply(kernels, kind, a, b, **given, bias_row=row, relu=True)
+            check(kind, got, a, b, row[:, None], relu=True)
+            got = multiply(kernels, kind, a, b, **given, epilogue=True)
+            check(kind, (got - 1) / 2, a, b)
+
+
+@pytest.mark.parametrize("name", ["f32", "f64", "f16"])
+def test_batches_of_one_row_share_what_is_broadcast(kernels: ctypes.CDLL, name: str) -> None:
+    kind = KINDS[name]
+    a = np.broadcast_to(random((2, 1, 1, 20), kind.storage), (2, 3, 1, 20))
+    b = random((2, 3, 20, 150), kind.storage, 1)
+    for threads in (1, 4):
+        got = multiply(kernels, kind, a, b, packed=True, threads=threads, form="gemm_row")
+        check(kind, got, a, b)
 
 
 @pytest.mark.parametrize("name", ["f32", "bf16"])
