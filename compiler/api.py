@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
@@ -25,6 +25,7 @@ from .lowering.text import program_text
 from .observe import DUMP_ONLY, SHOW_GRAPH, SHOW_KERNELS, SHOW_TIMES, Observer
 from .options import CompileOptions, resolve_options
 from .passes.pipeline import optimize
+from .records import dataclass
 from .toolchain.build import build_shared_library
 from .toolchain.tune import tune
 

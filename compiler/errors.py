@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..runtime.errors import CastoffError
+from .records import dataclass
 
 __all__ = [
     "CaptureError",

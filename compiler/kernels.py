@@ -15,12 +15,13 @@ and what is memory is decided later.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from .ir import shapes
 from .ir.dtypes import DType
 from .ir.graph import Graph, Value
 from .ir.shapes import Dim, Indirect, Shape
+from .records import dataclass
 
 Number = bool | int | float | complex
 Index = tuple[Dim, ...]

@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from .errors import OutputError
 from .options import CompileOptions
+from .records import dataclass
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars

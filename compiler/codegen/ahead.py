@@ -12,12 +12,11 @@ After:  for row: max over x[row, :]; for each piece: prefetch x[row + 1, piece],
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import shapes
 from ..ir.shapes import Atom, Dim
 from ..lowering.expand import scalars_in
 from ..lowering.program import Buffer, Element, Loop, LoopKernel, Phase, Store
+from ..records import dataclass
 
 PIECE = 512
 """Elements of a row between two requests."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
 from ..lowering.packing import ROW_BYTES, conv_rows_shape, is_depthwise
 from ..lowering.program import ConvolutionStep, ProductStep, StridedView
+from ..records import dataclass
 from .cuda_products import DeviceProductWriter, element_type, write_product
 from .kernel_text import KernelCode, KernelText
 from .products import ConvolutionSizes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.shapes import Dim, Symbol
 from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
+from ..records import dataclass
 from ..targets import cpu
 from .iterations import has_accumulators
 from .kernel_text import KernelCode

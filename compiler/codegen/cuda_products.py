@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
 from ..lowering.program import AttentionStep, CodedRight, ConvolutionStep, Epilogue, ProductStep
 from ..lowering.storage import estimate
+from ..records import dataclass
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
 from .products import Axis, Operand, ProductWriter

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import shapes
 from ..ir.graph import Origin
 from ..kernels import Fault
@@ -17,6 +15,7 @@ from ..lowering.program import (
     Program,
     StridedView,
 )
+from ..records import dataclass
 from ..targets import cpu
 from .cuda_convolutions import write_convolution
 from .cuda_loops import CudaLoopWriter, is_elementwise, schedule

@@ -7,11 +7,12 @@ After:  a kernel writes index[i] as the key of i, a stable sort brings equal key
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.shapes import Dim
 from ..lowering.program import Buffer, Loop, LoopKernel, Store
+from ..records import dataclass
 from .cuda_loops import BLOCK_THREADS, CudaLoopWriter, Launch, ScheduledKernel
 from .kernel_text import KernelCode, KernelText
 from .render import render

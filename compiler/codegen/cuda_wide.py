@@ -8,9 +8,10 @@ Rows that lie across are columns, which neighbouring threads take side by side, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..lowering.program import Accumulate, Phase
+from ..records import dataclass
 from ..targets import cpu
 from .cuda_loops import WARP, CudaLoopWriter, Launch
 from .kernel_text import KernelCode, KernelText

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ...runtime.callspec import CallSpec
 from ...runtime.manifest import (
@@ -28,6 +27,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType, Kind
 from ..ir.graph import Graph, TensorType
 from ..ir.shapes import Dim, Symbol
+from ..records import dataclass
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .program import c_string

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from .. import kernels
 from ..ir import shapes
@@ -11,6 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.shapes import Dim, Func, Indirect, Symbol
 from ..kernels import Scalar
 from ..lowering.program import Accumulated, Buffer, Element, TileElement
+from ..records import dataclass
 from ..targets import cpu
 from .statements import IfBlock, Statement
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..lowering.layouts import Coder
 from ..lowering.program import Program
 from ..lowering.tuning import Tuning
 from ..options import CompileOptions
+from ..records import dataclass
 from ..targets import cpu
 from .definition import make_manifest, write_definition
 from .program import ProgramWriter

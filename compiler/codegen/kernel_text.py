@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..ir.graph import Origin
 from ..lowering.program import Buffer
+from ..records import dataclass
 from ..targets import cpu
 from .expr import Parameters
 from .statements import Line, names_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from .. import kernels
@@ -26,6 +26,7 @@ from ..lowering.program import (
     TileElement,
 )  # fmt: skip
 from ..lowering.tuning import Cut
+from ..records import dataclass
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, KernelText, describe, pointers

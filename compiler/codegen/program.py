@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...runtime.manifest import StepSpec
 from ..ir import shapes
 from ..ir.dtypes import DType
@@ -32,6 +30,7 @@ from ..lowering.program import (
     WhileStep,
 )  # fmt: skip
 from ..lowering.work import WorkingStep, work_of
+from ..records import dataclass
 from ..targets import cpu
 from .expr import Expressions, Parameters
 from .iterations import grain, iteration_count

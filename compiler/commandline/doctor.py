@@ -8,12 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 
 from ... import __version__
 from ..errors import CompilerNotFoundError
 from ..options import resolve_options
+from ..records import dataclass
 from ..toolchain.compilers import available_compilers, find_compiler
 from ..toolchain.toolkit import find_toolkit
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +15,7 @@ from ...runtime.runner import Runner, aot_load
 from ..errors import OutputError
 from ..exported.atomic import written_aside
 from ..options import resolve_options
+from ..records import dataclass
 from ..toolchain.limits import Limits, measure_limits
 from .tensors import call_arguments, parse_values, with_arbitrary
 

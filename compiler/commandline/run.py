@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from ...runtime.runner import Runner, aot_load
 from ..errors import OptionError, OutputError
+from ..records import dataclass
 from .tensors import call_arguments, parse_values, result_arrays, with_arbitrary
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..lowering.lower import lower
 from ..observe import Observer
 from ..options import CompileOptions
 from ..passes.pipeline import optimize
+from ..records import dataclass
 from ..toolchain import build_shared_library
 from ..verify import ReferenceProgram
 from .tensors import call_arguments, parse_values, result_arrays, with_arbitrary

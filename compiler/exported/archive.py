@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
 from enum import Enum
 from typing import IO
 
 from ...runtime.zip_reader import ZipReader
+from ..records import dataclass
 from .errors import ProgramFormatError, SchemaVersionError
 from .schema import SCHEMA_VERSION
 

@@ -11,8 +11,9 @@ of that again is what is written.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..records import dataclass
 from .errors import ProgramFormatError
 from .operators import Operator, parse_operator
 from .schema import Argument, AsGraph, AsStringToArgument, Graph, NamedArgument, Node

@@ -17,8 +17,9 @@ of a symbolic value. A record that only wraps a name is that name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from ..records import dataclass
 
 SCHEMA_VERSION = (8, 20)
 """The newest schema this reader knows; any minor of the same major is read."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .arguments import subgraphs
 from .program import ExportedProgram
 from .schema import BufferInput, Graph, ParameterInput

@@ -15,8 +15,8 @@ import ast
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .errors import ProgramFormatError
 
 

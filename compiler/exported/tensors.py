@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from ..records import dataclass
 from .errors import ProgramFormatError
 from .schema import Device, ScalarType
 

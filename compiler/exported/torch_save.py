@@ -7,13 +7,14 @@ tuple, a device a `schema.Device`, a dtype a `ScalarType`. Everything else is ou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ...runtime.constructors import PYTHON_GLOBALS, Constructor, Globals
 from ...runtime.unpickle import unpickle
 from ...runtime.zip_reader import ZipReader, is_zip
+from ..records import dataclass
 from .errors import ProgramFormatError
 from .schema import Device, ScalarType
 from .tensors import Storage, TensorData, numpy_dtype, strided_tensor

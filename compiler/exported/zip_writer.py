@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ...runtime.zip_reader import check_name
+from ..records import dataclass
 from .errors import ProgramFormatError
 
 ALIGNMENT_BYTES = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
 from ..exported import schema
@@ -11,6 +10,7 @@ from ..exported.schema import Argument, ScalarType
 from ..ir.dtypes import DType
 from ..ir.shapes import SymExpr
 from ..ops.base import Builder, OperatorError, WeakScalar
+from ..records import dataclass
 from .functionalize import TensorRef
 
 DTYPES = {

@@ -8,11 +8,11 @@ float32", "that promote to the widest input type").
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dtypes import DType, promote
 from ..ir.graph import Value
+from ..records import dataclass
 
 
 def _names(text: str) -> frozenset[str]:

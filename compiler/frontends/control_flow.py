@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..exported import schema
@@ -14,6 +14,7 @@ from ..ir.shapes import Dim, Symbol
 from ..ops.base import OperatorError, WeakScalar
 from ..ops.control_flow import Branch, ScanLoop, WhileLoop
 from ..ops.symbols import ReadSymbol
+from ..records import dataclass
 from .arguments import Argued, as_value
 from .functionalize import ImportBuilder, TensorRef, fresh
 from .inline import HigherOrder, ImportNodes, flat, inline, subgraph_result

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from ..exported.effects import is_out_overload
 from ..ops.base import OperatorError, TargetFunction, find_target, registered_targets
+from ..records import dataclass
 
 _RENAMED = {
     "aten.float_power_.Tensor": "aten.float_power.Tensor_Tensor",

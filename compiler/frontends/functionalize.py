@@ -10,13 +10,14 @@ views; other tensors over the same storage are read off the new value when they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim, Symbol
 from ..ops.base import Builder, Op, OperatorError
 from ..ops.random_streams import RandomStreams
+from ..records import dataclass
 
 
 @dataclass(slots=True, eq=False)

@@ -4,9 +4,10 @@ Python."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..ir.graph import Graph
+from ..records import dataclass
 
 ConstantValue = None | bool | int | float | complex | str
 

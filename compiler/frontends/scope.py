@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ...runtime.errors import CastoffError
 from ..errors import UnsupportedOperator
@@ -14,6 +14,7 @@ from ..ir.shapes import Dim, Symbol
 from ..ops.base import OperatorError
 from ..ops.random_streams import RandomStreams
 from ..ops.symbols import Refine
+from ..records import dataclass
 from .arguments import DTYPES, ScalarBinding, tensor_names
 from .autocast import Autocast
 from .functionalize import ImportBuilder, SymbolNames, TensorRef, fresh

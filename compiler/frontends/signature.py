@@ -4,7 +4,7 @@ what a call changes."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..errors import CompileError
 from ..exported import schema
@@ -13,6 +13,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Binding, Constant, TensorType, Value
 from ..ir.shapes import Dim, SymExpr
 from ..ops.base import WeakScalar
+from ..records import dataclass
 from .arguments import DTYPES, Condition, ScalarBinding, as_value, decode, scalar_kind
 from .functionalize import TensorRef, fresh
 from .program import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..exported.program import ExportedProgram
 from ..exported.tensors import TensorData
 from ..ir.graph import Constant, TensorType, Value
 from ..ops.view import AsStrided
+from ..records import dataclass
 from .arguments import DTYPES
 from .functionalize import TensorRef, fresh
 from .scope import Scope

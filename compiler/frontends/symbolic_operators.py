@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import SymExpr
 from ..ops.base import Builder, OperatorError, WeakScalar
+from ..records import dataclass
 from .arguments import Condition, ScalarBinding, as_value
 from .symbols import UnknownExpressionError, integer_function
 

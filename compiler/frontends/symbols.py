@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from ..exported.schema import RangeConstraint, SymExpr
 from ..exported.symbols import Call, ExprTree, GuardInput, GuardSize, Num, Sym, parse_expression
 from ..ir import shapes
 from ..ir.graph import Binding
 from ..ir.shapes import Dim, Symbol
+from ..records import dataclass
 
 _MAX_DENOMINATOR = 1 << 20
 

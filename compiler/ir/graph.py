@@ -8,11 +8,12 @@ listed once, in `Graph.mutations`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..records import dataclass
 from . import shapes
 from .dtypes import DType
 from .shapes import Dim, Shape, Symbol

@@ -14,8 +14,9 @@ half a second to import.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from math import gcd, prod
+
+from ..records import dataclass
 
 INFINITY = 1 << 62
 """A bound that stands for "no bound": larger than any size, and safe in int64 arithmetic."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..ops.pointwise import CastTo, PointwiseOp, Where
 from ..ops.reduction import Reduce
 from ..ops.view import Concatenate, Pad, Permute, Reshape, Slice
 from ..ops.window_reduction import RegularWindow, WindowReduce
+from ..records import dataclass
 
 FEW_CHANNELS = 4
 """Up to how many channels a row of the kernel is worth reading as one piece."""

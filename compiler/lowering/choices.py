@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Shape
 from ..kernels import Convolution
+from ..records import dataclass
 from .layouts import Layout
 from .program import Buffer, PackedConstant, Space
 from .tuning import Tuning, default_tuning

@@ -7,11 +7,10 @@ bits and a scale for every 64 weights of an output channel. There are two layout
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ..records import dataclass
 from .packing import PANEL, pack_panels
 
 GROUP = 64

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..ir import shapes
@@ -11,6 +9,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Graph, Value
 from ..ir.shapes import Shape
 from ..kernels import Convolution
+from ..records import dataclass
 from .choices import Context
 from .coding import LEAST_ELEMENTS, Coding, coding_of
 from .layouts import (

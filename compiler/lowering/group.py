@@ -7,7 +7,7 @@ pointwise tail of a matrix product becomes its epilogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from .. import kernels
 from ..ir import shapes
@@ -15,6 +15,7 @@ from ..ir.graph import Node, Value
 from ..ir.shapes import Shape
 from ..kernels import Index, Pointwise, Reduction, Scalar
 from ..ops.view import Concatenate, reshaped_index
+from ..records import dataclass
 from .expand import Definitions, Expander, loop_variables, scalars_in
 from .storage import StoragePlan
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import ml_dtypes
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ..ir.dtypes import DType
 from ..ir.graph import Constant, TensorType, Value
 from ..ir.shapes import Shape
+from ..records import dataclass
 from .coding import Coded, Coding, encode, relative_error
 from .packing import (
     bf16_size,

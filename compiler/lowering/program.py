@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Origin, TensorType, Value
 from ..ir.shapes import Dim, Shape, Symbol
 from ..kernels import Argument, Attention, Convolution, HeaderText, Scalar
+from ..records import dataclass
 from .coding import Coding
 from .layouts import Layout
 from .tuning import Cut

@@ -7,12 +7,12 @@ A loop that adds a float32 bias of 64 elements to a tensor of 32 x 64 moves 4 * 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import prod
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .expand import scalars_in
 from .memory import buffers_of
 from .program import (

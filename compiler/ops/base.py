@@ -12,7 +12,7 @@ Two things are registered in the modules beside this one:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..ir.dtypes import DType, Kind, promote
 from ..ir.graph import Constant, Graph, Node, Origin, TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Number
+from ..records import dataclass
 from .random_streams import RandomStreams
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .activation import number
 from .base import Builder, OperatorError, target
 from .loss import MEAN, NONE, SUM, class_axis, reduced, sample_count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, target
 from .pointwise import register_pointwise
 

@@ -7,7 +7,6 @@ surrounding graph may appear in their shapes; those a subgraph defines itself ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ..ir.graph import Graph, TensorType, Value
 from ..ir.shapes import Dim
 from ..ir.verify import same_type
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Environment, Op, OperatorError
 
 

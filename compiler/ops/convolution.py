@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Index
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, target
 from .matmul import fits_zero
 from .pointwise import widen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Definition, Number
+from ..records import dataclass
 from .base import Builder, Environment, Op, Operand, _promotion_level, target
 from .pointwise import plain_number
 

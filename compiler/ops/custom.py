@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -24,6 +23,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, SymExpr
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, WeakScalar, find_target, target
 from .function_schema import FunctionSchema, SchemaParameter, parse_schema
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, OperatorError, target
 from .windows import Diagonal
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, OperatorError, normalize_axis, target
 from .formula import Formula, count_up, size_formula
 from .fourier import Fourier, FourierOfReal, FourierToReal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, Environment
 
 

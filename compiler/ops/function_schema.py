@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from dataclasses import dataclass
 
 from ...runtime.errors import CastoffError
+from ..records import dataclass
 from ..schema_text import split_at_commas
 
 

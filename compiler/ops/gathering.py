@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Shape
 from ..kernels import Definition, Index
+from ..records import dataclass
 from .base import Environment, Op, OperatorError
 from .pointwise import broadcast, widen
 from .view import replace_axis

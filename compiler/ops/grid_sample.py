@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, OperatorError, target
 from .formula import Formula, RoundedFormula, count_up, size_formula
 from .interpolate import cubic_weights

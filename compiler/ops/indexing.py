@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
 from ..kernels import Number
+from ..records import dataclass
 from .base import Builder, OperatorError, normalize_axis, target
 from .gathering import AdvancedIndex, GatherAxis, IndexPut, Nonzero
 

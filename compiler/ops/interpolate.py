@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, OperatorError, target
 from .convolution import per_axis
 from .formula import Formula, count_up, evaluated, precomputed, size_formula

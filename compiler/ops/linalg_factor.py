@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
@@ -12,6 +10,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Argument, Definition, In, Out, Size
+from ..records import dataclass
 from . import linalg_reference as oracle
 from .base import Environment, Op, OperatorError
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 # Arguments are called what the operators' schemas call them.
 # ruff: noqa: N803
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
@@ -13,6 +11,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import In, Out, Size
+from ..records import dataclass
 from . import ldl_reference
 from .base import Builder, Environment, Op, OperatorError, target
 from .linalg import broadcast_batches

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..ir import shapes
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition, In, Out, Size
+from ..records import dataclass
 from . import linalg_reference as oracle
 from .base import Environment, Op
 from .linalg_factor import batch_of, call, check_matrix, flag, scratch_for

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, Operand, OperatorError, target
 from .pointwise import widen
 

@@ -8,7 +8,6 @@ of the same name (`targets/` spells it in C). To add one: a row here, its C spel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType, Kind
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, Operand, OperatorError, WeakScalar
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Definition
+from ..records import dataclass
 from .activation import number
 from .base import Builder, Environment, Op, Operand, target
 

@@ -5,7 +5,6 @@ inputs at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, target
 from .matmul import linear
 

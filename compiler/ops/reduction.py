@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from .. import kernels
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition, Index
+from ..records import dataclass
 from .base import Environment, Op, OperatorError
 from .pointwise import widen
 

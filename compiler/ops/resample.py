@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
 from ..ir import shapes
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition, Index, Scalar
+from ..records import dataclass
 from .base import Environment, Op, OperatorError
 from .pointwise import widen
 from .view import replace_axis

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
+from ..records import dataclass
 from .base import Builder, Operand, OperatorError, normalize_axis, target
 from .gathering import AdvancedIndex, IndexPut, MaskedPut, ScatterAxis
 from .indexing import as_mask, clamped_indices, is_mask, plan_index

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
@@ -12,6 +10,7 @@ from ..ir.dtypes import DType, promote
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, Operand, OperatorError, target
 from .gathering import GatherAxis, IndexPut
 

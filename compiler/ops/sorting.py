@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Argument, Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, normalize_axis, target
 from .introsort import kth_position, mode_position, order_positions, top_positions
 from .pointwise import widen

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ir import shapes
 from ..ir.graph import Value
 from ..ir.shapes import Dim
+from ..records import dataclass
 from .base import Builder, OperatorError, target
 from .fft import Scale, transform_complex, transform_real, transform_to_real
 from .window_reduction import OverlapAdd, RegularWindow

@@ -7,7 +7,6 @@ the program uses for the same sizes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Shape
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, WeakScalar, target
 from .view import view_of
 

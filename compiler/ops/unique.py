@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
@@ -11,6 +9,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..kernels import Definition
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, normalize_axis, target
 from .gathering import AdvancedIndex, IndexPut, Nonzero
 from .indexing import count_true

@@ -7,7 +7,6 @@ Views cost nothing: what they do to indices is folded into whoever reads them. E
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..ir import shapes
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim, Shape
 from ..kernels import Definition, Index, Number
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError
 
 

@@ -7,8 +7,6 @@ do not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .. import kernels
@@ -17,6 +15,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Index, Scalar
+from ..records import dataclass
 from .base import Environment, Op, OperatorError
 from .pointwise import widen
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..ir import shapes
 from ..ir.graph import TensorType, Value
 from ..ir.shapes import Dim
 from ..kernels import Definition, Index
+from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError
 from .view import replace_axis, view_of
 

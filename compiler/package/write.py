@@ -7,7 +7,6 @@ import json
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ from ..exported.deserialize import load_program
 from ..exported.program import ExportedProgram
 from ..exported.serialize import add_programs
 from ..exported.zip_writer import Content, ZipWriter
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .exporter import Exporter

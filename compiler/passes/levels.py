@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..ops.convolution import Convolve
 from ..ops.matmul import LEVELS, MatMul
 from ..ops.pointwise import CastTo, PointwiseOp
 from ..ops.view import Reshape
+from ..records import dataclass
 
 LARGEST_DEPTH = (1 << 31) // (255 * 128)
 """Up to how many products of levels are summed in 32 bits whatever they are."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from ..codegen.render import template_text
 from ..ir.dtypes import DType
 from ..kernels import Number
+from ..records import dataclass
 
 SUFFIX: Mapping[DType, str] = {
     DType.BOOL: "b8", DType.UINT8: "u8", DType.INT8: "i8", DType.INT16: "i16", DType.INT32: "i32",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..codegen.source_tree import SourceTree, SourceUnit
 from ..options import CompileOptions
+from ..records import dataclass
 from .compilers import Compiler, Family, find_compiler
 from .toolkit import Toolkit, find_toolkit
 

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
 from ..errors import CompilerNotFoundError
+from ..records import dataclass
 
 INSTALL_HINT = (
     "install one with `apt-get install gcc`, `dnf install gcc` or `pip install castoff[zig]`, "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..codegen.render import TEMPLATES
 from ..errors import ToolchainError
+from ..records import dataclass
 from .compilers import find_compiler, plain_environment
 
 

@@ -9,10 +9,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ToolchainError
+from ..records import dataclass
 from .compilers import plain_environment
 
 

@@ -7,11 +7,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ..errors import CompilerNotFoundError
+from ..records import dataclass
 from .compilers import ask
 
 INSTALL_HINT = (

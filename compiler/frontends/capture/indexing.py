@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ...ir import shapes
 from ...ir.shapes import Dim
+from ...records import dataclass
 from ..graph_writer import Tensor
 from .array import TracedArray, as_scalar, overwrite, recorder_of, tensor_of, traced, viewed
 from .conversion import as_array, convert, is_weak, number_as

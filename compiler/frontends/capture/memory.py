@@ -6,10 +6,10 @@ b = a[1:3]; b += 1; use(a)   ->   b' = slice(a) + 1; a' = slice_scatter(a, b'); 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from ...records import dataclass
 from ..graph_writer import Tensor
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from ...errors import CaptureError
 from ...exported import schema
+from ...records import dataclass
 from .array import TracedArray, tensor_of
 from .conversion import as_array
 from .pytrees import leaves_of

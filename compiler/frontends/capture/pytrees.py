@@ -5,11 +5,12 @@ from __future__ import annotations
 import collections
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 from ....runtime.treespec import registered
 from ...errors import CaptureError
+from ...records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +13,7 @@ from ...errors import CaptureError
 from ...exported import schema
 from ...exported.tensors import TensorData, tensor_of_array
 from ...ir.graph import TensorType
+from ...records import dataclass
 from ..graph_writer import SCALAR_TYPES, Tensor
 from .array import TracedArray, tensor_of, traced
 from .module import Module

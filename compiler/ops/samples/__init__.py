@@ -23,13 +23,13 @@ import ast
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ....runtime.errors import CastoffError
 from ...ir.dtypes import DType
+from ...records import dataclass
 
 FOLDER = Path(__file__).parent
 
