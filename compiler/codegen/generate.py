@@ -30,6 +30,8 @@ from .render import template_text
 from .source_tree import SourceTree, SourceUnit
 
 ABI_UNIT = "abi/castoff_all.c"
+FIXED_FLAGS = ("-Og",)
+"""For what is no kernel. -O1 takes half as long again and gives hardly less to execute; -O0 does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def generate(
         code.functions,
         code.architectures,
     )
-    flags = ("-O1", "-DCASTOFF_CUDA") if code.architectures else ("-O1",)
+    flags = (*FIXED_FLAGS, "-DCASTOFF_CUDA") if code.architectures else FIXED_FLAGS
     units = [
         *code.units,
         SourceUnit("definition.c", definition, flags),
