@@ -353,6 +353,7 @@ GEMM_SUFFIX = {
 
 
 _PLAIN_GEMM = "cpu/gemm.h"
+_PLAIN_ATTENTION = "cpu/attention.h"
 _MADE_OF_NO_PRODUCT = frozenset({_PLAIN_GEMM, "cpu/conv.h", "cpu/conv_winograd.h"})
 """Headers whose kernels use no tiles of products, but for the products themselves."""
 _GEMM_HEADER = {
@@ -370,23 +371,30 @@ def _product_kernels(step: ProductStep) -> tuple[str, str]:
     return GEMM_SUFFIX[step.dtype], _GEMM_HEADER.get(step.dtype, "cpu/gemm_exact.h")
 
 
-def product_limits(
-    products: Sequence[ProductStep], headers: Iterable[str]
+def kernel_limits(
+    products: Sequence[ProductStep],
+    attentions: Sequence[AttentionStep],
+    headers: Iterable[str],
 ) -> tuple[tuple[str, int], ...]:
-    """What a unit that includes `headers` says of its products, so that kernels none needs are left out.
+    """What a unit that includes `headers` says of its kernels, so that those none needs are left out.
 
     Before: `#include "cpu/gemm.h"`, for products of one row with constant right operands
     After: `#define CASTOFF_GEMM_MOST_ROWS 1`, `#define CASTOFF_GEMM_IS_PACKED 1`, then the header
     """
     others = {header for header in headers if not header.startswith(("abi/", "common/"))}
-    if _PLAIN_GEMM not in others or not others <= _MADE_OF_NO_PRODUCT:
-        return ()
     limits = []
-    rows = [step.rows if isinstance(step.rows, int) else math.inf for step in products]
-    if (most := max(rows, default=math.inf)) < _TALLEST_TILE:
-        limits.append(("CASTOFF_GEMM_MOST_ROWS", int(most)))
-    if all(step.packed_right for step in products):
+    if _PLAIN_GEMM in others and others <= _MADE_OF_NO_PRODUCT:
+        rows = [step.rows if isinstance(step.rows, int) else math.inf for step in products]
+        if (most := max(rows, default=math.inf)) < _TALLEST_TILE:
+            limits.append(("CASTOFF_GEMM_MOST_ROWS", int(most)))
+    is_plain = _PLAIN_GEMM in others and others <= {*_MADE_OF_NO_PRODUCT, _PLAIN_ATTENTION}
+    if is_plain and all(step.packed_right for step in products):
         limits.append(("CASTOFF_GEMM_IS_PACKED", 1))
+    columns = [step.columns for step in attentions]
+    sizes = [size for size in columns if isinstance(size, int)]
+    if sizes and len(sizes) == len(columns):
+        limits.append(("CASTOFF_ATTENTION_LEAST_COLUMNS", min(sizes)))
+        limits.append(("CASTOFF_ATTENTION_MOST_COLUMNS", max(sizes)))
     return tuple(limits)
 
 
@@ -594,7 +602,7 @@ def write_attention(step: AttentionStep) -> KernelCode:
     ]
     kernel = writer.text(step.origins, plain)
     is_bool = step.mask is not None and step.mask.buffer.dtype is DType.BOOL
-    suffix, header = GEMM_SUFFIX[step.dtype], "cpu/attention.h"
+    suffix, header = GEMM_SUFFIX[step.dtype], _PLAIN_ATTENTION
     if step.dtype is DType.BFLOAT16:
         suffix, header = "tiled_bf16", "cpu/attention_bf16.h"
     text = AttentionText(

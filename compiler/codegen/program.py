@@ -36,7 +36,7 @@ from .expr import Expressions, Parameters
 from .iterations import grain, iteration_count
 from .kernel_text import KernelCode, describe
 from .loops import LoopWriter
-from .products import product_limits, write_attention, write_convolution, write_product
+from .products import kernel_limits, write_attention, write_convolution, write_product
 from .render import render
 from .statements import Block, IfBlock, Line, Statement, flatten
 
@@ -95,6 +95,7 @@ class ProgramWriter:
         self.has_workspace = False
         self._names: dict[str, int] = {}
         self._products: list[ProductStep] = []
+        self._attentions: list[AttentionStep] = []
         self._placed: dict[str, str] = {}
         if watches_memory:
             self.headers["abi/castoff_watch.h"] = None
@@ -116,7 +117,7 @@ class ProgramWriter:
             offset = f"slot{number} + {aligned}"
         return RunText(
             program.graph.name,
-            product_limits(self._products, (*self.headers, *self.carried)),
+            kernel_limits(self._products, self._attentions, (*self.headers, *self.carried)),
             tuple(self.headers),
             tuple(self.kernels),
             tuple((symbol.name, number) for number, symbol in enumerate(program.graph.symbols)),
@@ -330,6 +331,7 @@ class ProgramWriter:
                 code = write_convolution(step)
             case AttentionStep():
                 code = write_attention(step)
+                self._attentions.append(step)
         name = self._place(code)
         self.has_workspace = True
         self._arguments(block, code, name)

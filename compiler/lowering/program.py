@@ -242,6 +242,14 @@ class AttentionStep:
         return own if self.tail is None else own + self.tail[0].shape[-2]
 
     @property
+    def columns(self) -> Dim | None:
+        """How many queries share the keys of a head; None where that is not known."""
+        heads, key_heads = self.query.shape[1], self.key.shape[1]
+        if isinstance(heads, int) and isinstance(key_heads, int):
+            return heads // max(key_heads, 1) * self.query.shape[2]
+        return None
+
+    @property
     def operands(self) -> tuple[StridedView, ...]:
         """Everything that is read but by the epilogue."""
         tail = self.tail or ()

@@ -40,6 +40,16 @@ typedef enum { CASTOFF_MASK_NONE, CASTOFF_MASK_ADD, CASTOFF_MASK_KEEP } castoff_
 #define CASTOFF_ATTENTION_KEYS 128
 #define CASTOFF_ATTENTION_FEW 8
 #define CASTOFF_ATTENTION_FEW_KEYS 32
+/* What a unit may say of the columns of its attention, for the form that none needs to be left out. */
+#ifndef CASTOFF_ATTENTION_LEAST_COLUMNS
+#define CASTOFF_ATTENTION_LEAST_COLUMNS 0
+#endif
+#ifndef CASTOFF_ATTENTION_MOST_COLUMNS
+#define CASTOFF_ATTENTION_MOST_COLUMNS INT64_MAX
+#endif
+#define CASTOFF_ATTENTION_ARE_FEW(columns)                         \
+    (CASTOFF_ATTENTION_LEAST_COLUMNS <= CASTOFF_ATTENTION_FEW &&   \
+     (CASTOFF_ATTENTION_MOST_COLUMNS <= CASTOFF_ATTENTION_FEW || (columns) <= CASTOFF_ATTENTION_FEW))
 #define CASTOFF_LOG2_E 0x1.715476p0f
 
 #define A(name) castoff_attention_f32_##name

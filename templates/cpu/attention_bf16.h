@@ -233,12 +233,12 @@ static CASTOFF_UNUSED void castoff_attention_tiled_bf16_body(void *context, int6
 
 static CASTOFF_UNUSED int64_t castoff_attention_tiled_bf16_scratch(const castoff_attention_bf16_args *a, int threads) {
     const castoff_attention_tiled_bf16_plan p = castoff_attention_tiled_bf16_make_plan(a);
-    return p.columns <= CASTOFF_ATTENTION_FEW ? castoff_attention_bf16_scratch(a, threads) : p.thread_bytes * threads;
+    return CASTOFF_ATTENTION_ARE_FEW(p.columns) ? castoff_attention_bf16_scratch(a, threads) : p.thread_bytes * threads;
 }
 
 static CASTOFF_UNUSED void castoff_attention_tiled_bf16_run(const castoff_attention_bf16_args *args, castoff_pool *pool, void *scratch) {
     castoff_attention_tiled_bf16_job job = {args, castoff_attention_tiled_bf16_make_plan(args), (char *)scratch};
-    if (job.plan.columns <= CASTOFF_ATTENTION_FEW) {
+    if (CASTOFF_ATTENTION_ARE_FEW(job.plan.columns)) {
         castoff_attention_bf16_run(args, pool, scratch);
         return;
     }

@@ -101,6 +101,13 @@ CASTOFF_INLINE A(block) A(take)(const A(args) *a, int64_t image, int64_t kv_head
     return b;
 }
 
+/* Whether a block's floats are rounded; where S is never rounded to, that form is left out. */
+#ifdef ROUND
+#define WIDE(block) (block).wide
+#else
+#define WIDE(block) 0
+#endif
+
 /* A vector, or one element, of keys or values. */
 CASTOFF_INLINE castoff_vf32 A(load)(const void *p, int64_t at, const int wide) {
 #ifdef ROUND
@@ -408,7 +415,7 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
     for (int64_t key = 0, keys; key < most; key += keys) {
         A(block) block = A(take)(a, image, kv_head, key, most, CASTOFF_ATTENTION_FEW_KEYS);
         keys = block.keys;
-        if (block.wide)
+        if (WIDE(block))
             A(scores)(&block, a->size, q, count, scores, 1);
         else
             A(scores)(&block, a->size, q, count, scores, 0);
@@ -434,7 +441,7 @@ static CASTOFF_UNUSED void A(few)(const A(job) *job, float *scratch, int64_t ima
             total[c] = total[c] * shrink + castoff_sum_f32(sum);
             for (int64_t j = 0; j < padded; j++) sums[c * padded + j] *= shrink;
         }
-        if (block.wide)
+        if (WIDE(block))
             A(weigh)(&block, a->value_size, scores, count, sums, padded, 1);
         else
             A(weigh)(&block, a->value_size, scores, count, sums, padded, 0);
@@ -453,7 +460,7 @@ static CASTOFF_UNUSED void A(body)(void *context, int64_t begin, int64_t end, in
     for (int64_t item = begin; item < end; item++) {
         const int64_t first = item % p->blocks * CASTOFF_ATTENTION_COLUMNS, pair = item / p->blocks;
         const int64_t kv_head = pair % job->args->kv_heads, image = pair / job->args->kv_heads;
-        if (p->columns <= CASTOFF_ATTENTION_FEW)
+        if (CASTOFF_ATTENTION_ARE_FEW(p->columns))
             A(few)(job, scratch, image, kv_head);
         else
             A(columns)(job, scratch, image, kv_head, first, castoff_min_i64(first + CASTOFF_ATTENTION_COLUMNS, p->columns));
@@ -475,3 +482,4 @@ static CASTOFF_UNUSED void A(run)(const A(args) *args, castoff_pool *pool, void 
 #undef LOAD
 #undef SAME
 #undef ROUND
+#undef WIDE

@@ -60,6 +60,38 @@ def test_products_find_the_kernels_their_unit_kept(
     np.testing.assert_allclose(got, left @ right.T, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("heads", [2, 4], ids=["each", "grouped"])
+@pytest.mark.parametrize("queries", [1, 4, 8, 9, "queries"])
+def test_attention_finds_the_form_its_unit_kept(
+    queries: int | str, heads: int, dtype: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(heads)
+    count = 5 if isinstance(queries, str) else queries
+    b = GraphBuilder()
+    x = b.input("x", 1, size(queries) if isinstance(queries, str) else queries, heads * 16)
+    weight = b.array(random.standard_normal((heads * 16, heads * 16), np.float32) / 8)
+    rows = b.call("aten.linear.default", x, weight)
+    split = b.call("aten.reshape.default", rows, [1, -1, heads, 16])
+    pair = [b.input(name, 1, 2, 40, 16) for name in ("k", "v")]
+    operands = [b.cast(y, DType(dtype)) for y in (b.permute(split, (0, 2, 1, 3)), *pair)]
+    y = b.call("aten.scaled_dot_product_attention.default", *operands, enable_gqa=heads > 2)
+    graph = b.graph(b.cast(y, DType.FLOAT32))
+    text = generated(graph).tree.units[0].text
+    columns = f"COLUMNS {count * heads // 2}\n"
+    assert (f"#define CASTOFF_ATTENTION_LEAST_{columns}" in text) is isinstance(queries, int)
+    assert (f"#define CASTOFF_ATTENTION_MOST_{columns}" in text) is isinstance(queries, int)
+    assert ("#define CASTOFF_GEMM_IS_PACKED 1" in text) is (dtype == "float32")
+    arrays = [
+        random.standard_normal(shape, np.float32)
+        for shape in ((1, count, heads * 16), (1, 2, 40, 16), (1, 2, 40, 16))
+    ]
+    (want,) = reference(graph, *arrays)
+    (got,) = load(graph, tmp_path)(*arrays)
+    tolerance = 1e-4 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "is_large"),
     [
