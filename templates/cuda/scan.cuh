@@ -174,19 +174,32 @@ static __device__ __forceinline__ typename Scan::State castoff_before_lane(typen
     return before;
 }
 
-/* Part blockIdx.y of gridDim.y of each row. `totals` [rows][parts]: not NULL, what each part has is written there and nothing
- * else; `before`, of the same shape: what is before each part; NULL, nothing. */
+/* What is scanned, and how its rows are split: the first `longer` parts have one element more than `shortest`. Nothing is divided
+ * by a number of 64 bits on the device: that is a call, around which registers would be kept in memory. */
+struct castoff_scan_rows {
+    int64_t size, outer;
+    unsigned inner;
+    int64_t shortest, longer;
+
+    __device__ __forceinline__ int64_t part_begin(int64_t part) const { return part * shortest + (part < longer ? part : longer); }
+};
+
+/* Part blockIdx.y of gridDim.y of each row; blocks next to each other have rows that lie side by side. `totals` [rows][parts]:
+ * not NULL, what each part has is written there and nothing else; `before`, of the same shape: what is before each part; NULL,
+ * nothing. */
 template <int LANES, class Scan>
 static __global__ void __launch_bounds__(CASTOFF_SCAN_THREADS)
-castoff_scan_along(const Scan scan, const int64_t size, const int64_t inner, const int64_t rows,
-                   typename Scan::State *__restrict__ totals, const typename Scan::State *__restrict__ before) {
+castoff_scan_along(const Scan scan, const castoff_scan_rows shape, typename Scan::State *__restrict__ totals,
+                   const typename Scan::State *__restrict__ before) {
     constexpr int ITEMS = CASTOFF_SCAN_ITEMS;
     typedef typename Scan::State State;
     const int lane = (int)threadIdx.x % LANES;
-    const int64_t parts = gridDim.y, part = blockIdx.y;
-    const int64_t first = castoff_part_begin(part, parts, size), last = castoff_part_begin(part + 1, parts, size);
-    for (int64_t row = castoff_first_row<LANES>(); row < rows; row += castoff_row_step<LANES>()) {
-        const int64_t start = row / inner * size * inner + row % inner;
+    constexpr int ROWS = CASTOFF_SCAN_THREADS / LANES;
+    const int64_t parts = gridDim.y, part = blockIdx.y, inner = shape.inner;
+    const int64_t step = gridDim.x / shape.inner * ROWS;
+    const int64_t first = shape.part_begin(part), last = shape.part_begin(part + 1);
+    for (int64_t i = blockIdx.x / shape.inner * ROWS + threadIdx.x / LANES; i < shape.outer; i += step) {
+        const int64_t row = i * inner + blockIdx.x % shape.inner, start = i * shape.size * inner + blockIdx.x % shape.inner;
         State carried = before ? before[row * parts + part] : Scan::none();
         for (int64_t tile = first; tile < last; tile += LANES * ITEMS) {
             State states[ITEMS], own = Scan::none(), total;
@@ -228,15 +241,16 @@ castoff_scan_parts(typename Scan::State *__restrict__ totals, const int64_t part
 }
 
 template <int LANES, class Scan>
-static int castoff_launch_scan(castoff_frame *frame, const Scan &scan, int64_t size, int64_t inner, int64_t rows, int64_t parts,
+static int castoff_launch_scan(castoff_frame *frame, const Scan &scan, int64_t outer, int64_t size, int64_t inner, int64_t parts,
                                typename Scan::State *totals, const typename Scan::State *before) {
-    const int64_t blocks = (rows * LANES + CASTOFF_SCAN_THREADS - 1) / CASTOFF_SCAN_THREADS;
+    const castoff_scan_rows shape = {size, outer, (unsigned)inner, size / parts, size % parts};
+    const int64_t blocks = (outer * LANES + CASTOFF_SCAN_THREADS - 1) / CASTOFF_SCAN_THREADS;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)(blocks < CASTOFF_MOST_BLOCKS ? blocks : CASTOFF_MOST_BLOCKS), (unsigned)parts);
+    config.gridDim = dim3((unsigned)((blocks < CASTOFF_MOST_BLOCKS ? blocks : CASTOFF_MOST_BLOCKS) * inner), (unsigned)parts);
     config.blockDim = dim3(CASTOFF_SCAN_THREADS);
     config.stream = castoff_stream(frame);
     return castoff_cuda_status(
-        frame, cudaLaunchKernelEx(&config, castoff_scan_along<LANES, Scan>, scan, size, inner, rows, totals, before),
+        frame, cudaLaunchKernelEx(&config, castoff_scan_along<LANES, Scan>, scan, shape, totals, before),
         "launch of a scan");
 }
 
@@ -247,15 +261,15 @@ static int castoff_run_scan(castoff_frame *frame, const Scan &scan, int64_t oute
     if (inner >= 32)
         return castoff_launch_rows(frame, castoff_scan_across<Scan>, rows, CASTOFF_SCAN_THREADS, CASTOFF_SCAN_THREADS, 0, scan,
                                    size, inner, rows);
-    if (size <= 32 * CASTOFF_SCAN_ITEMS * 4) return castoff_launch_scan<32>(frame, scan, size, inner, rows, 1, nullptr, nullptr);
+    if (size <= 32 * CASTOFF_SCAN_ITEMS * 4) return castoff_launch_scan<32>(frame, scan, outer, size, inner, 1, nullptr, nullptr);
     const int64_t parts = rows < 2 * CASTOFF_MULTIPROCESSORS ? castoff_part_count(size) : 1;
     if (parts == 1)
-        return castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, size, inner, rows, 1, nullptr, nullptr);
+        return castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, outer, size, inner, 1, nullptr, nullptr);
     typename Scan::State *totals;
     CASTOFF_TRY(castoff_device_scratch(frame, &totals, rows * parts));
-    CASTOFF_TRY(castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, size, inner, rows, parts, totals, nullptr));
+    CASTOFF_TRY(castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, outer, size, inner, parts, totals, nullptr));
     CASTOFF_TRY(castoff_launch_rows(frame, castoff_scan_parts<Scan>, rows, 1, CASTOFF_SCAN_THREADS, 0, totals, parts, rows));
-    return castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, size, inner, rows, parts, nullptr, totals);
+    return castoff_launch_scan<CASTOFF_SCAN_THREADS>(frame, scan, outer, size, inner, parts, nullptr, totals);
 }
 
 template <class Element>
