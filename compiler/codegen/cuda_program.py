@@ -50,6 +50,7 @@ class DeviceCall:
 _DEVICE_CALLS = {
     "castoff_copy_bytes": DeviceCall("cuda/launch.cuh", is_typed=False),
     "castoff_grouped_product": DeviceCall("cuda/grouped.cuh"),
+    "castoff_grouped_depths": DeviceCall("cuda/grouped.cuh"),
     "castoff_nonzero": DeviceCall("cuda/selection.cuh", is_typed=False),
     "castoff_searchsorted": DeviceCall("cuda/search.cuh"),
     **{

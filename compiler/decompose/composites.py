@@ -16,7 +16,7 @@ from ..ops.attention import Attention
 from ..ops.base import Builder, Op, OperatorError
 from ..ops.control_flow import ScanLoop
 from ..ops.gathering import AdvancedIndex, IndexPut, MaskedPut, ScatterAxis
-from ..ops.grouped import GroupedMatMul
+from ..ops.grouped import GroupedDepthMatMul, GroupedMatMul
 from ..ops.recurrent import RecurrentLayer
 from ..ops.resample import Resample, TakeAlong, TakePoints
 from ..ops.sorting import Sort
@@ -96,12 +96,27 @@ def _grouped(
 ) -> Sequence[Value]:
     """All rows times all matrices, of which each row keeps the one of its group."""
     products = b.matmul(b.unsqueeze(rows, 0), matrices)
-    position = b.unsqueeze(b.iota(rows.shape[0]), 0)
+    zero = b.full((), 0.0, rows.dtype)
+    is_own = _is_of_group(b, rows.shape[0], ends)
+    return (b.reduce("sum", b.where(b.unsqueeze(is_own, 2), products, zero), [0]),)
+
+
+@_expands(GroupedDepthMatMul)
+def _grouped_depths(
+    b: Builder, op: GroupedDepthMatMul, rows: Value, matrix: Value, ends: Value
+) -> Sequence[Value]:
+    """The whole product for each group, of whose columns on the left the others are zeros."""
+    zero = b.full((), 0.0, rows.dtype)
+    is_own = b.unsqueeze(_is_of_group(b, rows.shape[1], ends), 1)
+    return (b.matmul(b.where(is_own, b.unsqueeze(rows, 0), zero), matrix),)
+
+
+def _is_of_group(b: Builder, count: Dim, ends: Value) -> Value:
+    """Whether each of `count` positions is of each group: [groups, count]."""
+    position = b.unsqueeze(b.iota(count), 0)
     is_before_end = b.apply("lt", position, b.unsqueeze(ends, 1))
     starts = b.pad(ends, [(1, -1)])
-    is_own = b.apply("logical_and", is_before_end, b.apply("ge", position, b.unsqueeze(starts, 1)))
-    zero = b.full((), 0.0, rows.dtype)
-    return (b.reduce("sum", b.where(b.unsqueeze(is_own, 2), products, zero), [0]),)
+    return b.apply("logical_and", is_before_end, b.apply("ge", position, b.unsqueeze(starts, 1)))
 
 
 @_expands(RecurrentLayer)

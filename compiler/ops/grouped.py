@@ -1,4 +1,4 @@
-"""Matrix products of groups of rows, each with a matrix of its own (mixture of experts)."""
+"""Matrix products of groups: of rows, each with a matrix of its own (mixture of experts), or of what is summed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..ir.graph import TensorType, Value
 from ..kernels import Definition
 from ..records import dataclass
 from .base import Builder, Environment, Op, OperatorError, target
-from .search import search
 
 _SUFFIX = {
     DType.FLOAT16: "f16",
@@ -51,20 +50,55 @@ class GroupedMatMul(Op):
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
     ) -> tuple[Definition, ...]:
-        rows, matrices, _ = inputs
-        call = kernels.LibraryCall(
-            f"castoff_grouped_product_{_SUFFIX[rows.dtype]}",
-            ("common/grouped.h",),
-            (
-                kernels.Out(0),
-                *(kernels.In(i) for i in range(3)),
-                kernels.Size(rows.shape[0]),
-                kernels.Size(rows.shape[1]),
-                kernels.Size(matrices.shape[2]),
-                kernels.Size(matrices.shape[0]),
-            ),
-        )
-        return (call,)
+        rows, matrices, ends = inputs
+        return (_call("castoff_grouped_product", rows, matrices, ends),)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedDepthMatMul(Op):
+    """A product [G, M, N] for each group of the inner dimension of [M, K] and [K, N]; `ends` [G] (int64) says
+    where each group stops.
+
+    A group of nothing gives zeros. Narrow floats are summed in float32.
+    """
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        rows, matrix, ends = inputs
+        if rows.dtype is not matrix.dtype or rows.dtype not in _SUFFIX:
+            raise OperatorError(f"grouped product of {rows} and {matrix}")
+        fits = (rows.rank, matrix.rank, ends.rank) == (2, 2, 1)
+        if not fits or shapes.is_equal(rows.shape[1], matrix.shape[0]) is False:
+            raise OperatorError(f"grouped product of {rows} and {matrix} up to {ends}")
+        return (TensorType(rows.dtype, (ends.shape[0], rows.shape[0], matrix.shape[1])),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        rows, matrix, ends = inputs
+        wide = from_numpy(rows.dtype).compute.numpy
+        result = np.zeros((len(ends), rows.shape[0], matrix.shape[1]), wide)
+        start = 0
+        for group, end in enumerate(ends):
+            result[group] = rows[:, start:end].astype(wide) @ matrix[start:end].astype(wide)
+            start = max(start, int(end))
+        return (result.astype(rows.dtype),)
+
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
+        rows, matrix, ends = inputs
+        return (_call("castoff_grouped_depths", rows, matrix, ends),)
+
+
+def _call(function: str, rows: Value, right: Value, ends: Value) -> kernels.LibraryCall:
+    sizes = (*rows.shape, right.shape[-1], ends.shape[0])
+    return kernels.LibraryCall(
+        f"{function}_{_SUFFIX[rows.dtype]}",
+        ("common/grouped.h",),
+        (
+            kernels.Out(0),
+            *(kernels.In(i) for i in range(3)),
+            *(kernels.Size(size) for size in sizes),
+        ),
+    )
 
 
 def grouped_product(b: Builder, rows: Value, matrices: Value, ends: Value) -> Value:
@@ -99,11 +133,7 @@ def grouped_mm(
             columns, matrices = b.transpose(mat2, 0, 1), b.transpose(self, 1, 2)
             result = b.transpose(grouped_product(b, columns, matrices, offs), 0, 1)
         case 2, 2 if offs is not None:
-            places = b.iota(self.shape[1])
-            owner = search(b, offs, places, right=True)
-            groups = b.reshape(b.iota(offs.shape[0]), (offs.shape[0], 1, 1))
-            zero = b.full((), 0, self.dtype)
-            result = b.matmul(b.where(b.apply("eq", owner, groups), self, zero), mat2)
+            result = b.emit1(GroupedDepthMatMul(), self, mat2, b.cast(offs, DType.INT64))
         case _:
             raise OperatorError(f"_grouped_mm of {self} and {mat2} without offsets")
     if bias is not None:

@@ -1,4 +1,4 @@
-/* grouped.h - products of groups of rows, each group with a matrix of its own.
+/* grouped.h - products of groups of rows, each group with a matrix of its own, and of groups of what is summed.
  */
 #ifndef CASTOFF_COMMON_GROUPED_H
 #define CASTOFF_COMMON_GROUPED_H
@@ -36,10 +36,42 @@
         }                                                                                                          \
     }
 
+/* out[g, t, n] = sum over the k of group g of rows[t, k] * matrix[k, n]: groups are consecutive, group g stops before
+ * k = ends[g]. */
+#define CASTOFF_GROUPED_DEPTHS(suffix, T, SUM, WIDEN, NARROW)                                                       \
+    static inline __attribute__((unused)) void castoff_grouped_depths_##suffix(                                    \
+        T *restrict out, const T *restrict rows, const T *restrict matrix, const int64_t *ends, int64_t count,     \
+        int64_t inner, int64_t width, int64_t groups) {                                                            \
+        int64_t begin = 0;                                                                                         \
+        for (int64_t group = 0; group < groups; group++) {                                                         \
+            const int64_t end = ends[group] < inner ? ends[group] : inner;                                         \
+            for (int64_t t = 0; t < count; t++) {                                                                  \
+                for (int64_t first = 0; first < width; first += CASTOFF_GROUPED_WIDTH) {                           \
+                    const int64_t rest = width - first;                                                            \
+                    const int64_t many = rest < CASTOFF_GROUPED_WIDTH ? rest : CASTOFF_GROUPED_WIDTH;              \
+                    SUM sums[CASTOFF_GROUPED_WIDTH] = {0};                                                         \
+                    for (int64_t k = begin; k < end; k++) {                                                        \
+                        const SUM factor = WIDEN(rows[t * inner + k]);                                             \
+                        for (int64_t n = 0; n < many; n++)                                                         \
+                            sums[n] += factor * WIDEN(matrix[k * width + first + n]);                              \
+                    }                                                                                              \
+                    for (int64_t n = 0; n < many; n++)                                                             \
+                        out[(group * count + t) * width + first + n] = NARROW(sums[n]);                            \
+                }                                                                                                  \
+            }                                                                                                      \
+            if (begin < end)                                                                                       \
+                begin = end;                                                                                       \
+        }                                                                                                          \
+    }
+
 #define CASTOFF_GROUPED_SAME(x) (x)
 CASTOFF_GROUPED_PRODUCT(f32, float, float, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
 CASTOFF_GROUPED_PRODUCT(f64, double, double, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
 CASTOFF_GROUPED_PRODUCT(f16, castoff_f16, float, castoff_f16_to_f32, castoff_f32_to_f16)
 CASTOFF_GROUPED_PRODUCT(bf16, castoff_bf16, float, castoff_bf16_to_f32, castoff_f32_to_bf16)
+CASTOFF_GROUPED_DEPTHS(f32, float, float, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
+CASTOFF_GROUPED_DEPTHS(f64, double, double, CASTOFF_GROUPED_SAME, CASTOFF_GROUPED_SAME)
+CASTOFF_GROUPED_DEPTHS(f16, castoff_f16, float, castoff_f16_to_f32, castoff_f32_to_f16)
+CASTOFF_GROUPED_DEPTHS(bf16, castoff_bf16, float, castoff_bf16_to_f32, castoff_f32_to_bf16)
 
 #endif

@@ -1,4 +1,5 @@
-/* grouped.cuh - products of groups of rows, each group with a matrix of its own: mixtures of experts.
+/* grouped.cuh - products of groups of rows, each group with a matrix of its own: mixtures of experts; and of groups of what is
+ * summed, each with a result of its own, which are their gradients.
  *
  * How long groups are only the device knows. A tile of the result has rows of one group, so that `count` rows in `groups` groups
  * are at most count / 64 + groups tiles, whatever the groups are: that many are launched, and a first kernel, one warp, says
@@ -13,12 +14,14 @@
 
 #include <cuda_pipeline_primitives.h>
 
+#include "cuda/lanes.cuh"
 #include "cuda/product.cuh"
 #include "cuda/tensor_core.cuh"
 
 #define CASTOFF_GROUPED_DEPTH 32
 #define CASTOFF_GROUPED_STAGES 3
 #define CASTOFF_GROUPED_THREADS 128
+#define CASTOFF_GROUPED_SLOTS 0x7fff0000 /* blocks of a grid */
 
 /* Rows of a tile: first up to last, of this group. `groups`: of none, zeros. */
 struct castoff_grouped_part {
@@ -26,23 +29,62 @@ struct castoff_grouped_part {
     int64_t group;
 };
 
+/* A tile of rows of a product: rows first up to last, summed from `begin` up to `end`. Pointers are to the whole matrices. */
 template <class Element>
-struct castoff_grouped {
+struct castoff_grouped_tile {
     typedef typename Element::Stored Stored;
     typedef typename Element::Value Value;
 
-    Stored *out;
-    const Stored *rows, *matrices; /* [count, inner], [groups, inner, width] */
-    int64_t count, inner, width, groups;
+    Stored *out;          /* [rows, width] */
+    const Stored *rows;   /* [rows, inner] */
+    const Stored *matrix; /* [inner, width] */
+    int64_t inner, width;
+    int64_t first, last;
+    int64_t begin, end;
 
-    struct Cursor {
-        const Stored *rows, *matrix;
-        int64_t inner, width;
-        __device__ __forceinline__ Value left(int64_t row, int64_t k) const { return Element::widen(rows[row * inner + k]); }
-        __device__ __forceinline__ Value right(int64_t k, int64_t column) const {
-            return Element::widen(matrix[k * width + column]);
-        }
-    };
+    __device__ __forceinline__ Value left(int64_t row, int64_t k) const { return Element::widen(rows[row * inner + begin + k]); }
+    __device__ __forceinline__ Value right(int64_t k, int64_t column) const {
+        return Element::widen(matrix[(begin + k) * width + column]);
+    }
+};
+
+/* Groups of rows: rows [count, inner], matrices [groups, inner, width]. */
+template <class Element>
+struct castoff_grouped_rows {
+    typename Element::Stored *out;
+    const typename Element::Stored *rows, *matrices;
+    int64_t inner, width, groups;
+    const castoff_grouped_part *parts;
+
+    template <int THREADS>
+    __device__ __forceinline__ castoff_grouped_tile<Element> tile() const {
+        const castoff_grouped_part part = parts[blockIdx.x];
+        return {out,   rows,       matrices + part.group * inner * width, inner,
+                width, part.first, part.last,                             0, part.group < groups ? inner : 0};
+    }
+};
+
+/* Groups of the inner dimension: rows [count, inner], matrix [inner, width], out [groups, count, width]. */
+template <class Element>
+struct castoff_grouped_depths {
+    typename Element::Stored *out;
+    const typename Element::Stored *rows, *matrix;
+    int64_t count, inner, width;
+    const int64_t *ends;
+
+    template <int THREADS>
+    __device__ __forceinline__ castoff_grouped_tile<Element> tile() const {
+        const unsigned tiles = (unsigned)((count + CASTOFF_TILE - 1) / CASTOFF_TILE);
+        const int64_t group = blockIdx.x / tiles, first = (int64_t)(blockIdx.x % tiles) * CASTOFF_TILE;
+        const auto larger = [](int64_t a, int64_t b) { return a > b ? a : b; };
+        int64_t begin = 0, end = ends[group];
+        for (int64_t earlier = threadIdx.x; earlier < group; earlier += THREADS) begin = larger(begin, ends[earlier]);
+        begin = castoff_over_lanes<THREADS>(begin, larger);
+        if (end > inner) end = inner;
+        if (begin > end) begin = end; /* a group that ends before an earlier one is empty */
+        return {out + group * count * width, rows,  matrix, inner, width, first, first + CASTOFF_TILE < count ? first + CASTOFF_TILE : count,
+                begin,                       end};
+    }
 };
 
 /* The sum of lanes 0 .. lane. */
@@ -93,17 +135,14 @@ castoff_grouped_parts(const int64_t *__restrict__ ends, const int64_t groups, co
 
 /* ---- types without tensor cores: a tile as that of any product ---- */
 
-template <class Element>
-static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS)
-castoff_grouped_tiles(const castoff_grouped<Element> p, const castoff_grouped_part *__restrict__ parts) {
-    const castoff_grouped_part part = parts[blockIdx.x];
-    const int64_t depth = part.group < p.groups ? p.inner : 0;
-    const typename castoff_grouped<Element>::Cursor cursor = {p.rows, p.matrices + part.group * p.inner * p.width, p.inner, p.width};
-    if (part.first < part.last)
-        for (int64_t column0 = (int64_t)blockIdx.y * CASTOFF_TILE; column0 < p.width; column0 += (int64_t)gridDim.y * CASTOFF_TILE)
+template <class Element, class Groups>
+static __global__ void __launch_bounds__(CASTOFF_TILE_THREADS) castoff_grouped_tiles(const Groups groups) {
+    const castoff_grouped_tile<Element> tile = groups.template tile<CASTOFF_TILE_THREADS>();
+    if (tile.first < tile.last)
+        for (int64_t column0 = (int64_t)blockIdx.y * CASTOFF_TILE; column0 < tile.width; column0 += (int64_t)gridDim.y * CASTOFF_TILE)
             castoff_product_tile<typename Element::Value>(
-                cursor, part.first, part.last, column0, p.width, depth,
-                [&p](typename Element::Value sum, int64_t row, int64_t column) { p.out[row * p.width + column] = sum; });
+                tile, tile.first, tile.last, column0, tile.width, tile.end - tile.begin,
+                [&tile](typename Element::Value sum, int64_t row, int64_t column) { tile.out[row * tile.width + column] = sum; });
 }
 
 /* ---- on tensor cores: four warps have 32 x 32 elements of a tile each ---- */
@@ -114,62 +153,60 @@ struct castoff_grouped_stage {
     uint16_t right[CASTOFF_GROUPED_DEPTH][CASTOFF_TILE + 8];
 };
 
-/* Eight elements of a row of which `there` exist; the others are 0. */
+/* Eight elements of a row, of which those from `first` to `last` exist; the others are 0. */
 template <bool IS_ALIGNED>
-static __device__ __forceinline__ void castoff_grouped_copy(uint16_t *to, const uint16_t *from, int64_t there) {
-    if constexpr (IS_ALIGNED) {
-        __pipeline_memcpy_async(to, from, 16, there > 0 ? 0 : 16);
+static __device__ __forceinline__ void castoff_grouped_copy(uint16_t *to, const uint16_t *from, int64_t first, int64_t last) {
+    const bool is_there = first < 8 && last > 0 && first < last;
+    if (IS_ALIGNED && (!is_there || (first <= 0 && last >= 8))) {
+        __pipeline_memcpy_async(to, from, 16, is_there ? 0 : 16);
     } else {
 #pragma unroll
-        for (int i = 0; i < 8; ++i) to[i] = i < there ? from[i] : (uint16_t)0;
+        for (int i = 0; i < 8; ++i) to[i] = i >= first && i < last ? from[i] : (uint16_t)0;
     }
 }
 
 template <bool IS_ALIGNED, class Element>
-static __device__ __forceinline__ void castoff_grouped_fetch(castoff_grouped_stage &stage, const castoff_grouped<Element> &p,
-                                                             const castoff_grouped_part &part, int64_t column0, int64_t k0) {
+static __device__ __forceinline__ void castoff_grouped_fetch(castoff_grouped_stage &stage, const castoff_grouped_tile<Element> &tile,
+                                                             int64_t column0, int64_t k0) {
     constexpr int LEFT = CASTOFF_GROUPED_DEPTH / 8, RIGHT = CASTOFF_TILE / 8;
-    const uint16_t *const matrix = p.matrices + part.group * p.inner * p.width;
 #pragma unroll
     for (int i = (int)threadIdx.x; i < CASTOFF_TILE * LEFT; i += CASTOFF_GROUPED_THREADS) {
         const int row = i / LEFT, k = i % LEFT * 8;
-        const bool is_there = part.first + row < part.last && k0 + k < p.inner;
+        const bool is_there = tile.first + row < tile.last && k0 + k < tile.end;
         castoff_grouped_copy<IS_ALIGNED>(&stage.left[row][k],
-                                         is_there ? p.rows + (part.first + row) * p.inner + k0 + k : p.rows,
-                                         is_there ? p.inner - k0 - k : 0);
+                                         is_there ? tile.rows + (tile.first + row) * tile.inner + k0 + k : tile.rows,
+                                         tile.begin - k0 - k, is_there ? tile.end - k0 - k : 0);
     }
 #pragma unroll
     for (int i = (int)threadIdx.x; i < CASTOFF_GROUPED_DEPTH * RIGHT; i += CASTOFF_GROUPED_THREADS) {
         const int k = i / RIGHT, column = i % RIGHT * 8;
-        const bool is_there = k0 + k < p.inner && column0 + column < p.width;
+        const bool is_there = k0 + k >= tile.begin && k0 + k < tile.end && column0 + column < tile.width;
         castoff_grouped_copy<IS_ALIGNED>(&stage.right[k][column],
-                                         is_there ? matrix + (k0 + k) * p.width + column0 + column : p.matrices,
-                                         is_there ? p.width - column0 - column : 0);
+                                         is_there ? tile.matrix + (k0 + k) * tile.width + column0 + column : tile.matrix, 0,
+                                         is_there ? tile.width - column0 - column : 0);
     }
 }
 
-template <bool IS_ALIGNED, class Element>
-static __global__ void __launch_bounds__(CASTOFF_GROUPED_THREADS)
-castoff_grouped_tensor_tiles(const castoff_grouped<Element> p, const castoff_grouped_part *__restrict__ parts) {
+template <bool IS_ALIGNED, class Element, class Groups>
+static __global__ void __launch_bounds__(CASTOFF_GROUPED_THREADS) castoff_grouped_tensor_tiles(const Groups groups) {
     constexpr int STAGES = CASTOFF_GROUPED_STAGES, DEPTH = CASTOFF_GROUPED_DEPTH;
     __shared__ __align__(16) castoff_grouped_stage stages[STAGES];
-    const castoff_grouped_part part = parts[blockIdx.x];
-    if (part.first >= part.last) return;
+    const castoff_grouped_tile<Element> tile = groups.template tile<CASTOFF_GROUPED_THREADS>();
+    if (tile.first >= tile.last) return;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, group = lane / 4, quad = lane % 4;
     const int row0 = warp / 2 * 32, warp_column = warp % 2 * 32;
-    const int64_t steps = part.group < p.groups ? (p.inner + DEPTH - 1) / DEPTH : 0;
-    for (int64_t column0 = (int64_t)blockIdx.y * CASTOFF_TILE; column0 < p.width; column0 += (int64_t)gridDim.y * CASTOFF_TILE) {
+    const int64_t k0 = tile.begin / 8 * 8, steps = tile.begin < tile.end ? (tile.end - k0 + DEPTH - 1) / DEPTH : 0;
+    for (int64_t column0 = (int64_t)blockIdx.y * CASTOFF_TILE; column0 < tile.width; column0 += (int64_t)gridDim.y * CASTOFF_TILE) {
         float sums[2][4][4] = {};
         for (int step = 0; step < STAGES - 1; ++step) {
-            if (step < steps) castoff_grouped_fetch<IS_ALIGNED>(stages[step], p, part, column0, step * DEPTH);
+            if (step < steps) castoff_grouped_fetch<IS_ALIGNED>(stages[step], tile, column0, k0 + step * DEPTH);
             __pipeline_commit();
         }
         for (int64_t step = 0; step < steps; ++step) {
             __pipeline_wait_prior(STAGES - 2);
             __syncthreads(); /* what was copied is there for all, and the stage before this one is free */
             const int64_t ahead = step + STAGES - 1;
-            if (ahead < steps)
-                castoff_grouped_fetch<IS_ALIGNED>(stages[ahead % STAGES], p, part, column0, ahead * DEPTH);
+            if (ahead < steps) castoff_grouped_fetch<IS_ALIGNED>(stages[ahead % STAGES], tile, column0, k0 + ahead * DEPTH);
             __pipeline_commit();
             const castoff_grouped_stage &stage = stages[step % STAGES];
 #pragma unroll
@@ -197,27 +234,53 @@ castoff_grouped_tensor_tiles(const castoff_grouped<Element> p, const castoff_gro
         for (int down = 0; down < 2; ++down)
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                const int64_t row = part.first + row0 + 16 * down + 8 * half + group;
-                if (row >= part.last) continue;
+                const int64_t row = tile.first + row0 + 16 * down + 8 * half + group;
+                if (row >= tile.last) continue;
 #pragma unroll
                 for (int across = 0; across < 4; ++across)
 #pragma unroll
                     for (int i = 0; i < 2; ++i) {
                         const int64_t column = column0 + warp_column + 8 * across + 2 * quad + i;
-                        if (column < p.width)
-                            p.out[row * p.width + column] = castoff_narrowed(Element{}, sums[down][across][2 * half + i]);
+                        if (column < tile.width)
+                            tile.out[row * tile.width + column] = castoff_narrowed(Element{}, sums[down][across][2 * half + i]);
                     }
             }
     }
 }
 
+/* `slots` tiles of rows. */
+template <class Element, class Groups>
+static int castoff_launch_grouped(castoff_frame *frame, const Groups &groups, int64_t slots, int64_t inner, int64_t width,
+                                  const void *rows, const void *matrices) {
+    const int64_t columns = (width + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    cudaLaunchConfig_t config = {};
+    config.stream = castoff_stream(frame);
+    /* Tiles of the same columns follow each other: those of a group read the same part of its matrix. */
+    config.gridDim = dim3((unsigned)slots, castoff_grid_side(columns, CASTOFF_GRID_SIDE));
+    void (*kernel)(Groups);
+    if constexpr (castoff_on_tensor_cores<Element>::value) {
+        const bool is_aligned = inner % 8 == 0 && width % 8 == 0 && ((uintptr_t)rows | (uintptr_t)matrices) % 16 == 0;
+        kernel = is_aligned ? castoff_grouped_tensor_tiles<true, Element, Groups> : castoff_grouped_tensor_tiles<false, Element, Groups>;
+        config.blockDim = dim3(CASTOFF_GROUPED_THREADS);
+    } else {
+        kernel = castoff_grouped_tiles<Element, Groups>;
+        config.blockDim = dim3(CASTOFF_TILE_THREADS);
+    }
+    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, groups), "launch of a grouped product");
+}
+
+static inline int castoff_refuse_grouped(castoff_frame *frame, int64_t count) {
+    return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "a grouped product of %lld rows is more than a grid can hold",
+                        (long long)count);
+}
+
 template <class Element>
-static int castoff_run_grouped(castoff_frame *frame, const castoff_grouped<Element> &p, const int64_t *ends) {
-    if (p.count <= 0 || p.width <= 0) return CASTOFF_OK;
-    const int64_t slots = p.count / CASTOFF_TILE + p.groups + 1, columns = (p.width + CASTOFF_TILE - 1) / CASTOFF_TILE;
-    if (slots > 0x7fff0000)
-        return castoff_fail(frame, CASTOFF_RUNTIME_ERROR, "a grouped product of %lld rows is more than a grid can hold",
-                            (long long)p.count);
+static int castoff_device_grouped_product(castoff_frame *frame, typename Element::Stored *out,
+                                          const typename Element::Stored *rows, const typename Element::Stored *matrices,
+                                          const int64_t *ends, int64_t count, int64_t inner, int64_t width, int64_t groups) {
+    if (count <= 0 || width <= 0) return CASTOFF_OK;
+    const int64_t slots = count / CASTOFF_TILE + groups + 1;
+    if (slots > CASTOFF_GROUPED_SLOTS) return castoff_refuse_grouped(frame, count);
     castoff_grouped_part *const parts =
         (castoff_grouped_part *)castoff_frame_scratch(frame, (size_t)slots * sizeof(castoff_grouped_part));
     if (!parts) return CASTOFF_OUT_OF_MEMORY;
@@ -226,27 +289,20 @@ static int castoff_run_grouped(castoff_frame *frame, const castoff_grouped<Eleme
     config.blockDim = dim3(32);
     config.stream = castoff_stream(frame);
     CASTOFF_TRY(castoff_cuda_status(
-        frame, cudaLaunchKernelEx(&config, castoff_grouped_parts, ends, p.groups, p.count, slots, parts), "launch of a grouped product"));
-    /* Tiles of the same columns follow each other: those of a group read the same part of its matrix. */
-    config.gridDim = dim3((unsigned)slots, castoff_grid_side(columns, CASTOFF_GRID_SIDE));
-    void (*kernel)(castoff_grouped<Element>, const castoff_grouped_part *);
-    if constexpr (castoff_on_tensor_cores<Element>::value) {
-        const bool is_aligned = p.inner % 8 == 0 && p.width % 8 == 0 && ((uintptr_t)p.rows | (uintptr_t)p.matrices) % 16 == 0;
-        kernel = is_aligned ? castoff_grouped_tensor_tiles<true, Element> : castoff_grouped_tensor_tiles<false, Element>;
-        config.blockDim = dim3(CASTOFF_GROUPED_THREADS);
-    } else {
-        kernel = castoff_grouped_tiles<Element>;
-        config.blockDim = dim3(CASTOFF_TILE_THREADS);
-    }
-    return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, p, (const castoff_grouped_part *)parts),
-                               "launch of a grouped product");
+        frame, cudaLaunchKernelEx(&config, castoff_grouped_parts, ends, groups, count, slots, parts), "launch of a grouped product"));
+    const castoff_grouped_rows<Element> work = {out, rows, matrices, inner, width, groups, parts};
+    return castoff_launch_grouped<Element>(frame, work, slots, inner, width, rows, matrices);
 }
 
 template <class Element>
-static int castoff_device_grouped_product(castoff_frame *frame, typename Element::Stored *out,
-                                          const typename Element::Stored *rows, const typename Element::Stored *matrices,
-                                          const int64_t *ends, int64_t count, int64_t inner, int64_t width, int64_t groups) {
-    return castoff_run_grouped(frame, castoff_grouped<Element>{out, rows, matrices, count, inner, width, groups}, ends);
+static int castoff_device_grouped_depths(castoff_frame *frame, typename Element::Stored *out, const typename Element::Stored *rows,
+                                         const typename Element::Stored *matrix, const int64_t *ends, int64_t count, int64_t inner,
+                                         int64_t width, int64_t groups) {
+    if (count <= 0 || width <= 0 || groups <= 0) return CASTOFF_OK;
+    const int64_t tiles = (count + CASTOFF_TILE - 1) / CASTOFF_TILE;
+    if (tiles > CASTOFF_GROUPED_SLOTS / groups) return castoff_refuse_grouped(frame, count);
+    const castoff_grouped_depths<Element> work = {out, rows, matrix, count, inner, width, ends};
+    return castoff_launch_grouped<Element>(frame, work, tiles * groups, inner, width, rows, matrix);
 }
 
 #endif

@@ -17,7 +17,7 @@ from castoff.compiler.ir.graph import Graph, Value
 from tests.graphs import GraphBuilder, generated, size
 
 from .test_attention import Case, attention
-from .test_grouped_products import grouped
+from .test_grouped_products import grouped, grouped_depths
 from .test_recurrent import layers
 
 pytestmark = pytest.mark.nvcc
@@ -141,6 +141,8 @@ KERNELS = {
     "decoding, eight rows of 256": (decoding(8, 1, size=256), "decode"),
     "groups of float32": (grouped("float32", 64, 64), "grouped"),
     "groups of bfloat16": (grouped("bfloat16", 64, 64), "grouped"),
+    "groups of depths of float32": (grouped_depths("float32", 64, 64), "grouped"),
+    "groups of depths of bfloat16": (grouped_depths("bfloat16", 64, 64), "grouped"),
     "sort of float32": (ordered("aten.sort.default", DType.FLOAT32), "sort|take"),
     "medians of float64": (ordered("aten.median.dim", DType.FLOAT64, 1), "sort"),
     "running sums of bfloat16": (ordered("aten.cumsum.default", DType.BFLOAT16, 1), "scan"),
