@@ -369,13 +369,13 @@ def _cancel(left: SymExpr, right: int) -> tuple[Dim, int]:
     """(a*k + r) // (b*k) == a // b for 0 <= r < k: take the common factor k out."""
     constant = left.terms.get((), 0)
     variable = [c for m, c in left.terms.items() if m]
-    common = gcd(right, *variable)
-    if common == 1:
-        return left, right
-    reduced: dict[Monomial, int] = {m: c // common for m, c in left.terms.items() if m}
-    if constant // common:
-        reduced[()] = constant // common
-    return _make(reduced), right // common
+    for common in sorted({gcd(right, *variable), *(gcd(right, c) for c in variable)}, reverse=True):
+        whole = {m: c // common for m, c in left.terms.items() if m and c % common == 0}
+        rest = _make({m: c for m, c in left.terms.items() if m and c % common} | {(): constant})
+        low, high = bounds(rest)
+        if common > 1 and low // common == high // common:
+            return _make(whole) + low // common, right // common
+    return left, right
 
 
 def split_multiple(left: Dim, right: Dim) -> tuple[Dim, Dim]:
@@ -460,23 +460,32 @@ def minimum(left: Dim, right: Dim) -> Dim:
 
 
 def recombine(expression: Dim) -> Dim:
-    """Puts quotients and remainders of the same division together again: `n*(p//n) + p%n` is `p`."""
+    """Puts quotients and remainders of the same division together again: `n*(p//n) + p%n` is `p`, and
+    `n*((p % nm)//n) + p%n` is `p % nm`.
+    """
     if isinstance(expression, int):
         return expression
     for monomial, coefficient in expression.terms.items():
         if len(monomial) != 1 or monomial[0][1] != 1:
             continue
         atom = monomial[0][0]
-        if not isinstance(atom, Func) or atom.name != "mod":
+        if not isinstance(atom, Func) or atom.name not in ("mod", "floordiv"):
             continue
         dividend, divisor = atom.args
-        whole = floordiv(dividend, divisor) * divisor * coefficient
-        if isinstance(whole, SymExpr) and all(
-            expression.terms.get(m) == c for m, c in whole.terms.items()
+        if atom.name == "mod":
+            scale = coefficient
+        elif isinstance(divisor, int) and coefficient % divisor == 0:
+            scale = coefficient // divisor
+        else:
+            continue
+        quotient = floordiv(dividend, divisor) * divisor * scale
+        both = quotient + mod(dividend, divisor) * scale
+        if isinstance(both, SymExpr) and all(
+            expression.terms.get(m) == c for m, c in both.terms.items()
         ):
-            return recombine(
-                expression - whole - of_atom(atom) * coefficient + dividend * coefficient
-            )
+            recombined = expression - both + dividend * scale
+            if recombined != expression:
+                return recombine(recombined)
     return expression
 
 

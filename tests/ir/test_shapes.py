@@ -115,6 +115,21 @@ def test_recombining_keeps_the_value(both: Both, values: dict[str, int]) -> None
     assert shapes.evaluate(shapes.recombine(both.dim), values) == both.value(values)
 
 
+def test_quotients_of_remainders_are_put_together_again() -> None:
+    i = shapes.symbol("i")
+    row, column = shapes.floordiv(i % 196, 14), i % 14
+    assert shapes.recombine(14 * row + column) == i % 196
+    assert shapes.recombine(196 * (i // 196) + 14 * row + column) == i
+    assert shapes.recombine(28 * row + column) == 28 * row + column
+
+
+def test_what_is_less_than_a_factor_of_a_divisor_counts_for_nothing() -> None:
+    i, rest = shapes.symbol("i"), shapes.symbol("rest", 0, 3)
+    assert shapes.floordiv(4 * i + rest, 196) == i // 49
+    assert shapes.floordiv(4 * i + rest + 8, 196) == (i + 2) // 49
+    assert shapes.floordiv(4 * i + 2 * rest, 196) != i // 49
+
+
 @given(expressions(), st.integers(1, 8), values_of_symbols)
 def test_what_is_split_off_is_a_multiple(both: Both, k: int, values: dict[str, int]) -> None:
     quotient, rest = shapes.split_multiple(both.dim, k)
