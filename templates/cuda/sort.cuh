@@ -117,19 +117,28 @@ castoff_sort_take(const typename Element::Stored *__restrict__ x, const castoff_
 
 enum castoff_rank { CASTOFF_RANK_GIVEN, CASTOFF_RANK_MEDIAN, CASTOFF_RANK_MEDIAN_OF_NUMBERS };
 
-/* One element of each row: that of the rank, or the lower median, which a NaN is unless those are ignored. */
+/* One element of each row: that of the rank, or the lower median, which a NaN is unless those are ignored. Where rows lie is
+ * divided out once: a division of 64 bits is a call, around which registers would be kept in memory. */
 template <class Element>
 static __global__ void __launch_bounds__(256)
 castoff_sort_pick(const typename Element::Stored *__restrict__ x, const castoff_rows rows, const int64_t *__restrict__ order,
                   const castoff_rank kind, const int64_t rank, typename Element::Stored *__restrict__ values,
                   int64_t *__restrict__ positions) {
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; row < rows.count; row += step) {
-        const int64_t *const own = order + row * rows.length;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x, outer_step = step / rows.inner, inner_step = step % rows.inner;
+    int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, outer = row / rows.inner, inner = row % rows.inner;
+    for (; row < rows.count; row += step) {
+        const int64_t before = row * rows.length, *const own = order + before;
+        const typename Element::Stored *const first_element = x + outer * rows.length * rows.inner + inner;
+        outer += outer_step;
+        inner += inner_step;
+        if (inner >= rows.inner) {
+            inner -= rows.inner;
+            outer += 1;
+        }
         int64_t numbers = 0, high = kind == CASTOFF_RANK_GIVEN ? 0 : rows.length; /* NaN comes last */
         while (numbers < high) {
             const int64_t middle = numbers + (high - numbers) / 2;
-            const typename Element::Value value = Element::widen(x[rows.at(row, own[middle] % rows.length)]);
+            const typename Element::Value value = Element::widen(first_element[(own[middle] - before) * rows.inner]);
             if (value == value)
                 numbers = middle + 1;
             else
@@ -138,8 +147,8 @@ castoff_sort_pick(const typename Element::Stored *__restrict__ x, const castoff_
         int64_t place = rank;
         if (kind == CASTOFF_RANK_MEDIAN) place = numbers < rows.length ? numbers : (rows.length - 1) / 2;
         if (kind == CASTOFF_RANK_MEDIAN_OF_NUMBERS) place = numbers > 0 ? (numbers - 1) / 2 : 0;
-        const int64_t position = own[place] % rows.length;
-        values[row] = x[rows.at(row, position)];
+        const int64_t position = own[place] - before;
+        values[row] = first_element[position * rows.inner];
         positions[row] = position;
     }
 }
