@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.shapes import Dim, Symbol
-from ..lowering.program import Accumulate, Buffer, Loop, LoopKernel, Phase, Store
+from ..lowering.program import Accumulate, Loop, LoopKernel, Phase, Store
 from ..lowering.storage import estimate
 from ..records import dataclass
 from ..targets import cpu
+from .cuda_row_plan import RowPlan, piece_of, plan_row, vector_width
 from .iterations import has_accumulators
 from .kernel_text import KernelCode
 from .loops import LoopWriter
 from .render import render
-from .statements import Block, ForLoop, IfBlock, Statement
+from .statements import Block, ForLoop, IfBlock, Statement, flatten, names_in
 
 BLOCK_THREADS = 256
 WARP = 32
@@ -30,8 +31,6 @@ TALL = 256
 """More iterations than this are shared by threads of many blocks where there are few columns."""
 FEW_COLUMNS = 1 << 16
 """Threads of which a device has no more than it needs to be busy."""
-ROWS_OF_A_WARP_KERNEL = 16 << 10
-"""Bytes of temporary rows of all warps of a block that fit its shared memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,10 @@ class ScheduledKernel:
 
     kernel: LoopKernel
     launch: Launch
+    neighbours: int = 1
+    """Iterations of the innermost loop that a lane of a row takes at once."""
+    row: RowPlan | None = None
+    """What lanes hold of a row between phases; `None` where that is nothing."""
 
     @property
     def count(self) -> Dim:
@@ -99,13 +102,22 @@ def schedule(kernel: LoopKernel) -> ScheduledKernel:
     count = estimate((count_of(spread.rows),))
     if kernel.tile is not None or inner <= FEW:
         is_tall = inner >= TALL and count <= FEW_COLUMNS and not kernel.locals
-        return ScheduledKernel(spread, Launch(BLOCK_THREADS, 1, is_wide=is_tall))
-    row_bytes = sum(_local_bytes(buffer, count) for buffer, count in kernel.locals)
-    is_warp = inner <= LONG and row_bytes * BLOCK_THREADS // WARP <= ROWS_OF_A_WARP_KERNEL
-    lanes = WARP if is_warp else BLOCK_THREADS
-    shared = row_bytes * BLOCK_THREADS // lanes
-    is_wide = inner >= HUGE and count <= FEW_ROWS and not kernel.locals
-    return ScheduledKernel(spread, Launch(BLOCK_THREADS, lanes, shared, is_wide=is_wide))
+        launch = Launch(BLOCK_THREADS, 1, is_wide=is_tall)
+        row = plan_row(spread, 1)
+        if row is None or not row.held or is_tall:
+            return ScheduledKernel(spread, launch)
+        return ScheduledKernel(spread, launch, row.vector, row)
+    if inner >= HUGE and count <= FEW_ROWS and not kernel.locals:
+        launch = Launch(BLOCK_THREADS, BLOCK_THREADS, is_wide=True)
+        return ScheduledKernel(spread, launch, vector_width(spread, BLOCK_THREADS))
+    row = plan_row(spread, WARP) if inner <= LONG else None
+    row = row or plan_row(spread, BLOCK_THREADS)
+    if row is None:
+        lanes = WARP if inner <= LONG else BLOCK_THREADS
+        launch = Launch(BLOCK_THREADS, lanes)
+        return ScheduledKernel(spread, launch, vector_width(spread, lanes))
+    launch = Launch(BLOCK_THREADS, row.lanes, row.shared_bytes)
+    return ScheduledKernel(spread, launch, row.vector, row if row.held else None)
 
 
 def _vector(kernel: LoopKernel) -> int:
@@ -149,8 +161,11 @@ def count_of(loops: Sequence[Loop]) -> Dim:
     return count
 
 
-def _local_bytes(buffer: Buffer, count: int) -> int:
-    return -(-max(count, 1) * buffer.dtype.itemsize // 16) * 16
+def in_pieces(loop: Loop, vector: int) -> Loop:
+    """The loop over pieces of neighbours."""
+    if vector == 1:
+        return loop
+    return Loop(piece_of(loop, vector)[0], shapes.floordiv(loop.extent, vector))
 
 
 class CudaLoopWriter(LoopWriter):
@@ -162,7 +177,6 @@ class CudaLoopWriter(LoopWriter):
         self.parameters.offsets = {}
         self.scheduled = scheduled
         self.launch = scheduled.launch
-        self._local_offset = 0
 
     def write(self) -> KernelCode:
         """The kernel's code."""
@@ -225,18 +239,6 @@ class CudaLoopWriter(LoopWriter):
     def _strips(self, phase: Phase, count: Dim) -> int:
         return 1
 
-    def _local(self, buffer: Buffer, name: str, count: int) -> str:
-        if self.launch.lanes == 1:
-            return super()._local(buffer, name, count)
-        row_bytes = self.launch.shared_bytes // self.launch.rows
-        offset = self._local_offset
-        self._local_offset += _local_bytes(buffer, count)
-        ctype = cpu.C_TYPE[buffer.dtype]
-        return (
-            f"{ctype} *const {name} = ({ctype} *)(castoff_shared_memory() + "
-            f"threadIdx.x / {self.launch.lanes} * {row_bytes} + {offset});"
-        )
-
     def _phase(self, body: list[Statement], phase: Phase) -> None:
         if self.launch.lanes == 1 or not phase.before:
             super()._phase(body, phase)
@@ -257,16 +259,64 @@ class CudaLoopWriter(LoopWriter):
         if lanes == 1 and not self.launch.is_wide:
             super()._nest(statements, phase, loops)
             return
-        expressions = self.expressions
-        total = expressions.dim(count_of(loops))
-        first, end = self.bounds(total)
-        loop = Block(f"for (int64_t position = {first}; position < {end}; position += {lanes})")
+        self.pieces(statements, loops, lambda body: self._body(body, phase))
+
+    def pieces(
+        self,
+        statements: list[Statement],
+        loops: Sequence[Loop],
+        write: Callable[[list[Statement]], None],
+    ) -> None:
+        """What `write` adds is done for each element that a lane has of a row."""
+        expressions, lanes = self.expressions, self.launch.lanes
+        count = count_of([*loops[:-1], in_pieces(loops[-1], self.scheduled.neighbours)])
+        first, end = self.bounds(expressions.dim(count))
+        name = "position" if self.scheduled.neighbours == 1 else "piece"
+        loop = Block(f"for (int64_t {name} = {first}; {name} < {end}; {name} += {lanes})")
         expressions.push(loop.body)
-        expressions.bind("position")
-        self.unflatten(loop.body, loops, "position")
-        self._body(loop.body, phase)
+        expressions.bind(name)
+        self.elements(loop.body, loops, name, write)
         expressions.pop()
         statements.append(loop)
+
+    def elements(
+        self,
+        body: list[Statement],
+        loops: Sequence[Loop],
+        piece: str,
+        write: Callable[[list[Statement]], None],
+    ) -> None:
+        """What `write` adds is done for each element of a piece."""
+        vector = self.scheduled.neighbours
+        *outer, last = loops
+        self.unflatten(body, [*outer, in_pieces(last, vector)], piece)
+        if vector == 1:
+            write(body)
+        else:
+            self.neighbours(body, last, vector, write)
+
+    def neighbours(
+        self,
+        body: list[Statement],
+        loop: Loop,
+        vector: int,
+        write: Callable[[list[Statement]], None],
+    ) -> None:
+        """What `write` adds is done for each element of a piece of this loop."""
+        expressions = self.expressions
+        piece, position = piece_of(loop, vector)
+        whole = ForLoop("element", "0", str(vector), "#pragma unroll")
+        expressions.push(whole.body)
+        expressions.bind("element")
+        expressions.bind(str(loop.variable))
+        expressions.divided = {loop.variable: position}
+        write(whole.body)
+        expressions.divided = {}
+        expressions.pop()
+        if str(loop.variable) in names_in(flatten(whole.body, 0)):
+            body.append(f"const castoff_neighbours<{vector}> neighbours({piece});")
+            whole.body.insert(0, f"const int64_t {loop.variable} = neighbours[element];")
+        body.append(whole)
 
     def _finish(self, statements: list[Statement], statement: Accumulate) -> None:
         if self.launch.lanes > 1:

@@ -20,6 +20,7 @@ from ..targets import cpu
 from .cuda_convolutions import write_convolution
 from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
 from .cuda_products import element_type, write_attention, write_product
+from .cuda_rows import RowWriter
 from .cuda_scatter import ScatterWriter, schedule_scatter
 from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter
@@ -300,4 +301,6 @@ def device_kernel(kernel: LoopKernel) -> CudaLoopWriter:
     if is_elementwise(kernel) and (transposed := schedule_transpose(kernel)) is not None:
         return TransposeWriter(transposed)
     scheduled = schedule(kernel)
-    return WideLoopWriter(scheduled) if scheduled.launch.is_wide else CudaLoopWriter(scheduled)
+    if scheduled.launch.is_wide:
+        return WideLoopWriter(scheduled)
+    return CudaLoopWriter(scheduled) if scheduled.row is None else RowWriter(scheduled)

@@ -8,7 +8,7 @@ from dataclasses import field
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
-from ..ir.shapes import Dim, Func, Indirect, Symbol
+from ..ir.shapes import Atom, Dim, Func, Indirect, Symbol
 from ..kernels import Scalar
 from ..lowering.program import Accumulated, Buffer, Element, TileElement
 from ..records import dataclass
@@ -60,6 +60,8 @@ class Expressions:
         self.tile_text = ""
         self.replaced: dict[Scalar, str] = {}
         """Scalars that are read from somewhere else: C text of an innermost value."""
+        self.divided: Mapping[Atom, Dim] = {}
+        """Loop variables as what they are made of: what they are divided by may divide that."""
         self.accumulators: dict[str, str] = {}
         self._made_of: dict[str, frozenset[str]] = {}
 
@@ -152,7 +154,11 @@ class Expressions:
                 text = self.scalar(atom.scalar)
                 return text, {text}
             case Func():
-                return self._function(atom)
+                divided = shapes.substitute(shapes.of_atom(atom), self.divided)
+                if shapes.atom_of(divided) == atom:
+                    return self._function(atom)
+                text, names = self._dim(divided)
+                return text if text.isidentifier() else f"({text})", names
 
     def _function(self, atom: Func) -> tuple[str, set[str]]:
         (left, left_names), (right, right_names) = (self._dim(arg) for arg in atom.args)

@@ -1,0 +1,181 @@
+"""Rows that lanes share: read from memory once, and held until their last phase."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from castoff.compiler.ir.dtypes import DType
+from castoff.compiler.ir.graph import Graph, Value
+from castoff.runtime.runner import aot_load
+from tests.graphs import GraphBuilder, generated, size
+
+from .building import DeviceBuilds
+
+TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "float64": 1e-12}
+
+
+def standardized(x: np.ndarray, *axes: int) -> np.ndarray:
+    deviation = x - x.mean(axes, keepdims=True)
+    return np.asarray(deviation / np.sqrt(np.square(deviation).mean(axes, keepdims=True) + 1e-5))
+
+
+def softmax_of(x: np.ndarray) -> np.ndarray:
+    raised = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
+
+
+def ramp(*shape: int) -> np.ndarray:
+    return np.linspace(0.5, 1.5, int(np.prod(shape))).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of `x` [rows, *shape], and what it is by hand."""
+
+    shape: tuple[int, ...]
+    make: Callable[[GraphBuilder, Value], Value]
+    by_hand: Callable[[np.ndarray], np.ndarray]
+
+
+def layer_norm(length: int) -> Case:
+    def make(b: GraphBuilder, x: Value) -> Value:
+        weight, bias = (b.array(ramp(length).astype(x.dtype.numpy), n) for n in ("weight", "bias"))
+        result: Value = b.call("aten.layer_norm.default", x, [length], weight, bias)
+        return result
+
+    return Case((length,), make, lambda x: standardized(x, -1) * ramp(length) + ramp(length))
+
+
+def rms_norm(length: int) -> Case:
+    def make(b: GraphBuilder, x: Value) -> Value:
+        result: Value = b.call("aten.rms_norm.default", x, [length], None, 1e-5)
+        return result
+
+    return Case((length,), make, lambda x: x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-5))
+
+
+def softmax(length: int) -> Case:
+    def make(b: GraphBuilder, x: Value) -> Value:
+        result: Value = b.call("aten.softmax.int", x, -1)
+        return result
+
+    return Case((length,), make, softmax_of)
+
+
+def group_norm(channels: int, side: int, groups: int) -> Case:
+    def make(b: GraphBuilder, x: Value) -> Value:
+        scale = b.array(ramp(channels).astype(x.dtype.numpy), "scale")
+        result: Value = b.call("aten.group_norm.default", x, groups, scale, scale)
+        return result
+
+    def by_hand(x: np.ndarray) -> np.ndarray:
+        grouped = x.reshape(len(x), groups, -1)
+        scale = ramp(channels)[:, None, None]
+        return np.asarray(standardized(grouped, -1).reshape(x.shape) * scale + scale)
+
+    return Case((channels, side, side), make, by_hand)
+
+
+def across(a: int, b: int) -> Case:
+    """A norm over two dimensions that do not lie side by side."""
+
+    def make(builder: GraphBuilder, x: Value) -> Value:
+        turned = builder.permute(x, (0, 2, 1))
+        result: Value = builder.call("aten.layer_norm.default", turned, [b, a])
+        return result
+
+    return Case((a, b), make, lambda x: standardized(x.transpose(0, 2, 1), -1, -2))
+
+
+def shifted(length: int) -> Case:
+    """A softmax of what lies one element after a multiple of 16 bytes, then of every other element."""
+
+    def make(b: GraphBuilder, x: Value) -> Value:
+        inner = b.call("aten.slice.Tensor", x, 1, 1, length + 1)
+        other = b.call("aten.slice.Tensor", x, 1, 0, 2 * length, 2)
+        both: Value = b.apply("add", b.call("aten.softmax.int", inner, -1), other)
+        result: Value = b.call("aten.softmax.int", both, -1)
+        return result
+
+    def by_hand(x: np.ndarray) -> np.ndarray:
+        return softmax_of(softmax_of(x[:, 1 : length + 1]) + x[:, : 2 * length : 2])
+
+    return Case((2 * length,), make, by_hand)
+
+
+CASES: Mapping[str, Case] = {
+    "a thread": layer_norm(10),
+    "a thread, pieces of 16 bytes": softmax(16),
+    "a warp, part of a turn": layer_norm(50),
+    "a warp, whole turns": layer_norm(768),
+    "a warp, the last turn for some": rms_norm(1000),
+    "a warp, no whole pieces": softmax(257),
+    "a block": layer_norm(1280),
+    "a block, no whole pieces": softmax(1025),
+    "a block, many turns": softmax(12000),
+    "shared memory": layer_norm(20000),
+    "shared memory and twice read": softmax(16380),
+    "longer than what there is": rms_norm(50004),
+    "groups of channels": group_norm(32, 6, 8),
+    "groups of a block": group_norm(32, 10, 2),
+    "groups with odd sides": group_norm(6, 7, 2),
+    "two dimensions across": across(12, 40),
+    "slices": shifted(40),
+}
+
+
+def program_of(dtype: str, names: tuple[str, ...]) -> Graph:
+    b = GraphBuilder()
+    rows = size("rows", 1)
+    results = []
+    for number, name in enumerate(names):
+        x = b.input(f"x{number}", rows, *CASES[name].shape, dtype=DType(dtype))
+        results.append(CASES[name].make(b, x))
+    return b.graph(*results)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_rows_are_what_they_are_by_hand(device_builds: DeviceBuilds, dtype: str) -> None:
+    names = tuple(CASES)
+    program = aot_load(device_builds.build(program_of(dtype, names)), "cuda")
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((11, *CASES[n].shape)).astype(DType(dtype).numpy) for n in names]
+    for name, x, got in zip(names, inputs, program(*inputs), strict=True):
+        tolerance = TOLERANCE[dtype]
+        np.testing.assert_allclose(
+            np.asarray(got, np.float64), CASES[name].by_hand(x.astype(np.float64)),
+            rtol=tolerance, atol=tolerance, err_msg=name,
+        )  # fmt: skip
+
+
+def test_a_row_that_is_stored_is_held_for_later_phases(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    x, y = (b.input(name, size("rows"), 300) for name in "xy")
+    total = b.apply("add", x, y)
+    graph = b.graph(b.call("aten.layer_norm.default", total, [300]), total)
+    text = generated(graph, device="cuda").tree.units[0].text
+    kernel = text[text.index("__global__") : text.index("castoff_run_cuda")]
+    assert len(re.findall(r"= p\d\[", kernel)) == 2  # each operand once
+    program = aot_load(device_builds.build(graph), "cuda")
+    rng = np.random.default_rng(0)
+    first, second = (rng.standard_normal((9, 300)).astype(np.float32) for _ in range(2))
+    normed, added = (np.asarray(a) for a in program(first, second))
+    np.testing.assert_array_equal(added, first + second)
+    wanted = standardized(np.asarray(first + second, np.float64), -1)
+    np.testing.assert_allclose(normed, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_few_long_rows_are_shared_by_blocks(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.call("aten.layer_norm.default", b.input("x", 3, 40000), [40000]))
+    text = generated(graph, device="cuda").tree.units[0].text
+    assert "castoff_part_begin(part, parts, 10000)" in text  # pieces of four
+    program = aot_load(device_builds.build(graph), "cuda")
+    x = np.random.default_rng(0).standard_normal((3, 40000)).astype(np.float32)
+    wanted = standardized(x.astype(np.float64), -1)
+    np.testing.assert_allclose(np.asarray(program(x)[0]), wanted, rtol=2e-5, atol=2e-5)
