@@ -19,6 +19,8 @@ from tests.graphs import GraphBuilder, generated, size
 from .test_attention import Case, attention
 from .test_grouped_products import grouped, grouped_depths
 from .test_recurrent import layers
+from .test_rows import program_of
+from .test_transposes import turned
 
 pytestmark = pytest.mark.nvcc
 
@@ -59,6 +61,52 @@ def test_elementwise_kernels_read_and_write_16_bytes(tmp_path: Path) -> None:
     nvcc(graph, tmp_path, "-ptx", "-o", "program.ptx")
     found = accesses((tmp_path / "program.ptx").read_text(), "arguments")
     assert found == {"ld.global.v4.u32": 3, "st.global.v4.u32": 1}
+
+
+def rows(name: str, dtype: str = "float32") -> Graph:
+    return program_of(dtype, (name,))
+
+
+READ_ONCE = {
+    "layer norm": (rows("a warp, whole turns"), {"ld.global.v4.f32": 18, "st.global.v4.f32": 6}),
+    "layer norm of float16": (
+        rows("a warp, whole turns", "float16"),
+        {"ld.global.v4.u32": 3, "ld.global.v4.f32": 12, "st.global.v4.u32": 3},
+    ),
+    "rms norm": (
+        rows("a warp, the last turn for some"),
+        {"ld.global.v4.f32": 8, "st.global.v4.f32": 8},
+    ),
+    "softmax": (rows("a block, many turns"), {"ld.global.v4.f32": 12, "st.global.v4.f32": 12}),
+    "softmax of a thread": (
+        rows("a thread, pieces of 16 bytes"),
+        {"ld.global.v4.f32": 4, "st.global.v4.f32": 4},
+    ),
+    "group norm": (
+        rows("groups of a block"),
+        {"ld.global.v4.f32": 2, "ld.global.f32": 2, "st.global.v4.f32": 2},
+    ),
+}
+"""Programs, and the accesses of a lane: pieces of a row, of weights and of the result."""
+
+
+@pytest.mark.parametrize("name", READ_ONCE)
+def test_rows_are_read_once_in_16_bytes(name: str, tmp_path: Path) -> None:
+    graph, wanted = READ_ONCE[name]
+    nvcc(graph, tmp_path, "-ptx", "-o", "program.ptx")
+    assert accesses((tmp_path / "program.ptx").read_text(), "arguments") == wanted
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted"),
+    [
+        ("float32", {"ld.global.v4.f32", "st.global.v4.f32"}),
+        ("bfloat16", {"ld.global.v4.u32", "st.global.v4.u32"}),
+    ],
+)
+def test_transposes_read_and_write_16_bytes(dtype: str, wanted: set[str], tmp_path: Path) -> None:
+    nvcc(turned(dtype, (128, 64)), tmp_path, "-ptx", "-o", "program.ptx")
+    assert set(accesses((tmp_path / "program.ptx").read_text(), "arguments")) == wanted
 
 
 def convolutions(dtype: DType) -> Graph:
@@ -153,6 +201,10 @@ KERNELS = {
     "lstm of float64": (layers("lstm", 64, DType.FLOAT64), "recurrent"),
     "gru of float32": (layers("gru", 64), "recurrent"),
     "a product of few rows": (products((4, 256), (256, 64)), "skinny|tiled"),
+    "rows in registers": (rows("shared memory and twice read"), "softmax|max_exp"),
+    "rows of float64": (rows("a warp, whole turns", "float64"), "sum_div"),
+    "rows in shared memory": (rows("shared memory"), "sum_div"),
+    "transposes": (turned("float16", (128, 64)), "add"),
     "small products": (products((40, 6, 9), (40, 9, 7)), "small"),
 }
 """Programs, and what their kernels have in their names."""

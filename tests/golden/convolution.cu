@@ -19,28 +19,37 @@ permute_0(const struct permute_0_arguments arguments, const int64_t count) {
     for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
         const int64_t i2_square = row % (1);
         const int64_t rest0 = row / (1);
-        const int64_t i1_square = rest0 % (3);
-        const int64_t rest1 = rest0 / (3);
+        const int64_t i1_square = rest0 % (2);
+        const int64_t rest1 = rest0 / (2);
         const int64_t i0 = rest1;
-        __shared__ float square0[32][33];
+        __shared__ castoff_f16 square0[64][66];
         __syncthreads(); /* the last square has been read */
-        for (int position = lane; position < 1024; position += 256) {
+        for (int position = lane; position < 2048; position += 256) {
             const int first = position % 32, second = position / 32;
-            const int64_t i1 = i1_square * 32 + first;
-            const int64_t i2 = i2_square * 32 + second;
-            if (i1 < 90 && i2 < 8) {
-                const float t0 = castoff_f16_to_f32(p0[i0 * 720 + i1 + i2 * 90]);
-                square0[second][first] = t0;
+            const int64_t i1_piece = i1_square * 32 + first;
+            const int64_t i2 = i2_square * 64 + second;
+            if (i1_piece < 45 && i2 < 8) {
+                const castoff_neighbours<2> neighbours(i1_piece);
+#pragma unroll
+                for (int64_t element = 0; element < 2; ++element) {
+                    const int64_t i1 = neighbours[element];
+                    square0[second][first * 2 + element] = p0[i0 * 720 + i1 + i2 * 90];
+                }
             }
         }
         __syncthreads();
-        for (int position = lane; position < 1024; position += 256) {
-            const int first = position % 32, second = position / 32;
-            const int64_t i2 = i2_square * 32 + first;
-            const int64_t i1 = i1_square * 32 + second;
-            if (i2 < 8 && i1 < 90) {
-                const float t1 = square0[first][second];
-                p1[i0 * 720 + i1 * 8 + i2] = castoff_f32_to_f16(t1);
+        for (int position = lane; position < 512; position += 256) {
+            const int first = position % 8, second = position / 8;
+            const int64_t i2_piece = i2_square * 8 + first;
+            const int64_t i1 = i1_square * 64 + second;
+            if (i2_piece < 1 && i1 < 90) {
+                const castoff_neighbours<8> neighbours(i2_piece);
+#pragma unroll
+                for (int64_t element = 0; element < 8; ++element) {
+                    const int64_t i2 = neighbours[element];
+                    const float t0 = castoff_f16_to_f32(square0[first * 8 + element][second]);
+                    p1[i0 * 720 + i1 * 8 + i2] = castoff_f32_to_f16(t0);
+                }
             }
         }
     }
@@ -103,7 +112,7 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
     (void)arena;
     {
         const struct permute_0_arguments arguments = {.p0 = (castoff_f16 *)(frame->inputs[0]), .p1 = (castoff_f16 *)((void *)(arena + 0))};
-        CASTOFF_TRY(castoff_launch(frame, permute_0, 6, 1, 256, 0, arguments));
+        CASTOFF_TRY(castoff_launch(frame, permute_0, 4, 1, 256, 0, arguments));
     }
     {
         const struct convolution_0_arguments arguments = {.p0 = (castoff_f16 *)((void *)(arena + 0)), .p1 = (castoff_f16 *)(frame->constants[1]), .p2 = (castoff_f16 *)(frame->constants[0]), .p3 = (castoff_f16 *)(frame->outputs[0])};
