@@ -11,6 +11,7 @@ import pytest
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
 
+from ..device.test_recurrent import layers
 from ..graphs import GraphBuilder, generated, size
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -85,30 +86,73 @@ def state() -> Graph:
     return b.graph(total, mutations=[(seen, total)])
 
 
+def layer_norm() -> Graph:
+    b = GraphBuilder()
+    weight, bias = (b.array(np.ones(192, np.float32), name) for name in ("weight", "bias"))
+    x = b.input("x", size("rows"), 192)
+    return b.graph(b.call("aten.layer_norm.default", x, [192], weight, bias))
+
+
+def group_norm() -> Graph:
+    b = GraphBuilder()
+    scale = b.array(np.ones(8, np.float32), "scale")
+    x = b.input("x", size("n"), 8, 6, 6)
+    return b.graph(b.call("aten.group_norm.default", x, 2, scale, scale))
+
+
+def rms_norm_in_shared_memory() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("rows"), 20000)
+    return b.graph(b.call("aten.rms_norm.default", x, [20000], None, 1e-5))
+
+
+def transpose() -> Graph:
+    b = GraphBuilder()
+    return b.graph(b.apply("neg", b.permute(b.input("x", size("n"), 96, 64), (0, 2, 1))))
+
+
+def tall_columns() -> Graph:
+    b = GraphBuilder()
+    return b.graph(b.call("aten.mean.dim", b.input("x", 900, 40), [0], True))
+
+
+def selection() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", size("rows"), 7)
+    found = b.call("aten.nonzero.default", x)
+    chosen = b.call("aten.masked_select.default", x, b.call("aten.gt.Scalar", x, 0.5))
+    return b.graph(found, chosen)
+
+
+def unique() -> Graph:
+    b = GraphBuilder()
+    values, inverse, _ = b.call("aten._unique2.default", b.input("x", size("n")), True, True)
+    return b.graph(values, inverse)
+
+
+def lstm() -> Graph:
+    return layers("lstm", 8)
+
+
 PROGRAMS: Mapping[str, Callable[[], Graph]] = {
     make.__name__: make
     for make in (
         pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding,
-        convolution, grouped_product, state,
+        convolution, grouped_product, state, layer_norm, group_norm, rms_norm_in_shared_memory, transpose, tall_columns,
+        selection, unique, lstm,
     )
 }  # fmt: skip
 OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
 """Of the programs that are not compiled by default."""
 
 
+HOST_ONLY = ("joined_in_place",)
+DEVICE_ONLY = (
+    "layer_norm", "group_norm", "rms_norm_in_shared_memory", "transpose", "tall_columns", "selection", "unique", "lstm",
+)  # fmt: skip
 TARGETS: Mapping[str, tuple[str, ...]] = {
-    "c": tuple(PROGRAMS),
-    "cu": (
-        "pointwise",
-        "softmax",
-        "sum_of_columns",
-        "linear_with_epilogue",
-        "coded_linear",
-        "embedding",
-        "convolution",
-        "grouped_product",
-        "state",
-    ),
+    "c": tuple(name for name in PROGRAMS if name not in DEVICE_ONLY),
+    "cu": tuple(name for name in PROGRAMS if name not in HOST_ONLY),
 }
 """The programs of each target, by the suffix of its units."""
 
