@@ -9,7 +9,7 @@ from ..exported import schema
 from ..ir.dtypes import DType
 from ..ops.base import OperatorError
 from .arguments import Argued, OperatorName, decode
-from .autocast import Autocast
+from .autocast import RULES, Autocast
 from .forms import qualified_name
 from .functionalize import TensorRef
 from .scope import Scope
@@ -71,10 +71,19 @@ def _set_grad_enabled(
 def _with_autocast(
     scope: Scope, args: Sequence[Argued], import_nodes: ImportNodes, node: schema.Node
 ) -> Any:
+    """A region says something about tensors on its kind of device, and nothing about others."""
     device, dtype, enabled, _, graph, *operands = args
-    autocast: Autocast | None = None
-    if enabled and device == "cpu":
-        autocast = Autocast(dtype if isinstance(dtype, DType) else DType.BFLOAT16)
+    assert isinstance(graph, schema.Graph), "wrappers hold a graph"
+    devices = {meta.device.type for meta in graph.tensor_values.values()}
+    autocast = scope.autocast
+    if device in devices:
+        if device not in RULES:
+            raise OperatorError(
+                f"autocast for {device} is not supported, only for {', '.join(RULES)}"
+            )
+        rules = RULES[str(device)]
+        chosen = dtype if isinstance(dtype, DType) else rules.default
+        autocast = Autocast(rules, chosen) if enabled else None
     return inline(scope, graph, operands, import_nodes, autocast)
 
 

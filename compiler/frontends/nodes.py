@@ -235,8 +235,9 @@ def _import_operator(scope: Scope, node: schema.Node, target: str) -> None:
     if form.writes_self and "self" in named and not form.takes("self"):
         positional.insert(0, named.pop("self"))  # the functional form calls it otherwise
     if scope.autocast is not None:
-        positional = scope.autocast.cast_arguments(base_name, positional, scope.builder.cast)
-        named = scope.autocast.cast_arguments(base_name, named, scope.builder.cast)
+        positional, named = scope.autocast.cast_arguments(
+            target.removeprefix("aten."), positional, named, scope.builder.cast
+        )
     try:
         result = form.function(scope.builder, *positional, **named)
     except TypeError as error:
