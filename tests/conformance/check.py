@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from castoff.runtime.errors import CastoffError
+from castoff.runtime.manifest import read_manifest
 from tests.device.machine import architecture
 
 from .compare import differences
@@ -20,9 +22,14 @@ QUICK: Mapping[str, object] = {"target_cpu": "x86-64-v3", "opt_level": 1, "jobs"
 """What programs are compiled with unless all CPU levels are asked for: cases run side by side."""
 
 
-def on_device() -> Mapping[str, object]:
-    """The same for CUDA: the architecture at hand alone."""
-    return {"device": "cuda", "cuda_architectures": (architecture(),), "jobs": 1}
+MOST_CODE_BYTES = 20_000_000
+"""What the file of a program for CUDA may take beside its weights."""
+
+
+def on_device(*, portable: bool = False) -> Mapping[str, object]:
+    """The same for CUDA: the architecture at hand alone, unless all that are compiled for by default are asked for."""
+    options: Mapping[str, object] = {"device": "cuda", "jobs": 1}
+    return options if portable else {**options, "cuda_architectures": (architecture(),)}
 
 
 def check_case(case: Case, mode: str, options: Mapping[str, object] = QUICK) -> str | None:
@@ -78,12 +85,21 @@ def _built(case: Case, options: Mapping[str, object]) -> str | None:
 
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         try:
-            castoff.aot_compile(case.program, output=Path(folder) / "program.so", options=options)
+            path = castoff.aot_compile(
+                case.program, output=Path(folder) / "program.so", options=options
+            )
         except CastoffError as error:
             if case.expect_error is not None and case.expect_error in str(error):
                 return None
             return f"{type(error).__name__}: {error}"
-    return None
+        return _too_large(path) if options.get("device") == "cuda" else None
+
+
+def _too_large(artefact: str) -> str | None:
+    code_bytes = os.path.getsize(artefact) - read_manifest(artefact).weights_size_bytes
+    if code_bytes <= MOST_CODE_BYTES:
+        return None
+    return f"the file has {code_bytes} bytes beside its weights, of at most {MOST_CODE_BYTES}"
 
 
 def _reference(program: bytes) -> Callable[[], Program]:

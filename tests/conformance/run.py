@@ -172,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-j", "--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=120, help="time for one case")
     parser.add_argument(
-        "--portable", action="store_true", help="compile as by default: every CPU level, optimised"
+        "--portable",
+        action="store_true",
+        help="compile as by default: every CPU level or GPU architecture, optimised",
     )
     parser.add_argument(
         "--target-cpu", default=QUICK["target_cpu"], help="the CPU level: %(default)s"
@@ -192,7 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == "cuda":
         if not options.build_only:
             os.environ["CUDA_HOME"] = cuda_home_for_tests()
-        compile_options, options.mode, options.update = on_device(), "compiled", False
+        compile_options = on_device(portable=options.portable)
+        options.mode, options.update = "compiled", False
     regressions: list[str] = []
     for family in options.family or FAMILIES:
         listed = set(listed_as_passing(family, options.mode))

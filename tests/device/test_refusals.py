@@ -125,6 +125,28 @@ def test_memory_that_is_not_there_is_named(artefact: Path) -> None:
     )
 
 
+def test_arrays_of_another_gpu_are_refused_wherever_they_are_given(artefact: Path) -> None:
+    body = """
+(foreign,) = load("cuda:1", results="device")(x)
+program = load("cuda:0")
+for give in (
+    lambda: program(foreign),
+    lambda: program(x, out=(foreign,)),
+    lambda: program.replace_constants({"weight": foreign}),
+):
+    try:
+        give()
+    except castoff.CastoffError as error:
+        print(f"{type(error).__name__}: {error}")
+print(program(x)[0].sum())"""
+    assert outcome(artefact, body, DEVICES="2").splitlines() == [
+        "InputMismatchError: args[0]: expected a tensor on cuda:0, got one on cuda:1",
+        "InputMismatchError: output result[0]: expected a tensor on cuda:0, got one on cuda:1",
+        "ConstantError: constant weight: expected a tensor on cuda:0, got one on cuda:1",
+        "96.0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("result", "asked", "arenas"),
     [
