@@ -195,6 +195,11 @@ def load_broadcast(value: Value, index: Index) -> Load:
     )
 
 
+def load_rounded(value: Value, index: Index) -> Scalar:
+    """As `load`, rounded to a narrow type where the element is computed in the same loop."""
+    return cast(load(value, index), value.dtype)
+
+
 def index_value(expression: Dim) -> Scalar:
     """An index expression as an int64 scalar."""
     if isinstance(expression, int):

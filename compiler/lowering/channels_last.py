@@ -10,7 +10,7 @@ from ..ir.graph import Constant, Graph, Node, TensorType, Value
 from ..ir.shapes import Dim
 from ..ops.base import Op
 from ..ops.convolution import Convolve
-from ..ops.pointwise import CastTo, PointwiseOp, Where
+from ..ops.pointwise import CastTo, PointwiseOp, Where, Widen
 from ..ops.reduction import Reduce
 from ..ops.view import Concatenate, Pad, Permute, Reshape, Slice
 from ..ops.window_reduction import RegularWindow, WindowReduce
@@ -73,7 +73,7 @@ class _Carrier:
             return
         rank = max(value.rank for value in node.inputs)
         match op:
-            case PointwiseOp() | CastTo() | Where():
+            case PointwiseOp() | CastTo() | Widen() | Where():
                 follower: Op = op
             case Concatenate():
                 follower = Concatenate(last_order(rank).index(op.axis))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from .. import kernels
 from ..ir import shapes
+from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Value
 from ..ir.shapes import Dim, Indirect, Shape
 from ..kernels import Apply, Cast, Definition, Index, IndexValue, Load, Masked, Pointwise, Scalar
@@ -106,6 +107,8 @@ class Expander:
                 return scalar if same else Apply(scalar.dtype, scalar.name, args)
             case Cast():
                 arg = self.scalar(scalar.arg)
+                if is_rounded(arg, scalar.to):
+                    return arg
                 return scalar if arg is scalar.arg else kernels.cast(arg, scalar.to)
             case Masked():
                 return kernels.masked(
@@ -116,6 +119,26 @@ class Expander:
             case IndexValue():
                 return kernels.index_value(self.dim(scalar.expression))
         return scalar
+
+
+def is_rounded(scalar: Scalar, dtype: DType) -> bool:
+    """Whether rounding to a narrow type is known to change nothing."""
+    if dtype.compute is dtype or scalar.dtype is not dtype.compute:
+        return False
+    match scalar:
+        case Element():
+            return scalar.buffer.dtype is dtype
+        case Cast():
+            return scalar.to is dtype
+        case Apply(name="maximum" | "minimum" | "neg" | "abs"):
+            return all(is_rounded(arg, dtype) for arg in scalar.args)
+        case Apply(name="where"):
+            return all(is_rounded(arg, dtype) for arg in scalar.args[1:])
+        case Masked():
+            return is_rounded(scalar.body, dtype) and is_rounded(scalar.otherwise, dtype)
+        case kernels.Literal():
+            return float(dtype.numpy.type(scalar.value)) == scalar.value
+    return False
 
 
 def loop_variables(sizes: Shape, prefix: str = "i", order: int = 0) -> Index:

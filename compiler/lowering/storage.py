@@ -254,8 +254,8 @@ def view_layout(
         assert isinstance(definition, Pointwise), "a chain of views"
         scalar = definition.body(index)
         if isinstance(definitions.node_of[value].op, CastTo):
-            assert isinstance(scalar, kernels.Cast), "a conversion"
-            scalar = scalar.arg
+            while isinstance(scalar, kernels.Cast):
+                scalar = scalar.arg
         if not isinstance(scalar, kernels.Load):
             return None
         value, index = scalar.value, scalar.index

@@ -71,7 +71,8 @@ def div(b: Builder, self: Operand, other: Operand, rounding_mode: str | None = N
         return floor_divide(b, self, other)
     if rounding_mode != "trunc":
         raise OperatorError(f'rounding_mode: expected "trunc" or "floor", got {rounding_mode!r}')
-    dtype, (left, right) = compute_operands(b, self, other)
+    dtype = b.result_type(self, other)
+    left, right = (b.tensor(operand, dtype.compute) for operand in (self, other))
     if not dtype.is_float:
         return b.apply("trunc_divide", left, right)
     # A narrow quotient is rounded to its dtype before it is truncated.
@@ -374,15 +375,15 @@ def largest_finite(dtype: DType) -> float:
 
 
 def _register_rows() -> None:
-    register_pointwise("trunc_divide", _trunc_divide, cost=8, kinds="if")
-    register_pointwise("floor_divide", _floor_divide, cost=8, kinds="if")
-    register_pointwise("remainder", _remainder, cost=8, kinds="if")
-    register_pointwise("fmod", _fmod, cost=12, kinds="if")
+    register_pointwise("trunc_divide", _trunc_divide, cost=8, kinds="if", is_step=True)
+    register_pointwise("floor_divide", _floor_divide, cost=8, kinds="if", is_step=True)
+    register_pointwise("remainder", _remainder, cost=8, kinds="if", is_step=True)
+    register_pointwise("fmod", _fmod, cost=12, kinds="if", is_step=True)
     register_pointwise("atan2", np.arctan2, cost=16)
     register_pointwise("hypot", np.hypot, cost=4)
     register_pointwise("gcd", np.gcd, cost=30, kinds="i")
     register_pointwise("lcm", np.lcm, cost=30, kinds="i")
-    register_pointwise("nextafter", np.nextafter, cost=4)
+    register_pointwise("nextafter", np.nextafter, cost=4, is_step=True)
     register_pointwise("copysign", np.copysign)
     register_pointwise("logaddexp", _logaddexp, cost=20, kinds="fc")
     register_pointwise("logaddexp2", np.logaddexp2, cost=20)

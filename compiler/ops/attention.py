@@ -74,7 +74,7 @@ def _scaled(b: Builder, query: Value, scale: float | None) -> tuple[Value, float
     if isinstance(size, int):
         return query, 1.0 / math.sqrt(size) if size else 1.0
     root = b.apply("rsqrt", b.dim(size, query.dtype.compute))
-    scaled = b.apply("mul", b.cast(query, query.dtype.compute), root)
+    scaled = b.apply("mul", b.widen(query), root)
     return b.cast(scaled, query.dtype), 1.0
 
 
@@ -175,7 +175,7 @@ def _scores(
     b: Builder, q: Value, k: Value, mask: Value | None, is_causal: bool, scale: float
 ) -> Value:
     product = b.matmul(b.apply("mul", q, b.full((), scale, q.dtype)), b.transpose(k, -1, -2))
-    scores = b.cast(product, q.dtype.compute)
+    scores = b.widen(product)
     nothing = b.full((), -math.inf, scores.dtype)
     if is_causal:
         rows = b.unsqueeze(b.iota(q.shape[-2]), 1)

@@ -281,6 +281,18 @@ class Builder:
 
         return x if x.dtype is dtype else self.emit1(CastTo(dtype), x)
 
+    def widen(self, operand: Operand, dtype: DType | None = None) -> Value:
+        """An operand of arithmetic in `dtype` (its own where none is given), in the type that is done in.
+
+        For operators that have no steps: `Widen` says what they see of what was computed beside them.
+        """
+        from .pointwise import Widen
+
+        if isinstance(operand, Value) and dtype in (None, operand.dtype):
+            is_narrow = operand.dtype is not operand.dtype.compute
+            return self.emit1(Widen(), operand) if is_narrow else operand
+        return self.tensor(operand, None if dtype is None else dtype.compute)
+
     def where(self, condition: Value, then: Value, otherwise: Value) -> Value:
         """Elementwise select; all broadcast, `then` and `otherwise` have one dtype."""
         from .pointwise import Where

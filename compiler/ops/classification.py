@@ -98,7 +98,7 @@ def cross_entropy_loss(
 ) -> Value:  # fmt: skip
     """Against class labels, or against probabilities where `target` has floats."""
     axis = class_axis(self)
-    scores = log_softmax_of(b, b.cast(self, self.dtype.compute), (axis,))
+    scores = log_softmax_of(b, b.widen(self), (axis,))
     if target.dtype.is_float:
         loss = _against_probabilities(b, scores, target, weight, reduction, label_smoothing)
     else:

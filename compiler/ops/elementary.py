@@ -275,6 +275,6 @@ _ROWS: dict[str, tuple[Callable[..., np.ndarray], int, str]] = {
     "sgn": (_sgn, 4, "ifc"),
 }
 for _row, (_reference, _cost, _kinds) in _ROWS.items():
-    register_pointwise(_row, _reference, cost=_cost, kinds=_kinds)
-register_pointwise("frexp_mantissa", lambda x: np.frexp(x)[0], cost=4)
-register_pointwise("frexp_exponent", lambda x: np.frexp(x)[1], "int32", cost=4)
+    register_pointwise(_row, _reference, cost=_cost, kinds=_kinds, is_step=_row in ("sign", "sgn"))
+register_pointwise("frexp_mantissa", lambda x: np.frexp(x)[0], cost=4, is_step=True)
+register_pointwise("frexp_exponent", lambda x: np.frexp(x)[1], "int32", cost=4, is_step=True)

@@ -56,7 +56,7 @@ def native_layer_norm(
 ) -> tuple[Value, Value, Value]:  # fmt: skip
     """(result, mean, 1 / deviation)."""
     axes = _trailing_axes(input, normalized_shape)
-    result = normalized(b, b.cast(input, input.dtype.compute), axes, eps)
+    result = normalized(b, b.widen(input), axes, eps)
     output = b.cast(affine(b, result.output, weight, bias), input.dtype)
     statistics_dtype = input.dtype if weight is None else weight.dtype
     mean, deviation = result.mean, result.reciprocal_deviation
@@ -78,7 +78,7 @@ def fused_rms_norm(
 ) -> tuple[Value, Value]:  # fmt: skip
     """(result, reciprocal root of the mean square)."""
     axes = _trailing_axes(input, normalized_shape)
-    x = b.cast(input, input.dtype.compute)
+    x = b.widen(input)
     if eps is None:
         eps = float(np.finfo(x.dtype.numpy).eps)
     mean_square = mean_of(b, b.apply("mul", x, x), axes)
@@ -112,7 +112,7 @@ def native_group_norm(
     group: int, eps: float,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
     """(result, mean [N, group], 1 / deviation [N, group])."""
-    x = b.cast(input, input.dtype.compute)
+    x = b.widen(input)
     members = shapes.floordiv(C, group) * HxW
     result = normalized(b, b.reshape(x, (N, group, members)), (2,), eps)
     output = b.reshape(result.output, input.shape)
@@ -172,7 +172,7 @@ def batch_norm_by_batch(
 ) -> BatchStatistics:
     """Normalised by the statistics of the batch itself."""
     axes = tuple(axis for axis in range(x.rank) if axis != 1)
-    result = normalized(b, b.cast(x, x.dtype.compute), axes, eps)
+    result = normalized(b, b.widen(x), axes, eps)
     output = b.cast(channel_affine(b, result.output, weight, bias), x.dtype)
     channels = (x.shape[1],)
     mean, variance, deviation = (
@@ -355,7 +355,7 @@ def instance_norm(
             raise OperatorError("instance norm needs running statistics or those of its input")
         return batch_norm_by_running(b, input, weight, bias, running_mean, running_var, eps)
     axes = tuple(range(2, input.rank))
-    result = normalized(b, b.cast(input, input.dtype.compute), axes, eps)
+    result = normalized(b, b.widen(input), axes, eps)
     channels = input.shape[:2]
     count = element_total(input, axes)
     if running_mean is not None:

@@ -7,7 +7,7 @@ of the same name (`targets/` spells it in C). To add one: a row here, its C spel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +34,9 @@ class Row:
     store."""
     kinds: str = "f"
     """What it computes with: b(ool), i(ntegers), f(loats), c(omplex numbers)."""
+    is_step: bool = False
+    """It jumps: numbers that round to one of a narrow type may give different results, so it is
+    given what its operands are rounded to, in a fused loop too."""
 
 
 _KINDS: Mapping[str, Kind] = {kind.name[0].lower(): kind for kind in Kind}
@@ -47,10 +50,11 @@ def register_pointwise(
     result: str = "same",
     cost: int = 1,
     kinds: str = "f",
+    is_step: bool = False,
 ) -> None:
     """Add a primitive; called by the family modules when they are imported."""
     assert name not in TABLE, f"two pointwise primitives called {name}"
-    TABLE[name] = Row(reference, result, cost, kinds)
+    TABLE[name] = Row(reference, result, cost, kinds, is_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ class PointwiseOp(Op):
         dtype = outputs[0].dtype.compute
 
         def body(index: kernels.Index) -> kernels.Scalar:
-            loads = (kernels.load_broadcast(x, index) for x in inputs)
+            loads: Iterable[kernels.Scalar] = (kernels.load_broadcast(x, index) for x in inputs)
+            if TABLE[self.name].is_step:
+                loads = (kernels.cast(element, inputs[0].dtype) for element in loads)
             return kernels.apply(self.name, *loads, dtype=dtype)
 
         return (kernels.Pointwise(body),)
@@ -136,7 +142,7 @@ def compute_operands(
     dtype = b.result_type(*operands)
     if floating and not (dtype.is_float or dtype.is_complex):
         dtype = DType.FLOAT32
-    return dtype, tuple(b.tensor(operand, dtype.compute) for operand in operands)
+    return dtype, tuple(b.widen(operand, dtype) for operand in operands)
 
 
 def apply_promoted(
@@ -149,9 +155,14 @@ def apply_promoted(
     dtype = dtype or b.result_type(*operands)
     if floating and not (dtype.is_float or dtype.is_complex):
         dtype = DType.FLOAT32
-    inner = dtype.compute if any(not isinstance(x, Value) for x in operands) else dtype
-    result = b.apply(name, *(b.tensor(operand, inner) for operand in operands))
-    return b.cast(result, dtype) if result.dtype is inner else result
+    if all(isinstance(x, Value) for x in operands):
+        return b.apply(name, *(b.tensor(operand, dtype) for operand in operands))
+    if TABLE[name].is_step:
+        values = tuple(b.tensor(operand, dtype.compute) for operand in operands)
+    else:
+        values = tuple(b.widen(operand, dtype) for operand in operands)
+    result = b.apply(name, *values)
+    return b.cast(result, dtype) if result.dtype is dtype.compute else result
 
 
 def plain_number(operand: Operand | None) -> int | float | complex | None:
@@ -181,6 +192,7 @@ class CastTo(Op):
     """Conversion to a dtype.
 
     Floats become integers by truncation, anything bool by `!= 0`, complex real by its real part.
+    A narrow float is converted as it is rounded to its type, in a fused loop too.
     """
 
     dtype: DType
@@ -206,7 +218,29 @@ class CastTo(Op):
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
     ) -> tuple[Definition, ...]:
-        return (kernels.Pointwise(lambda i: kernels.cast(kernels.load(inputs[0], i), self.dtype)),)
+        def body(index: kernels.Index) -> kernels.Scalar:
+            return kernels.cast(kernels.load_rounded(inputs[0], index), self.dtype)
+
+        return (kernels.Pointwise(body),)
+
+
+@dataclass(frozen=True, slots=True)
+class Widen(Op):
+    """The type arithmetic is done in: float32 for the narrow floats, which nothing in it rounds first.
+
+    Inside operators only. What computes x in the same loop has digits that x itself has not.
+    """
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(inputs[0].dtype.compute, inputs[0].shape),)
+
+    def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (widen(inputs[0]),)
+
+    def define(
+        self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
+    ) -> tuple[Definition, ...]:
+        return (kernels.Pointwise(lambda index: kernels.load(inputs[0], index)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +327,8 @@ def _register_table() -> None:
     for extreme in (np.maximum, np.minimum, np.fmax, np.fmin):
         register_pointwise(extreme.__name__, extreme, kinds="bif")
     for rounding in (np.floor, np.ceil, np.trunc):
-        register_pointwise(rounding.__name__, rounding)
-    register_pointwise("round", np.rint)
+        register_pointwise(rounding.__name__, rounding, is_step=True)
+    register_pointwise("round", np.rint, is_step=True)
     # one instruction that takes the time of many
     register_pointwise("div", _divide, cost=6, kinds="fc")
     register_pointwise("sqrt", np.sqrt, cost=6, kinds="fc")
@@ -308,7 +342,7 @@ def _register_table() -> None:
     }  # fmt: skip
     for kinds, functions in predicates.items():
         for name, function in functions.items():
-            register_pointwise(name, function, "bool", kinds=kinds)
+            register_pointwise(name, function, "bool", kinds=kinds, is_step=True)
     costly: Mapping[str, Callable[..., Any]] = {
         "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
         "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),

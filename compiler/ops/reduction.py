@@ -92,7 +92,8 @@ def reduction(kind: str, x: Value, axes: tuple[int, ...]) -> kernels.Reduction:
     def body(index: Index, reduced: Index) -> kernels.Scalar:
         kept, inner = iter(index), iter(reduced)
         position = tuple(next(inner) if axis in axes else next(kept) for axis in range(x.rank))
-        return kernels.load(x, position)
+        load = kernels.load_rounded if kind.startswith("arg") else kernels.load
+        return load(x, position)
 
     return kernels.Reduction(kind, tuple(x.shape[axis] for axis in axes), body)
 

@@ -39,7 +39,7 @@ def log_softmax_of(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
 @target("aten.softmax.int", "aten.special_softmax.default")
 def softmax(b: Builder, self: Value, dim: int, dtype: DType | None = None) -> Value:
     result, axes = _prepared(self, dim, dtype)
-    return b.cast(softmax_of(b, b.cast(self, result.compute), axes), result)
+    return b.cast(softmax_of(b, b.widen(self, result), axes), result)
 
 
 @target("aten._softmax.default")
@@ -50,7 +50,7 @@ def core_softmax(b: Builder, self: Value, dim: int, half_to_float: bool) -> Valu
 @target("aten.log_softmax.int", "aten.special_log_softmax.default")
 def log_softmax(b: Builder, self: Value, dim: int, dtype: DType | None = None) -> Value:
     result, axes = _prepared(self, dim, dtype)
-    return b.cast(log_softmax_of(b, b.cast(self, result.compute), axes), result)
+    return b.cast(log_softmax_of(b, b.widen(self, result), axes), result)
 
 
 @target("aten._log_softmax.default")
@@ -62,7 +62,7 @@ def core_log_softmax(b: Builder, self: Value, dim: int, half_to_float: bool) -> 
 def safe_softmax(b: Builder, self: Value, dim: int, dtype: DType | None = None) -> Value:
     """Softmax that gives zeros where a whole row is minus infinity."""
     result, axes = _prepared(self, dim, dtype)
-    x = b.cast(self, result.compute)
+    x = b.widen(self, result)
     largest = b.reduce("max", x, axes, True)
     is_masked = b.apply("eq", largest, b.full((), -math.inf, x.dtype))
     zero = b.full((), 0, x.dtype)

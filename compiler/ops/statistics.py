@@ -61,7 +61,7 @@ def mean(
     if not (dtype.is_float or dtype.is_complex):
         raise OperatorError(f"mean of {self}: expected a floating-point dtype")
     axes = normalize_axes(dim, self.rank)
-    return b.cast(mean_of(b, b.cast(self, dtype.compute), axes, keepdim), dtype)
+    return b.cast(mean_of(b, b.widen(self, dtype), axes, keepdim), dtype)
 
 
 def mean_of(b: Builder, x: Value, axes: Sequence[int], keepdim: bool = True) -> Value:
@@ -222,7 +222,7 @@ def _register_variance(name: str, is_deviation: bool, with_mean: bool) -> None:
             unbiased, dim = dim, None
         taken = (1 if unbiased else 0) if correction is None else correction
         axes = normalize_axes(dim, self.rank)
-        x = b.cast(self, self.dtype.compute)
+        x = b.widen(self)
         result, mean = _variance(b, x, axes, taken, keepdim)
         if is_deviation:
             result = b.apply("sqrt", result)
@@ -243,7 +243,7 @@ _register_variance("std_mean", is_deviation=True, with_mean=True)
 def logsumexp(b: Builder, self: Value, dim: Axes, keepdim: bool = False) -> Value:
     (x,) = b.promoted(self, floating=True)
     dtype = x.dtype
-    x = b.cast(x, dtype.compute)
+    x = b.widen(x)
     axes = normalize_axes(dim, x.rank)
     size = b.apply("real", x) if x.dtype.is_complex else x
     largest = b.reduce("max", size, axes, True)

@@ -58,9 +58,7 @@ def linalg_vector_norm(
     x = b.cast(self, dtype or self.dtype)
     if not (x.dtype.is_float or x.dtype.is_complex):
         raise OperatorError(f"norm of {x}: expected a floating-point dtype")
-    result = norm_of(
-        b, b.cast(x, x.dtype.compute), float(ord.real), normalize_axes(dim, x.rank), keepdim
-    )
+    result = norm_of(b, b.widen(x), float(ord.real), normalize_axes(dim, x.rank), keepdim)
     return b.cast(result, x.dtype.real)
 
 
@@ -70,7 +68,7 @@ def linalg_powsum(
     dtype: DType | None = None,
 ) -> Value:  # fmt: skip
     x = b.cast(self, dtype or self.dtype)
-    size = magnitude(b, b.cast(x, x.dtype.compute))
+    size = magnitude(b, b.widen(x))
     axes = normalize_axes(dim, x.rank)
     return b.cast(power_sum(b, size, float(ord.real), axes, keepdim), x.dtype.real)
 

@@ -173,8 +173,8 @@ class WindowArgMax(Op):
 
         def body(index: Index, offset: Index) -> Scalar:
             inside, position = _place(self.windows, x, index, offset)
-            element = kernels.load(x, position)
-            is_found = kernels.apply("eq", element, kernels.load(largest, index))
+            element = kernels.load_rounded(x, position)
+            is_found = kernels.apply("eq", element, kernels.load_rounded(largest, index))
             if x.dtype.is_float:
                 is_found = kernels.apply("logical_or", is_found, kernels.apply("isnan", element))
             place = shapes.flatten_index(position[-rank:], x.shape[-rank:])

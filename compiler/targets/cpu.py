@@ -203,8 +203,8 @@ def cast_text(operand: str, source: DType, to: DType) -> str:
     """Conversion of a computed value to the compute type of `to`, rounded to `to`."""
     if to.compute is not to:
         wide = cast_text(operand, source, to.compute)
-        if to is DType.BFLOAT16:
-            return f"castoff_rounded_bf16({wide})"
+        if to in (DType.BFLOAT16, DType.FLOAT16):
+            return f"castoff_rounded_{SUFFIX[to]}({wide})"
         return load_text(store_text(wide, to), to)
     if source is to:
         return operand

@@ -90,15 +90,27 @@ CASTOFF_INLINE float castoff_f16_to_f32(castoff_f16 x) {
     return castoff_from_bits_f32(result | ((uint32_t)(x & 0x8000u) << 16));
 }
 
+/* Masks choose, not conditions: gcc 12 would compute the subnormal's sum behind a branch, and vectorise no loop with it. */
 CASTOFF_INLINE castoff_f16 castoff_f32_to_f16(float x) {
     uint32_t bits = castoff_bits_f32(x), magnitude = bits & 0x7fffffffu;
     uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - (112u << 23)) >> 13;
+    normal = magnitude >= 0x477ff000u ? 0x7c00u : normal;
+    normal = magnitude > 0x7f800000u ? 0x7e00u : normal;
     /* Adding 0.5 leaves the subnormal's bits, rounded to even, in the low end of the sum. */
     uint32_t subnormal = castoff_bits_f32(castoff_from_bits_f32(magnitude) + 0.5f) - 0x3f000000u;
-    uint32_t result = magnitude < 0x38800000u ? subnormal : normal;
-    result = magnitude >= 0x477ff000u ? 0x7c00u : result;
-    result = magnitude > 0x7f800000u ? 0x7e00u : result;
-    return (castoff_f16)(result | (bits >> 31 << 15));
+    uint32_t is_normal = 0u - (uint32_t)(magnitude >= 0x38800000u);
+    return (castoff_f16)((normal & is_normal) | (subnormal & ~is_normal) | (bits >> 31 << 15));
+}
+
+/* What is left of x in float16, as castoff_rounded_bf16. */
+CASTOFF_INLINE float castoff_rounded_f16(float x) {
+    uint32_t bits = castoff_bits_f32(x), magnitude = bits & 0x7fffffffu;
+    uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u)) & 0xffffe000u;
+    normal = magnitude >= 0x477ff000u ? 0x7f800000u : normal;
+    normal = magnitude > 0x7f800000u ? 0x7fc00000u : normal;
+    uint32_t subnormal = castoff_bits_f32((castoff_from_bits_f32(magnitude) + 0.5f) - 0.5f);
+    uint32_t is_normal = 0u - (uint32_t)(magnitude >= 0x38800000u);
+    return castoff_from_bits_f32((normal & is_normal) | (subnormal & ~is_normal) | (bits & 0x80000000u));
 }
 
 /* ---- 8-bit floats (OCP 8-bit floating point specification; fnuz: Noune et al., arXiv 2206.02915) ----

@@ -284,6 +284,10 @@ def _page() -> Iterator[str]:
     yield "that are no larger than it may be more ulp: to the left of -1 gelu is the small product of a"
     yield "number and a power whose exponent was rounded."
     yield ""
+    yield "What is computed in one loop need not be rounded to a narrow type between two smooth functions of"
+    yield "that type. What shows the difference sees rounded numbers: conversions to other types and operands"
+    yield "of wider ones, comparisons, positions of extremes, floor and its kin, remainders."
+    yield ""
     yield "| operator | domain | float16, bfloat16 | float32 | float64 |"
     yield "|---|---|---|---|---|"
     for name, row in OPERATORS.items():

@@ -241,3 +241,38 @@ def test_memory_that_lies_otherwise_here_is_refused(
 ) -> None:
     with pytest.raises(castoff.CastoffError, match="lay in memory from"):
         compiled(_Function(function), tmp_path, (x,))
+
+
+class Widened(nn.Module):  # type: ignore[misc,name-defined]
+    """Layers of a narrow type whose results something wider goes on with, and decisions about them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(40, 48)
+        self.conv = nn.Conv2d(8, 16, 3, padding=1)
+        for weight in self.parameters():
+            weight.data = torch.randint(-50, 51, weight.shape).float()
+
+    def forward(self, x: Any, image: Any, other: Any) -> Any:
+        y = self.linear(x)
+        z = torch.relu(self.conv(image))
+        product = x * other
+        return (
+            y.float(), torch.relu(y).float(), y + y.new_ones(48, dtype=torch.float32),
+            z.float(), z.argmax(1), product.float(), product.sum(1, dtype=torch.float64),
+            product == product[:1], product.long(), (product / 7).ceil(), product.topk(3)[1],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_what_sees_a_narrow_result_sees_the_digits_that_pytorch_gives_it(
+    dtype: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Widened().to(dtype).eval()
+    shapes = (21, 40), (2, 8, 7, 6), (21, 40)
+    args = tuple(torch.randint(-20, 21, shape).to(dtype) for shape in shapes)
+    with torch.no_grad():
+        wanted = model(*args)
+    for got, want in zip(compiled(model, tmp_path, args)(*args), wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)

@@ -13,7 +13,7 @@ from ...ir.shapes import Dim, Func, SymExpr, atom_of, of_atom
 from ...ops import complex as complex_ops
 from ...ops.base import OperatorError
 from ...ops.creation import DimValue, Full, Iota
-from ...ops.pointwise import BitCast, CastTo, PointwiseOp, Where
+from ...ops.pointwise import BitCast, CastTo, PointwiseOp, Where, Widen
 from ...ops.reinterpret import Reinterpret
 from .table import call, dense, spells
 
@@ -164,6 +164,11 @@ def _cast(w: GraphWriter, node: Node, op: CastTo, x: Tensor) -> Sequence[Tensor]
     if output.dtype is DType.BOOL:
         return call(w, node, "ne.Scalar", dense=x.is_dense, self=x, other=0)
     return call(w, node, "_to_copy.default", dense=x.is_dense, self=x, dtype=output.dtype)
+
+
+@spells(Widen)
+def _widen(w: GraphWriter, node: Node, op: Widen, x: Tensor) -> Sequence[Tensor]:
+    return call(w, node, "_to_copy.default", dense=x.is_dense, self=x, dtype=node.outputs[0].dtype)
 
 
 @spells(Where)
