@@ -84,6 +84,23 @@ def transform_complex(b: Builder, x: Value, axes: Axes, scale: Scale, forward: b
     return _scaled(b, count, scale, run)
 
 
+def transform_of_real(b: Builder, x: Value, axes: Axes, scale: Scale, forward: bool) -> Value:
+    """Complex to complex, of a real tensor: along the last axis the second half mirrors the first."""
+    if not axes:
+        return b.cast(x, x.dtype.complex)
+    *outer, axis = axes
+    count = shapes.element_count(x.shape[axis] for axis in axes)
+
+    def run(factor: float) -> Value:
+        half = b.emit1(FourierOfReal(axis, factor), x)
+        mirrored = b.slice(half, axis, 1, x.shape[axis] - half.shape[axis])
+        whole = b.concatenate([half, b.flip(_conjugate(b, mirrored), [axis])], axis)
+        return transform_complex(b, whole, tuple(outer), Scale(0), True)
+
+    result = _scaled(b, count, scale, run)
+    return result if forward else _conjugate(b, result)
+
+
 def transform_real(b: Builder, x: Value, axes: Axes, scale: Scale) -> Value:
     """Real to complex over axes; the last one is halved."""
     count = shapes.element_count(x.shape[axis] for axis in axes)
@@ -161,8 +178,9 @@ def _extent(x: Value, s: Sizes | None, dim: Axes | None) -> Extent:
 
 def fft_over(b: Builder, x: Value, extent: Extent, norm: str | None, forward: bool) -> Value:
     """fftn or ifftn."""
-    x = _resized(b, _complex(b, x), extent.axes, extent.sizes)
-    return transform_complex(b, x, extent.axes, _scale_named(norm, forward), forward)
+    x = _resized(b, _floating(b, x), extent.axes, extent.sizes)
+    transform = transform_complex if x.dtype.is_complex else transform_of_real
+    return transform(b, x, extent.axes, _scale_named(norm, forward), forward)
 
 
 def rfft_over(b: Builder, x: Value, extent: Extent, norm: str | None) -> Value:
@@ -252,7 +270,7 @@ def fft_r2c(b: Builder, self: Value, dim: Axes, normalization: int, onesided: bo
     axes, scale = _axes_of(self, dim), _BY_NUMBER[normalization]
     if onesided:
         return transform_real(b, self, axes, scale)
-    return transform_complex(b, _complex(b, self), axes, scale, True)
+    return transform_of_real(b, self, axes, scale, True)
 
 
 @target("aten._fft_c2r.default")

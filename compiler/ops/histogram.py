@@ -8,6 +8,7 @@ from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.graph import Value
 from .base import Builder, Operand, OperatorError, target
+from .formula import RoundedFormula
 from .gathering import IndexPut
 from .search import search
 
@@ -114,8 +115,12 @@ def histc(b: Builder, self: Value, bins: int = 100, min: Operand = 0, max: Opera
     same = b.apply("eq", low, high)
     low = b.where(same, b.apply("sub", low, one), low)
     high = b.where(same, b.apply("add", high, one), high)
-    scale = b.apply("mul", b.apply("sub", x, low), b.full((), bins, x.dtype))
-    place = b.cast(b.apply("div", scale, b.apply("sub", high, low)), DType.INT64)
+    # PyTorch rounds every step to a narrow type, which moves elements to other bins.
+    element, first, last, count = (
+        RoundedFormula(b, b.cast(value, x.dtype.compute), x.dtype)
+        for value in (x, low, high, b.full((), bins, x.dtype))
+    )
+    place = ((element - first) * count / (last - first)).cast(DType.INT64).value
     place = b.apply("minimum", b.apply("maximum", place, b.dim(0)), b.dim(bins - 1))
     inside = b.apply("logical_and", b.apply("ge", x, low), b.apply("le", x, high))
     added = b.cast(inside, self.dtype)

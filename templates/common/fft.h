@@ -205,6 +205,7 @@ CASTOFF_LARGE const castoff_c128 *castoff_fft_run(const castoff_fft_plan *plan) 
                     to[k * inner] = (C){(T)(result[k].re * scale), (T)(sign * result[k].im * scale)};               \
             }                                                                                                       \
     }                                                                                                               \
+    /* The imaginary parts of the first output and, for an even length, of the last are 0, not what rounding leaves. */ \
     CASTOFF_LARGE void castoff_rfft_##real_suffix(C *out, const T *in, int64_t outer, int64_t length,               \
                                                   int64_t inner, int64_t kept, double scale, void *scratch) {       \
         castoff_fft_plan plan;                                                                                      \
@@ -218,7 +219,8 @@ CASTOFF_LARGE const castoff_c128 *castoff_fft_run(const castoff_fft_plan *plan) 
                 for (int64_t k = 0; k < length; k++) row[k] = (castoff_c128){from[k * inner], 0.0};                 \
                 const castoff_c128 *result = castoff_fft_run(&plan);                                                \
                 for (int64_t k = 0; k < kept; k++)                                                                  \
-                    to[k * inner] = (C){(T)(result[k].re * scale), (T)(result[k].im * scale)};                      \
+                    to[k * inner] = (C){(T)(result[k].re * scale),                                                  \
+                                        k == 0 || 2 * k == length ? (T)0 : (T)(result[k].im * scale)};              \
             }                                                                                                       \
     }                                                                                                               \
     /* The imaginary parts of the first input and, for an even length, of the last count as 0. */                   \

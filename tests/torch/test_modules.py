@@ -276,3 +276,28 @@ def test_what_sees_a_narrow_result_sees_the_digits_that_pytorch_gives_it(
         wanted = model(*args)
     for got, want in zip(compiled(model, tmp_path, args)(*args), wanted, strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+class Spectra(nn.Module):  # type: ignore[misc,name-defined]
+    """Angles of transforms of real signals, which the sign of an imaginary zero decides."""
+
+    def forward(self, x: Any) -> Any:
+        spectra = torch.fft.fft(x), torch.fft.rfft(x), torch.fft.ifft(x), torch.fft.ihfft(x)
+        return [torch.angle(y) for y in spectra]
+
+
+@pytest.mark.parametrize("length", [6, 7, 12, 20])
+def test_angles_of_real_spectra_have_pytorchs_signs(length: int, tmp_path: Path) -> None:
+    torch.manual_seed(length)
+    x = torch.randn(40, length)
+    for got, want in zip(compiled(Spectra(), tmp_path, (x,))(x), Spectra()(x), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+def test_elements_fall_into_pytorchs_bins(dtype: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(700).to(dtype)
+    function = _Function(lambda x: (torch.histc(x, 100), torch.histc(x, 30, -1, 2)))
+    for got, want in zip(compiled(function, tmp_path, (x,))(x), function(x), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
