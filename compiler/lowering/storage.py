@@ -205,7 +205,8 @@ class StoragePlan:
         if not isinstance(definition, Pointwise):
             self._cost[value], self._loads[value] = 0, 1
             return True
-        own = TABLE[op.name].cost if isinstance(op, PointwiseOp) else 0 if definition.is_view else 1
+        own = TABLE[op.name].cost if isinstance(op, PointwiseOp) else op.cost
+        own = 0 if definition.is_view else own
         if value in self.split or value in self.rounded:
             return False
         cost = own + sum(self._cost.get(x, 0) for x in node.inputs)

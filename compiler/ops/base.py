@@ -60,6 +60,8 @@ class Op:
     """Its only output holds elements of its first input, rearranged: `inverse` exists."""
     has_effect: ClassVar[bool] = False
     """Kept though nobody reads its outputs."""
+    cost: ClassVar[int] = 1
+    """Rough instructions per element of what is defined by an expression: `Row.cost` of `pointwise`."""
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """Types of the outputs; raises `OperatorError` for inputs it does not take."""

@@ -39,7 +39,7 @@ class RandomBits(Op):
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         shape = env.shape(self.shape)
         index = np.arange(math.prod(shape), dtype=np.uint64)
-        return (_philox(self.seed, self.stream, index).reshape(shape),)
+        return (philox_words(self.seed, self.stream, index)[0].reshape(shape),)
 
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]
@@ -52,7 +52,8 @@ class RandomBits(Op):
         return (kernels.Pointwise(body),)
 
 
-def _philox(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
+def philox_words(seed: int, stream: int, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 128 random bits of each position (uint64) of a stream, as two words."""
     low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
     words = [index & low, index >> high, np.full_like(index, stream & 0xFFFFFFFF),
              np.full_like(index, stream >> 32)]  # fmt: skip
@@ -66,7 +67,7 @@ def _philox(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
             first & low,
         ]
         keys = [(keys[0] + 0x9E3779B9) & 0xFFFFFFFF, (keys[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return np.asarray(words[1] << high | words[0])
+    return words[1] << high | words[0], words[3] << high | words[2]
 
 
 def random_bits(b: Builder, shape: Sequence[Dim]) -> Value:

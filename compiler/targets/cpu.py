@@ -34,7 +34,7 @@ C_TYPE: Mapping[DType, str] = {
 HEADERS = (
     "common/types.h", "common/index.h", "common/integer.h", "common/math_f32.h", "common/math_f64.h",
     "common/complex.h", "common/special.h", "common/special_bessel.h", "common/special_gamma.h",
-    "common/special_normal.h", "common/special_polynomial.h", "common/random.h",
+    "common/special_normal.h", "common/special_polynomial.h", "common/random.h", "common/distributions.h",
 )  # fmt: skip
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}

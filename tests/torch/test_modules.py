@@ -301,3 +301,27 @@ def test_elements_fall_into_pytorchs_bins(dtype: Any, tmp_path: Path) -> None:
     function = _Function(lambda x: (torch.histc(x, 100), torch.histc(x, 30, -1, 2)))
     for got, want in zip(compiled(function, tmp_path, (x,))(x), function(x), strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["norm first", "norm last"])
+@pytest.mark.parametrize("is_padded", [True, False], ids=["padded", "whole"])
+def test_a_fused_encoder_layer_is_that_of_its_parts(
+    is_first: bool, is_padded: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, norm_first=is_first).eval()
+    for weight in layer.parameters():
+        weight.requires_grad_(False)
+    x = torch.randn(2, 6, 16)
+    hidden = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
+    kwargs = {"src_key_padding_mask": hidden} if is_padded else {}
+    with torch.no_grad():
+        program = torch.export.export(layer, (x,), kwargs, strict=True)
+        want = layer(x, **kwargs)
+    if not is_padded:
+        assert "_transformer_encoder_layer_fwd" in str(program.graph)
+    path = castoff.aot_compile(program, output=tmp_path / "program.so", options=QUICK)
+    kept = ~hidden if is_padded else torch.ones_like(hidden)
+    torch.testing.assert_close(
+        castoff.aot_load(path)(x, **kwargs)[kept], want[kept], rtol=1e-4, atol=1e-5
+    )
