@@ -126,14 +126,16 @@ CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_strid
     }
     for (int64_t step = 0; step < p->steps; step++) {
         const ROW *words_of_a = a + (WIDENS ? step * 16 * ROW_WORD : N(offset)(p, step));
-        CASTOFF_NO_UNROLL for (int word = 0; word < 16; word++)
+        CASTOFF_NO_UNROLL for (int word = 0; word < 16; word++) {
+            castoff_vu32 words[4];
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
-                castoff_vu32 words;
-                memcpy(&words, b[j], sizeof words);
+                memcpy(&words[j], b[j], sizeof words[j]);
                 b[j] += TILE / 16;
-                CASTOFF_UNROLL for (int i = 0; i < height; i++)
-                    sum[i][j] = N(dot)(sum[i][j], words_of_a + i * row_stride + ROW_WORD * word, words);
             }
+            CASTOFF_UNROLL for (int i = 0; i < height; i++)
+                CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+                    sum[i][j] = N(dot)(sum[i][j], words_of_a + i * row_stride + ROW_WORD * word, words[j]);
+        }
     }
     CASTOFF_UNROLL for (int i = 0; i < height; i++)
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
