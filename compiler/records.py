@@ -17,8 +17,8 @@ else:
 
     def dataclass(*, frozen=False, slots, eq=True):
         """What `dataclasses.dataclass` makes of a class, so that `fields`, `replace` and the others
-        take its instances; `slots` has to be set. `order`, keyword-only fields, InitVar and `hash` of
-        a field are not there.
+        take its instances; `slots` has to be set. `order`, keyword-only fields, InitVar, `hash` of a field
+        and `copy.replace` are not there, and a subclass that is no record has no attributes of its own.
 
         Of a class that was never called, `inspect.signature` knows no parameters.
         """
@@ -33,6 +33,11 @@ else:
         for base in cls.__mro__[:0:-1]:
             fields.update(vars(base).get("__dataclass_fields__", {}))
         fields.update(own)
+        for base in cls.__mro__[1:]:
+            params = vars(base).get("__dataclass_params__")
+            assert params is None or params.frozen == frozen, (
+                "records are frozen as their bases are"
+            )
         namespace = {name: value for name, value in vars(cls).items() if name not in own}
         namespace.pop("__dict__", None)
         namespace.pop("__weakref__", None)
@@ -54,6 +59,7 @@ else:
             field = vars(cls).get(name, dataclasses.MISSING)
             if not isinstance(field, dataclasses.Field):
                 field = dataclasses.field(default=field)
+            assert field.default.__class__.__hash__, f"{name}: a default that changes is shared"
             field.name, field.type = name, annotation
             field._field_type, field.kw_only = dataclasses._FIELD, False
             found[name] = field
@@ -61,7 +67,8 @@ else:
 
     def _with_methods(cls, frozen, eq):
         given = vars(cls)
-        has_own_hash = given.get("__hash__") is not None
+        # Of a class that has __eq__, Python itself makes __hash__ None.
+        has_own_hash = "__hash__" in given and not (given["__hash__"] is None and "__eq__" in given)
         if "__init__" not in given:
             _compile_on_use(cls, "__init__", lambda: _init_text(cls, frozen))
         if "__repr__" not in given:

@@ -148,3 +148,33 @@ def test_a_standard_dataclass_inherits_from_a_record() -> None:
     further = Further(1, z=6)
     assert dataclasses.astuple(further) == (1, "p", 6)
     assert dataclasses.replace(further, x=2) == Further(2, "p", 6)
+
+
+def test_a_default_that_changes_is_refused() -> None:
+    with pytest.raises(AssertionError, match="x: a default that changes"):
+
+        @records.dataclass(slots=True)
+        class Shared:
+            x: list[int] = []
+
+
+def test_a_frozen_record_is_of_frozen_bases() -> None:
+    @records.dataclass(slots=True)
+    class Changing:
+        x: int
+
+    with pytest.raises(AssertionError, match="frozen as their bases"):
+
+        @records.dataclass(frozen=True, slots=True)
+        class Frozen(Changing):
+            y: int
+
+
+def test_a_record_without_a_hash_has_none() -> None:
+    @records.dataclass(frozen=True, slots=True)
+    class Unhashable:
+        x: int
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Unhashable(1))

@@ -236,7 +236,7 @@ class CudaLoopWriter(LoopWriter):
     def _pragma(self, phase: Phase, strips: int = 1) -> str:
         return ""
 
-    def _strips(self, phase: Phase, count: Dim) -> int:
+    def _strips(self, phase: Phase, count: Dim | None) -> int:
         return 1
 
     def _phase(self, body: list[Statement], phase: Phase) -> None:

@@ -7,7 +7,7 @@ After:  a lane has six pieces of four neighbours; it holds x in 24 registers fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from .. import kernels
@@ -18,6 +18,7 @@ from ..kernels import Scalar
 from ..lowering.emit_loops import depends_on
 from ..lowering.expand import scalars_in
 from ..lowering.program import Accumulated, Buffer, Element, Loop, LoopKernel, Phase, Store
+from ..records import dataclass
 
 MOST_REGISTERS_BYTES = 256
 """What a lane holds of a row in registers: 64 of the 255 that a thread may have."""
@@ -105,6 +106,8 @@ def plan_row(kernel: LoopKernel, lanes: int) -> RowPlan | None:
         if plan.row_bytes(dtype) <= room:
             room -= plan.row_bytes(dtype)
             fitting.add(slot)
+    local = {buffer for buffer, _ in kernel.locals}
+    assert all(h.slot in fitting for h in plan.held if h.buffer in local), "LARGEST_LOCAL fits"
     return replace(plan, held=tuple(h for h in plan.held if h.slot in fitting), in_registers=False)
 
 

@@ -8,12 +8,13 @@ After:  a block reads a square of x along its rows into shared memory, then writ
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 from ..ir import shapes
 from ..ir.shapes import Symbol
 from ..lowering.program import Element, Loop, LoopKernel, Store
+from ..records import dataclass
 from ..targets import cpu
 from .cuda_loops import BLOCK_THREADS, CudaLoopWriter, Launch, ScheduledKernel, in_pieces
 from .cuda_row_plan import aligned_width, elements_of, unconditional

@@ -271,9 +271,9 @@ class LoopWriter:
             self._innermost(statements, phase, "0", end, over.extent)
 
     def _innermost(
-        self, statements: list[Statement], phase: Phase, start: str, end: str, count: Dim
+        self, statements: list[Statement], phase: Phase, start: str, end: str, count: Dim | None
     ) -> None:
-        """The innermost loop of a phase, or `count` iterations of it."""
+        """The innermost loop of a phase, or `count` iterations of it: None where that is not always the same."""
         strips = self._strips(phase, count)
         if strips > 1 and isinstance(count, int):
             self._in_strips(statements, phase, start, count // strips, strips)
@@ -281,7 +281,7 @@ class LoopWriter:
         loop = ForLoop(str(phase.loops[-1].variable), start, end, self._pragma(phase))
         self._in_loop(statements, loop, lambda: self._body(loop.body, phase))
 
-    def _strips(self, phase: Phase, count: Dim) -> int:
+    def _strips(self, phase: Phase, count: Dim | None) -> int:
         """Into how many strips iterations of the innermost loop of a phase are cut."""
         if self._is_sequential(phase):
             return 1
@@ -335,7 +335,7 @@ class LoopWriter:
         self._ask(request.then, ahead.next_rows)
         self.expressions.pop()
         pieces.body.append(request)
-        self._innermost(pieces.body, phase, "piece", "piece_end", PIECE if is_even else 1)
+        self._innermost(pieces.body, phase, "piece", "piece_end", PIECE if is_even else None)
         self.expressions.pop()
         return pieces
 

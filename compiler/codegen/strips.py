@@ -21,13 +21,13 @@ STRIPS = 4
 _SHORTEST = 256
 """Elements of a loop that is worth it."""
 _WIDEST_VECTOR = 16
-"""Elements that a strip is a multiple of: no level leaves some over."""
+"""Elements that a strip is a multiple of: those of 4 bytes or more leave none over on any level."""
 _MOST_OPERATIONS = 6
 _MOST_ACCUMULATORS = 2
 """More in four strips would not all be held by registers."""
 
 
-def strip_count(phase: Phase, count: Dim, accumulators: int) -> int:
+def strip_count(phase: Phase, count: Dim | None, accumulators: int) -> int:
     """How many strips iterations of a phase's innermost loop are cut into; 1 where sums are not what it waits for."""
     if not isinstance(count, int) or count < _SHORTEST or count % (STRIPS * _WIDEST_VECTOR):
         return 1
@@ -68,13 +68,14 @@ def _combined(statement: Accumulate, into: int, other: int) -> list[str]:
             return [f"{a} = {a} + {b};"]
         case "prod":
             return [f"{a} = {a} * {b};"]
-        case _:
+        case "max" | "min":
             sign = ">" if statement.kind == "max" else "<"
             nan = f"{statement.name}_nan"
             return [
                 f"{a} = {b} {sign} {a} ? {b} : {a};",
                 f"{of_strip(nan, into)} |= {of_strip(nan, other)};",
             ]
+    raise AssertionError(f"no strips of {statement.kind}")
 
 
 def _is_plain(scalar: kernels.Apply) -> bool:

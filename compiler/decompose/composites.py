@@ -105,17 +105,21 @@ def _grouped(
 def _grouped_depths(
     b: Builder, op: GroupedDepthMatMul, rows: Value, matrix: Value, ends: Value
 ) -> Sequence[Value]:
-    """The whole product for each group, of whose columns on the left the others are zeros."""
+    """The whole product for each group, of whose inner dimension the others are zeros on both sides."""
     zero = b.full((), 0.0, rows.dtype)
-    is_own = b.unsqueeze(_is_of_group(b, rows.shape[1], ends), 1)
-    return (b.matmul(b.where(is_own, b.unsqueeze(rows, 0), zero), matrix),)
+    is_own = _is_of_group(b, rows.shape[1], ends)
+    left = b.where(b.unsqueeze(is_own, 1), b.unsqueeze(rows, 0), zero)
+    right = b.where(b.unsqueeze(is_own, 2), b.unsqueeze(matrix, 0), zero)
+    return (b.matmul(left, right),)
 
 
 def _is_of_group(b: Builder, count: Dim, ends: Value) -> Value:
-    """Whether each of `count` positions is of each group: [groups, count]."""
-    position = b.unsqueeze(b.iota(count), 0)
+    """Whether each of `count` positions is of each group, which starts after all ends before it: [groups, count]."""
+    position, group = b.unsqueeze(b.iota(count), 0), b.iota(ends.shape[0])
     is_before_end = b.apply("lt", position, b.unsqueeze(ends, 1))
-    starts = b.pad(ends, [(1, -1)])
+    is_earlier = b.apply("lt", b.unsqueeze(group, 0), b.unsqueeze(group, 1))
+    earlier_ends = b.where(is_earlier, b.unsqueeze(ends, 0), b.full((), 0, ends.dtype))
+    starts = b.reduce("max", earlier_ends, [1])
     return b.apply("logical_and", is_before_end, b.apply("ge", position, b.unsqueeze(starts, 1)))
 
 

@@ -32,7 +32,8 @@ class Subgraph:
 
     def bound(self, size: Dim) -> Dim:
         """The largest that a size can be, without the symbols that its own nodes define."""
-        read = {getattr(node.op, "symbol", None) for node in self.scope.builder.nodes}
+        nodes = self.scope.builder.nodes
+        read = {node.op.symbol for node in nodes if isinstance(node.op, ReadSymbol)}
         if not shapes.symbols_in(size) & read:
             return size
         bound = shapes.upper_bound(size)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
@@ -137,7 +139,8 @@ def is_rounded(scalar: Scalar, dtype: DType) -> bool:
         case Masked():
             return is_rounded(scalar.body, dtype) and is_rounded(scalar.otherwise, dtype)
         case kernels.Literal():
-            return float(dtype.numpy.type(scalar.value)) == scalar.value
+            with np.errstate(over="ignore"):
+                return float(dtype.numpy.type(scalar.value)) == scalar.value
     return False
 
 

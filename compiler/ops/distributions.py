@@ -80,6 +80,8 @@ def _standard_gamma(draws: _Draws, alpha: float) -> float:
     scale = 1.0
     if not alpha > 0:
         return 0.0 if alpha == 0 else math.nan
+    if alpha == math.inf:
+        return alpha
     if alpha < 1:
         scale = draws.uniform() ** (1 / alpha)
         alpha += 1
@@ -98,6 +100,8 @@ def _standard_gamma(draws: _Draws, alpha: float) -> float:
 def _poisson(draws: _Draws, rate: float) -> float:
     if not rate > 0:
         return 0.0 if rate == 0 else math.nan
+    if rate == math.inf:
+        return rate
     if rate < 10:
         least, count, product = math.exp(-rate), 0.0, draws.uniform()
         while product > least:
@@ -127,7 +131,7 @@ def _binomial(draws: _Draws, count: float, p: float) -> float:
         return math.nan
     if count <= 0 or p <= 0:
         return 0.0
-    if p >= 1:
+    if p >= 1 or count == math.inf:
         return count
     return (
         _binomial_half(draws, count, p) if p <= 0.5 else count - _binomial_half(draws, count, 1 - p)

@@ -77,8 +77,9 @@ class GroupedDepthMatMul(Op):
         result = np.zeros((len(ends), rows.shape[0], matrix.shape[1]), wide)
         start = 0
         for group, end in enumerate(ends):
-            result[group] = rows[:, start:end].astype(wide) @ matrix[start:end].astype(wide)
-            start = max(start, int(end))
+            stop = max(start, int(end))
+            result[group] = rows[:, start:stop].astype(wide) @ matrix[start:stop].astype(wide)
+            start = stop
         return (result.astype(rows.dtype),)
 
     def define(

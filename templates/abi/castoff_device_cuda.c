@@ -296,29 +296,38 @@ cudaError_t castoff_cuda_order(cudaStream_t first, cudaStream_t second) {
 }
 
 /* Where that would fail for a recording, asking does it no harm. */
+static int is_of_capture(cudaError_t error) {
+  return error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread;
+}
+
 static int is_recorded(cudaStream_t stream) {
   enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   const cudaError_t error = cudaStreamIsCapturing(stream, &status);
-  if (error != cudaSuccess) cudaGetLastError();
-  return error != cudaSuccess || status != cudaStreamCaptureStatusNone;
+  if (error == cudaSuccess) return status != cudaStreamCaptureStatusNone;
+  cudaGetLastError();
+  return is_of_capture(error);
 }
 
+/* cudaFree() waits for nothing where memory comes from a pool. */
+static int free_when_idle(void *memory) {
+  if (is_of_capture(cudaDeviceSynchronize())) return 0;
+  cudaFree(memory);
+  return 1;
+}
+
+/* A stream that is gone by now has no order to keep: the whole device has. */
 static int free_after(void *memory, void *const *streams, int count) {
   const cudaStream_t first = (cudaStream_t)streams[0];
   for (int i = 0; i < count; i++)
     if (is_recorded((cudaStream_t)streams[i])) return 0;
   for (int i = 1; i < count; i++)
-    if (castoff_cuda_order((cudaStream_t)streams[i], first) != cudaSuccess) return 0;
-  if (cudaFreeAsync(memory, first) != cudaSuccess) cudaFree(memory);
-  return 1;
-}
-
-/* cudaFree() waits for nothing where memory comes from a pool. */
-static int free_when_idle(void *memory) {
-  const cudaError_t error = cudaDeviceSynchronize();
-  if (error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread) return 0;
-  cudaFree(memory);
-  return 1;
+    if (castoff_cuda_order((cudaStream_t)streams[i], first) != cudaSuccess) {
+      cudaGetLastError();
+      return free_when_idle(memory);
+    }
+  if (cudaFreeAsync(memory, first) == cudaSuccess) return 1;
+  cudaGetLastError();
+  return free_when_idle(memory);
 }
 
 /* A thread that records otherwise forbids others what they do here. */

@@ -26,6 +26,7 @@ CASTOFF_LARGE double castoff_standard_gamma_f64(uint64_t key, double alpha) {
     castoff_draws draws = {key, 0};
     double scale = 1.0;
     if (!(alpha > 0.0)) return alpha == 0.0 ? 0.0 : __builtin_nan("");
+    if (__builtin_isinf(alpha)) return alpha;
     if (alpha < 1.0) {
         scale = __builtin_pow(castoff_draw_uniform(&draws), 1.0 / alpha);
         alpha += 1.0;
@@ -42,6 +43,7 @@ CASTOFF_LARGE double castoff_standard_gamma_f64(uint64_t key, double alpha) {
 CASTOFF_LARGE double castoff_poisson_f64(uint64_t key, double rate) {
     castoff_draws draws = {key, 0};
     if (!(rate > 0.0)) return rate == 0.0 ? 0.0 : __builtin_nan("");
+    if (__builtin_isinf(rate)) return rate;
     if (rate < 10.0) {
         const double least = __builtin_exp(-rate);
         double count = 0.0, product = castoff_draw_uniform(&draws);
@@ -88,7 +90,7 @@ CASTOFF_LARGE double castoff_binomial_half(uint64_t key, double count, double p)
 CASTOFF_LARGE double castoff_binomial_f64(uint64_t key, double count, double p) {
     if (count != count || p != p) return __builtin_nan("");
     if (count <= 0.0 || p <= 0.0) return 0.0;
-    if (p >= 1.0) return count;
+    if (p >= 1.0 || __builtin_isinf(count)) return count;
     return p <= 0.5 ? castoff_binomial_half(key, count, p) : count - castoff_binomial_half(key, count, 1.0 - p);
 }
 

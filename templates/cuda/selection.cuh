@@ -42,7 +42,7 @@ castoff_selection_split(int64_t *rows, const int64_t rank, const castoff_selecti
         const bool is_found = at >= 0;
         for (int64_t axis = rank - 1; axis > 0; --axis) {
             row[axis] = is_found ? at % sizes.of_axis[axis] : fill;
-            at /= sizes.of_axis[axis];
+            if (is_found) at /= sizes.of_axis[axis]; /* else it may be 0 */
         }
         row[0] = is_found ? at : fill;
     }

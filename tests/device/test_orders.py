@@ -175,7 +175,7 @@ def test_nan_is_the_mode_of_nothing_else(device_builds: DeviceBuilds) -> None:
     assert np.isnan(loaded(np.full((2, 5, 1), np.nan, np.float32))[0]).all()
 
 
-@pytest.mark.parametrize("shape", [(3, 40, 1), (20, 30, 40), (1, 9000, 1), (0, 4, 1)])
+@pytest.mark.parametrize("shape", [(3, 40, 1), (20, 30, 40), (1, 9000, 1), (0, 4, 1), (3, 0, 2)])
 def test_true_elements_are_found_in_order(
     device_builds: DeviceBuilds, shape: tuple[int, int, int]
 ) -> None:

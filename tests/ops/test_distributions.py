@@ -63,15 +63,21 @@ def test_binomial_draws_are_of_their_distribution(count: int, p: float, tmp_path
 
 def test_parameters_at_their_ends_need_no_draw(tmp_path: Path) -> None:
     b = GraphBuilder()
-    count, p, rate = (b.input(name, 5, dtype=DType.FLOAT64) for name in ("count", "p", "rate"))
-    graph = b.graph(b.call("aten.binomial.default", count, p), b.call("aten.poisson.default", rate))
-    nan = np.nan
-    arrays = [
-        np.array(x) for x in ([7.0, 7, 0, nan, 7], [0.0, 1, 0.5, 0.5, nan], [0.0, nan, 0, 0, 0])
-    ]
+    names = ("count", "p", "rate", "alpha")
+    count, p, rate, alpha = (b.input(name, 6, dtype=DType.FLOAT64) for name in names)
+    graph = b.graph(
+        b.call("aten.binomial.default", count, p),
+        b.call("aten.poisson.default", rate),
+        b.call("aten._standard_gamma.default", alpha),
+    )
+    nan, inf = np.nan, np.inf
+    counts, chances = [7.0, 7, 0, nan, 7, inf], [0.0, 1, 0.5, 0.5, nan, 0.5]
+    ends = [0.0, nan, -1, inf, 0, -inf]
+    arrays = [np.array(x) for x in (counts, chances, ends, ends)]
     for results in (reference(graph, *arrays), load(graph, tmp_path)(*arrays)):
-        np.testing.assert_array_equal(results[0], [0, 7, 0, nan, nan])
-        np.testing.assert_array_equal(results[1], [0, nan, 0, 0, 0])
+        np.testing.assert_array_equal(results[0], [0, 7, 0, nan, nan, inf])
+        for result, least in zip(results[1:], (0.0, np.finfo(np.float64).tiny), strict=True):
+            np.testing.assert_array_equal(result, [least, nan, nan, inf, least, nan])
 
 
 def test_shares_of_dirichlet_draws_are_one_together(tmp_path: Path) -> None:
