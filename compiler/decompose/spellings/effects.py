@@ -10,6 +10,7 @@ from ...ir import shapes
 from ...ir.dtypes import DType
 from ...ir.graph import Node, TensorType
 from ...ops.custom import Custom, Tensors
+from ...ops.distributions import Draw
 from ...ops.random import RandomBits
 from ...ops.symbols import ReadSymbol, RuntimeCheck
 from .table import call, spells
@@ -55,6 +56,21 @@ def _random_bits(w: GraphWriter, node: Node, op: RandomBits) -> Sequence[Tensor]
     drawn = TensorType(DType.INT64, node.outputs[0].shape)
     whole = w.call("randint.low", drawn, low=low, high=high, size=list(op.shape), dtype=DType.INT64)
     return call(w, node, "view.dtype", self=whole, dtype=DType.UINT64)
+
+
+@spells(Draw)
+def _draw(
+    w: GraphWriter, node: Node, op: Draw, keys: Tensor, *parameters: Tensor
+) -> Sequence[Tensor]:
+    """Other draws in each run, as of the bits that they are made from."""
+    match op.distribution:
+        case "standard_gamma" | "poisson":
+            target = {"standard_gamma": "_standard_gamma", "poisson": "poisson"}[op.distribution]
+            return call(w, node, f"{target}.default", self=parameters[0])
+        case "binomial":
+            count, prob = parameters
+            return call(w, node, "binomial.default", count=count, prob=prob)
+    raise AssertionError(f"no spelling of {op.distribution}")
 
 
 @spells(RuntimeCheck)
