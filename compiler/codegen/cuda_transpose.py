@@ -107,27 +107,27 @@ class TransposeWriter(CudaLoopWriter):
 
         widest = max(element.buffer.dtype.itemsize for element in crossed)
         vector = aligned_width([e.address for e in crossed], across, max(16 // widest, 1))
-        self._square(body, across, down, vector, read)
+        self._square(body, across, down, (squares.side, vector), read)
         body.append("__syncthreads();")
         stores = [store for store in phase.body if isinstance(store, Store)]
         addresses = [store.address for store in stores]
         addresses += [e.address for e in elements_of(phase) if e not in crossed]
         widest = max(store.buffer.dtype.itemsize for store in stores)
         vector = aligned_width(addresses, down, max(16 // widest, 1))
-        self._square(body, down, across, vector, write)
+        self._square(body, down, across, (squares.side, vector), write)
 
     def _square(
         self,
         body: list[Statement],
         first: Loop,
         second: Loop,
-        vector: int,
+        sizes: tuple[int, int],
         write: Callable[[list[Statement], str], None],
     ) -> None:
         """A loop over a square in which neighbouring threads go along `first`, a piece of neighbours each; `write` is
-        told the position along it.
+        told the position along it. `sizes` are those of a side and of a piece.
         """
-        expressions, side = self.expressions, squares_in(self.kernel).side
+        expressions, (side, vector) = self.expressions, sizes
         length, pieces = side // vector, in_pieces(first, vector)
         loop = Block(
             f"for (int position = lane; position < {side * length}; position += {BLOCK_THREADS})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .. import kernels
@@ -41,10 +43,8 @@ class GroupedMatMul(Op):
         rows, matrices, ends = inputs
         wide = from_numpy(rows.dtype).compute.numpy
         result = np.zeros((rows.shape[0], matrices.shape[2]), wide)
-        start = 0
-        for matrix, end in zip(matrices, ends, strict=True):
-            result[start:end] = rows[start:end].astype(wide) @ matrix.astype(wide)
-            start = max(start, int(end))
+        for matrix, (start, stop) in zip(matrices, _spans(ends), strict=True):
+            result[start:stop] = rows[start:stop].astype(wide) @ matrix.astype(wide)
         return (result.astype(rows.dtype),)
 
     def define(
@@ -75,11 +75,8 @@ class GroupedDepthMatMul(Op):
         rows, matrix, ends = inputs
         wide = from_numpy(rows.dtype).compute.numpy
         result = np.zeros((len(ends), rows.shape[0], matrix.shape[1]), wide)
-        start = 0
-        for group, end in enumerate(ends):
-            stop = max(start, int(end))
+        for group, (start, stop) in enumerate(_spans(ends)):
             result[group] = rows[:, start:stop].astype(wide) @ matrix[start:stop].astype(wide)
-            start = stop
         return (result.astype(rows.dtype),)
 
     def define(
@@ -87,6 +84,15 @@ class GroupedDepthMatMul(Op):
     ) -> tuple[Definition, ...]:
         rows, matrix, ends = inputs
         return (_call("castoff_grouped_depths", rows, matrix, ends),)
+
+
+def _spans(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where each group starts and stops: none starts before another has stopped."""
+    start = 0
+    for end in ends:
+        stop = max(start, int(end))
+        yield start, stop
+        start = stop
 
 
 def _call(function: str, rows: Value, right: Value, ends: Value) -> kernels.LibraryCall:
