@@ -22,6 +22,14 @@ from castoff.compiler.ir.verify import verify_graph
 from castoff.compiler.verify import ReferenceProgram
 
 
+def floats(*shape: int) -> Any:
+    """Distinct numbers of both signs."""
+    count = 1
+    for size in shape:
+        count *= size
+    return (torch.arange(count, dtype=torch.float32) * 0.37 - 1.5).reshape(shape)
+
+
 class Function(nn.Module):
     """A function as a module."""
 
