@@ -14,7 +14,7 @@
 #include "cuda/product.cuh"
 
 #define CASTOFF_RECURRENT_WARPS 16
-#define CASTOFF_RECURRENT_ROWS 8 /* of the batch, that a block reads weights for once */
+#define CASTOFF_RECURRENT_ROWS 8 /* of the batch, that a block reads weights for once: 128 registers hold their sums */
 
 CASTOFF_INLINE float castoff_gate(float x) { return castoff_sigmoid_f32(x); }
 CASTOFF_INLINE double castoff_gate(double x) { return castoff_sigmoid_f64(x); }
@@ -92,7 +92,7 @@ struct castoff_recurrent_product {
 };
 
 template <int ROWS, class T, class Cell>
-static __global__ void __launch_bounds__(32 * CASTOFF_RECURRENT_WARPS)
+static __global__ void __launch_bounds__(32 * CASTOFF_RECURRENT_WARPS, ROWS > 1 ? 1 : 2)
 castoff_recurrent_step(const castoff_recurrent_product<T> p, const Cell cell) {
     constexpr int GATES = Cell::GATES, WARPS = CASTOFF_RECURRENT_WARPS;
     __shared__ T found[WARPS][GATES][32];
@@ -102,7 +102,7 @@ castoff_recurrent_step(const castoff_recurrent_product<T> p, const Cell cell) {
         const int rows = p.batch - row0 < ROWS ? (int)(p.batch - row0) : ROWS;
         T sums[ROWS][GATES] = {};
         if (unit < p.hidden) {
-#pragma unroll 4
+#pragma unroll 2
             for (int64_t k = warp; k < p.depth; k += WARPS) {
                 T weights[GATES];
 #pragma unroll
