@@ -8,9 +8,9 @@ from ..ir.shapes import Dim
 from ..lowering.packing import ROW_BYTES, conv_rows_shape, is_depthwise
 from ..lowering.program import ConvolutionStep, ProductStep, StridedView
 from ..records import dataclass
+from .convolutions import ConvolutionSizes
 from .cuda_products import DeviceProductWriter, element_type, write_product
 from .kernel_text import KernelCode, KernelText
-from .products import ConvolutionSizes
 from .render import render
 
 WANTED_BLOCKS = 128

@@ -13,7 +13,8 @@ from ..lowering.storage import estimate
 from ..records import dataclass
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
-from .products import Axis, Operand, ProductWriter
+from .product_writer import Operand, ProductWriter
+from .products import Axis
 from .render import render
 from .statements import Statement, drop_unused
 

@@ -32,11 +32,13 @@ from ..lowering.program import (
 from ..lowering.work import WorkingStep, work_of
 from ..records import dataclass
 from ..targets import cpu
+from .attention import write_attention
+from .convolutions import write_convolution
 from .expr import Expressions, Parameters
 from .iterations import grain, iteration_count
 from .kernel_text import KernelCode, describe
 from .loops import LoopWriter
-from .products import kernel_limits, write_attention, write_convolution, write_product
+from .products import kernel_limits, write_product
 from .render import render
 from .statements import Block, IfBlock, Line, Statement, flatten
 
