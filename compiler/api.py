@@ -119,7 +119,7 @@ def graph_stage(
 def choices_of(options: CompileOptions) -> Choices:
     """What the options leave to lowering."""
     on_cpu = options.device == "cpu"
-    return Choices(on_cpu, options.compute, options.weights, splits_keys=on_cpu)
+    return Choices(on_cpu, options.compute, options.weights, splits_keys=on_cpu, keeps_rows=on_cpu)
 
 
 def measured(choices: Choices, graph: Graph, options: CompileOptions) -> Choices:

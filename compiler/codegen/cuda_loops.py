@@ -2,170 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.shapes import Dim, Symbol
-from ..lowering.program import Accumulate, Loop, LoopKernel, Phase, Store
-from ..lowering.storage import estimate
-from ..records import dataclass
+from ..lowering.program import Accumulate, Loop, Phase
 from ..targets import cpu
-from .cuda_row_plan import RowPlan, piece_of, plan_row, vector_width
-from .iterations import has_accumulators
+from .cuda_row_plan import piece_of
+from .cuda_schedule import ScheduledKernel, count_of, in_pieces
 from .kernel_text import KernelCode
 from .loops import LoopWriter
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement, flatten, names_in
-
-BLOCK_THREADS = 256
-WARP = 32
-FEW = 16
-"""A thread goes through up to so many iterations of an inner loop by itself."""
-LONG = 1024
-"""More iterations than this are shared by a block rather than by a warp."""
-HUGE = 1 << 14
-"""More iterations than this are shared by many blocks where there are few rows."""
-FEW_ROWS = 128
-TALL = 256
-"""More iterations than this are shared by threads of many blocks where there are few columns."""
-FEW_COLUMNS = 1 << 16
-"""Threads of which a device has no more than it needs to be busy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """How a kernel is laid out on the device."""
-
-    threads: int
-    """Threads of a block."""
-    lanes: int
-    """Threads that share one row: 1, a warp, or the whole block."""
-    shared_bytes: int = 0
-    """Dynamic shared memory of a block."""
-    vector: int = 1
-    """Neighbouring elements of the innermost loop that a thread takes at once: 16 bytes."""
-    is_wide: bool = False
-    """Many blocks share a row, each a part of it, phase by phase; where a row has one lane, many threads do."""
-
-    @property
-    def rows(self) -> int:
-        """Rows that a block works on at a time."""
-        return self.threads // self.lanes
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledKernel:
-    """A kernel whose row loops are what the device runs in parallel."""
-
-    kernel: LoopKernel
-    launch: Launch
-    neighbours: int = 1
-    """Iterations of the innermost loop that a lane of a row takes at once."""
-    row: RowPlan | None = None
-    """What lanes hold of a row between phases; `None` where that is nothing."""
-
-    @property
-    def count(self) -> Dim:
-        """How many rows there are."""
-        *outer, last = self.kernel.rows or (None,)
-        if last is None or self.launch.vector == 1:
-            return count_of(self.kernel.rows)
-        return count_of(outer) * shapes.ceildiv(last.extent, self.launch.vector)
-
-    @property
-    def inner_count(self) -> Dim:
-        """How many iterations the first reduction has."""
-        return count_of(self.kernel.phases[0].loops)
-
-
-def schedule(kernel: LoopKernel) -> ScheduledKernel:
-    """Chooses what a thread does.
-
-    Before: rows [8], inner loop [64], nothing reduced     After: rows [8, 64], an element per thread
-    Before: rows [8], inner loop [4096], a sum             After: rows [8], a block per row
-    Before: tile [8], inner loop [4096], a sum             After: rows [8], many threads per column, side by side
-    """
-    assert not kernel.is_serial, "updates in order are sorted first"
-    tile = () if kernel.tile is None else (kernel.tile,)
-    if is_elementwise(kernel):
-        (phase,) = kernel.phases
-        merged = replace(
-            kernel,
-            rows=_in_memory_order(kernel.rows, tile, phase.loops),
-            phases=(replace(phase, loops=()),),
-            tile=None,
-        )
-        return ScheduledKernel(merged, Launch(BLOCK_THREADS, 1, vector=_vector(merged)))
-    spread = replace(kernel, rows=(*kernel.rows, *tile), tile=None)
-    inner = max((estimate(tuple(x.extent for x in p.loops)) for p in kernel.phases), default=1)
-    count = estimate((count_of(spread.rows),))
-    if kernel.tile is not None or inner <= FEW:
-        is_tall = inner >= TALL and count <= FEW_COLUMNS and not kernel.locals
-        launch = Launch(BLOCK_THREADS, 1, is_wide=is_tall)
-        row = plan_row(spread, 1)
-        if row is None or not row.held or is_tall:
-            return ScheduledKernel(spread, launch)
-        return ScheduledKernel(spread, launch, row.vector, row)
-    if inner >= HUGE and count <= FEW_ROWS and not kernel.locals:
-        launch = Launch(BLOCK_THREADS, BLOCK_THREADS, is_wide=True)
-        return ScheduledKernel(spread, launch, vector_width(spread, BLOCK_THREADS))
-    row = plan_row(spread, WARP) if inner <= LONG else None
-    row = row or plan_row(spread, BLOCK_THREADS)
-    if row is None:
-        lanes = WARP if inner <= LONG else BLOCK_THREADS
-        launch = Launch(BLOCK_THREADS, lanes)
-        return ScheduledKernel(spread, launch, vector_width(spread, lanes))
-    launch = Launch(BLOCK_THREADS, row.lanes, row.shared_bytes)
-    return ScheduledKernel(spread, launch, row.vector, row if row.held else None)
-
-
-def _vector(kernel: LoopKernel) -> int:
-    """How many neighbouring elements fill 16 bytes; 1 where they would not lie side by side."""
-    if not kernel.rows:
-        return 1
-    stores = [s for s in kernel.phases[0].body if isinstance(s, Store)]
-    last = kernel.rows[-1]
-    if any(s.combine != "set" or s.condition is not None for s in stores):
-        return 1
-    if any(shapes.stride_along(s.address, last.variable) != 1 for s in stores):
-        return 1
-    vector = 16 // max(s.buffer.dtype.itemsize for s in stores)
-    if isinstance(last.extent, int):
-        return vector if last.extent % vector == 0 else 1
-    return vector if len(kernel.rows) == 1 else 1
-
-
-def is_elementwise(kernel: LoopKernel) -> bool:
-    """Whether every element is computed by itself."""
-    return (
-        len(kernel.phases) == 1
-        and not kernel.phases[0].before
-        and not kernel.locals
-        and not has_accumulators(kernel)
-    )
-
-
-def _in_memory_order(
-    rows: Sequence[Loop], tile: Sequence[Loop], inner: Sequence[Loop]
-) -> tuple[Loop, ...]:
-    """The loops of an elementwise kernel, innermost last."""
-    return (*rows, *tile, *inner)
-
-
-def count_of(loops: Sequence[Loop]) -> Dim:
-    """How many iterations loops have together."""
-    count: Dim = 1
-    for loop in loops:
-        count = count * loop.extent
-    return count
-
-
-def in_pieces(loop: Loop, vector: int) -> Loop:
-    """The loop over pieces of neighbours."""
-    if vector == 1:
-        return loop
-    return Loop(piece_of(loop, vector)[0], shapes.floordiv(loop.extent, vector))
 
 
 class CudaLoopWriter(LoopWriter):
@@ -268,14 +118,23 @@ class CudaLoopWriter(LoopWriter):
         write: Callable[[list[Statement]], None],
     ) -> None:
         """What `write` adds is done for each element that a lane has of a row."""
-        expressions, lanes = self.expressions, self.launch.lanes
-        count = count_of([*loops[:-1], in_pieces(loops[-1], self.scheduled.neighbours)])
-        first, end = self.bounds(expressions.dim(count))
         name = "position" if self.scheduled.neighbours == 1 else "piece"
-        loop = Block(f"for (int64_t {name} = {first}; {name} < {end}; {name} += {lanes})")
+        count = count_of([*loops[:-1], in_pieces(loops[-1], self.scheduled.neighbours)])
+        with self.each_piece(statements, name, count) as body:
+            self.elements(body, loops, name, write)
+
+    @contextmanager
+    def each_piece(
+        self, statements: list[Statement], name: str, count: Dim
+    ) -> Iterator[list[Statement]]:
+        """The body of a loop over those of `count` pieces of a row that a lane has."""
+        expressions = self.expressions
+        first, end = self.bounds(expressions.dim(count))
+        step = self.launch.lanes
+        loop = Block(f"for (int64_t {name} = {first}; {name} < {end}; {name} += {step})")
         expressions.push(loop.body)
         expressions.bind(name)
-        self.elements(loop.body, loops, name, write)
+        yield loop.body
         expressions.pop()
         statements.append(loop)
 

@@ -18,17 +18,18 @@ from ..lowering.program import (
 from ..records import dataclass
 from ..targets import cpu
 from .cuda_convolutions import write_convolution
-from .cuda_loops import CudaLoopWriter, is_elementwise, schedule
+from .cuda_loops import CudaLoopWriter
 from .cuda_products import element_type, write_attention, write_product
 from .cuda_rows import RowWriter
 from .cuda_scatter import ScatterWriter, schedule_scatter
+from .cuda_schedule import ScheduledKernel, is_elementwise, schedule
 from .cuda_transpose import TransposeWriter, schedule_transpose
 from .cuda_wide import WideLoopWriter
 from .expr import Expressions, Parameters
 from .kernel_text import KernelCode, describe
 from .program import CallPlaces, ProgramWriter, RunText, c_string, message_at
 from .render import render
-from .statements import Block, Line, Statement, flatten
+from .statements import Block, IfBlock, Line, Statement, flatten
 
 BLAS_UNIT = "cuda/blas.cu"
 """Opens cuBLASLt and calls it: where a program has this unit, it needs the library."""
@@ -164,27 +165,50 @@ class CudaProgramWriter(ProgramWriter):
             self.faults.append(c_string(message_at("index out of range", origins)))
 
     def _loop(self, block: Block, expressions: Expressions, kernel: LoopKernel) -> None:
-        writer = device_kernel(kernel)
-        scheduled = writer.scheduled
-        if scheduled.count == 0:
+        writers = device_kernels(kernel)
+        if writers[0].scheduled.count == 0:
             return
+        codes = [writer.write() for writer in writers]
+        place = block.body
+        for writer, code in zip(writers, codes, strict=True):
+            conditions = [
+                f"{expressions.dim(small)} <= {expressions.dim(large)}"
+                for small, large in writer.scheduled.conditions
+            ]
+            if not conditions:
+                self._launch(place, expressions, writer, code)
+                break
+            fitting = IfBlock(" && ".join(conditions))
+            expressions.push(fitting.then)
+            self._launch(fitting.then, expressions, writer, code)
+            expressions.pop()
+            place.append(fitting)
+            place = fitting.otherwise
+        self._note_fault(codes[0], kernel.origins)
+
+    def _launch(
+        self,
+        body: list[Statement],
+        expressions: Expressions,
+        writer: CudaLoopWriter,
+        code: KernelCode,
+    ) -> None:
+        scheduled = writer.scheduled
         launch, count = scheduled.launch, expressions.dim(scheduled.count)
-        code = writer.write()
         name = self._place(code)
-        self._arguments(block, code, name)
-        self._note_fault(code, kernel.origins)
+        self._arguments(Block("", body), code, name)
         if isinstance(writer, ScatterWriter):
             self.units[_SORT_UNIT] = None
             targets = expressions.dim(writer.target_count)
-            block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {targets}));")
+            body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {targets}));")
             return
         if launch.is_wide:
             inner = expressions.dim(scheduled.inner_count)
-            block.body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {inner}));")
+            body.append(f"CASTOFF_TRY({name}_run(frame, arguments, {count}, {inner}));")
             return
-        block.body.append(
+        body.append(
             f"CASTOFF_TRY(castoff_launch(frame, {name}, {count}, {launch.rows}, {launch.threads}, "
-            f"{launch.shared_bytes}, arguments));"
+            f"{expressions.dim(launch.shared_bytes)}, arguments));"
         )
 
     def _product(self, block: Block, step: ProductStep | ConvolutionStep | AttentionStep) -> None:
@@ -294,13 +318,16 @@ class CudaProgramWriter(ProgramWriter):
         return symbols
 
 
-def device_kernel(kernel: LoopKernel) -> CudaLoopWriter:
-    """The writer of a loop kernel, which knows how it is laid out."""
+def device_kernels(kernel: LoopKernel) -> tuple[CudaLoopWriter, ...]:
+    """The writers of a loop kernel, each of which knows how it is laid out, and when."""
     if kernel.is_serial:
-        return ScatterWriter(schedule_scatter(kernel))
+        return (ScatterWriter(schedule_scatter(kernel)),)
     if is_elementwise(kernel) and (transposed := schedule_transpose(kernel)) is not None:
-        return TransposeWriter(transposed)
-    scheduled = schedule(kernel)
+        return (TransposeWriter(transposed),)
+    return tuple(map(_writer, schedule(kernel)))
+
+
+def _writer(scheduled: ScheduledKernel) -> CudaLoopWriter:
     if scheduled.launch.is_wide:
         return WideLoopWriter(scheduled)
     return CudaLoopWriter(scheduled) if scheduled.row is None else RowWriter(scheduled)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import prod
 
 from .. import kernels
 from ..ir import shapes
@@ -51,7 +50,7 @@ class Held:
 class RowPlan:
     """How lanes take a row of `count` elements: in turns, a piece of `vector` neighbours for each lane."""
 
-    count: int
+    count: Dim
     lanes: int
     vector: int
     held: tuple[Held, ...]
@@ -60,7 +59,8 @@ class RowPlan:
 
     @property
     def pieces(self) -> int:
-        """Pieces of a row."""
+        """Pieces of a row whose length is known."""
+        assert isinstance(self.count, int), "registers are counted when a program is built"
         return self.count // self.vector
 
     @property
@@ -73,14 +73,17 @@ class RowPlan:
         """The rows that there is room for."""
         return {held.slot: held.dtype for held in self.held}
 
-    def row_bytes(self, dtype: DType) -> int:
+    def row_bytes(self, dtype: DType) -> Dim:
         """Shared memory that one of them takes."""
-        return -(-self.count * dtype.itemsize // 16) * 16
+        return shapes.ceildiv(self.count * dtype.itemsize, 16) * 16
 
     @property
-    def shared_bytes(self) -> int:
+    def shared_bytes(self) -> Dim:
         """Shared memory that they take together."""
-        return 0 if self.in_registers else sum(map(self.row_bytes, self.slots.values()))
+        total: Dim = 0
+        for dtype in () if self.in_registers else self.slots.values():
+            total = total + self.row_bytes(dtype)
+        return total
 
 
 def row_loops(kernel: LoopKernel) -> tuple[Loop, ...]:
@@ -90,25 +93,34 @@ def row_loops(kernel: LoopKernel) -> tuple[Loop, ...]:
 
 
 def plan_row(kernel: LoopKernel, lanes: int) -> RowPlan | None:
-    """What lanes hold of a row; `None` where its length is not known, or where up to a warp has no room for it."""
-    extents = [loop.extent for loop in row_loops(kernel)]
-    sizes = [extent for extent in extents if isinstance(extent, int)]
-    if not sizes or len(sizes) < len(extents) or 0 in sizes:
+    """What lanes hold of a row of known length; `None` where up to a warp has no room for it."""
+    count = shapes.element_count(loop.extent for loop in row_loops(kernel))
+    if not row_loops(kernel) or not isinstance(count, int) or count == 0:
         return None
-    count, vector = prod(sizes), vector_width(kernel, lanes)
-    plan = RowPlan(count, lanes, vector, _held(kernel), in_registers=True)
-    if plan.turns * vector * sum(t.itemsize for t in plan.slots.values()) <= MOST_REGISTERS_BYTES:
+    plan = RowPlan(count, lanes, vector_width(kernel, lanes), _held(kernel), in_registers=True)
+    row_bytes = plan.turns * plan.vector * sum(t.itemsize for t in plan.slots.values())
+    if row_bytes <= MOST_REGISTERS_BYTES:
         return plan
     if lanes < _LANES_OF_A_BLOCK:
         return None
     room, fitting = MOST_SHARED_BYTES, set[int]()
     for slot, dtype in plan.slots.items():
-        if plan.row_bytes(dtype) <= room:
-            room -= plan.row_bytes(dtype)
+        size_bytes = plan.row_bytes(dtype)
+        assert isinstance(size_bytes, int), "of a row of known length"
+        if size_bytes <= room:
+            room -= size_bytes
             fitting.add(slot)
     local = {buffer for buffer, _ in kernel.locals}
     assert all(h.slot in fitting for h in plan.held if h.buffer in local), "LARGEST_LOCAL fits"
     return replace(plan, held=tuple(h for h in plan.held if h.slot in fitting), in_registers=False)
+
+
+def plan_fitting_row(kernel: LoopKernel, lanes: int) -> RowPlan | None:
+    """What lanes hold in shared memory of a row whose length is known when it is there, if it fits; `None`: nothing."""
+    count = shapes.element_count(loop.extent for loop in row_loops(kernel))
+    held = _held(kernel)
+    plan = RowPlan(count, lanes, vector_width(kernel, lanes), held, in_registers=False)
+    return plan if held else None
 
 
 def vector_width(kernel: LoopKernel, lanes: int) -> int:

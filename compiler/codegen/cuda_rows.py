@@ -6,14 +6,17 @@ After:  for turn in 6: held0[turn] = x[...], then for each phase: for turn in 6:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ..ir import shapes
 from ..ir.dtypes import DType
+from ..ir.shapes import Dim
 from ..lowering.program import Loop, Phase, Store
 from ..targets import cpu
-from .cuda_loops import CudaLoopWriter, ScheduledKernel
+from .cuda_loops import CudaLoopWriter
 from .cuda_row_plan import Held, Place, RowPlan, elements_of, row_loops
+from .cuda_schedule import ScheduledKernel
 from .statements import ForLoop, IfBlock, Statement
 
 
@@ -31,11 +34,11 @@ class RowWriter(CudaLoopWriter):
         self.unflatten(body, list(kernel.rows), "row")
         if not kernel.rows:
             body.append("(void)row;")
-        offset = 0
+        offset: Dim = 0
         for slot, dtype in self.plan.slots.items():
             body.append(self._declaration(dtype, f"held{slot}", offset))
             self.expressions.bind(f"held{slot}")
-            offset += self.plan.row_bytes(dtype)
+            offset = offset + self.plan.row_bytes(dtype)
         read = [held for held in self.plan.held if held.is_read]
         if read:
             self.pieces(body, loops, lambda inner: self._read(inner, read))
@@ -48,11 +51,15 @@ class RowWriter(CudaLoopWriter):
         for phase in kernel.phases:
             self._phase(body, phase)
 
-    def _declaration(self, dtype: DType, name: str, offset: int) -> str:
-        ctype = cpu.C_TYPE[dtype]
-        if self.plan.in_registers:
-            return f"{ctype} {name}[{self.plan.turns * self.plan.vector}];"
-        return f"{ctype} *const {name} = ({ctype} *)(castoff_shared_memory() + {offset});"
+    def _declaration(self, dtype: DType, name: str, offset: Dim) -> str:
+        ctype, plan = cpu.C_TYPE[dtype], self.plan
+        if plan.in_registers:
+            return f"{ctype} {name}[{plan.turns * plan.vector}];"
+        place = f"castoff_shared_memory() + {self.expressions.dim(offset)}"
+        if plan.lanes < self.launch.threads:
+            own = self.expressions.dim(plan.shared_bytes)
+            place += f" + (int)threadIdx.x / {plan.lanes} * ({own})"
+        return f"{ctype} *const {name} = ({ctype} *)({place});"
 
     def _place(self, loops: Sequence[Loop]) -> str:
         """Where the element is that a lane works on, in what it holds."""
@@ -72,33 +79,32 @@ class RowWriter(CudaLoopWriter):
     def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:
         self.pieces(statements, loops, lambda body: self._body(body, phase))
 
-    def pieces(
-        self,
-        statements: list[Statement],
-        loops: Sequence[Loop],
-        write: Callable[[list[Statement]], None],
-    ) -> None:
+    @contextmanager
+    def each_piece(
+        self, statements: list[Statement], name: str, count: Dim
+    ) -> Iterator[list[Statement]]:
         """Turn by turn where registers are held: the compiler has to know which."""
-        plan = self.plan
+        plan, expressions = self.plan, self.expressions
         if not plan.in_registers or not plan.held:
-            super().pieces(statements, loops, write)
+            with super().each_piece(statements, name, count) as body:
+                yield body
             return
         turn = ForLoop("turn", "0", str(plan.turns), "#pragma unroll")
-        self.expressions.push(turn.body)
-        self.expressions.bind("turn")
+        expressions.push(turn.body)
+        expressions.bind("turn")
         lane = "turn" if plan.lanes == 1 else f"turn * {plan.lanes} + lane"
-        turn.body.append(f"const int64_t piece = {lane};")
-        self.expressions.bind("piece")
+        turn.body.append(f"const int64_t {name} = {lane};")
+        expressions.bind(name)
         if plan.pieces % plan.lanes:
             is_last = f"turn < {plan.turns - 1} || " if plan.turns > 1 else ""
-            there = IfBlock(f"{is_last}piece < {plan.pieces}")
-            self.expressions.push(there.then)
-            self.elements(there.then, loops, "piece", write)
-            self.expressions.pop()
+            there = IfBlock(f"{is_last}{name} < {plan.pieces}")
+            expressions.push(there.then)
+            yield there.then
+            expressions.pop()
             turn.body.append(there)
         else:
-            self.elements(turn.body, loops, "piece", write)
-        self.expressions.pop()
+            yield turn.body
+        expressions.pop()
         statements.append(turn)
 
     def _statements(self, statements: list[Statement], phase: Phase) -> None:

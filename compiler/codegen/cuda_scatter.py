@@ -13,7 +13,8 @@ from ..ir import shapes
 from ..ir.shapes import Dim
 from ..lowering.program import Buffer, Loop, LoopKernel, Store
 from ..records import dataclass
-from .cuda_loops import BLOCK_THREADS, CudaLoopWriter, Launch, ScheduledKernel
+from .cuda_loops import CudaLoopWriter
+from .cuda_schedule import BLOCK_THREADS, Launch, ScheduledKernel
 from .kernel_text import KernelCode, KernelText
 from .render import render
 from .statements import Block, IfBlock, Statement

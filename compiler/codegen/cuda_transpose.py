@@ -16,8 +16,9 @@ from ..ir.shapes import Symbol
 from ..lowering.program import Element, Loop, LoopKernel, Store
 from ..records import dataclass
 from ..targets import cpu
-from .cuda_loops import BLOCK_THREADS, CudaLoopWriter, Launch, ScheduledKernel, in_pieces
+from .cuda_loops import CudaLoopWriter
 from .cuda_row_plan import aligned_width, elements_of, unconditional
+from .cuda_schedule import BLOCK_THREADS, Launch, ScheduledKernel, in_pieces
 from .statements import Block, IfBlock, Statement
 
 LINE_BYTES = 128

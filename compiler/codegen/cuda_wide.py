@@ -13,7 +13,8 @@ from dataclasses import replace
 from ..lowering.program import Accumulate, Phase
 from ..records import dataclass
 from ..targets import cpu
-from .cuda_loops import WARP, CudaLoopWriter, Launch
+from .cuda_loops import CudaLoopWriter
+from .cuda_schedule import WARP, Launch
 from .kernel_text import KernelCode, KernelText
 from .render import render
 from .statements import Block, IfBlock, Statement

@@ -23,6 +23,8 @@ class Choices:
     codes of weights come channel by channel rather than in panels.
     splits_keys: whether attention reads keys and values that are joined, or rounded to bfloat16, for it alone where
     they or their two parts lie.
+    keeps_rows: whether temporary rows that are too long for a thread's own memory, or of unknown length, are kept in
+    the arena rather than computed again.
     compute: what float32 is multiplied as: "bf16", or by itself. weights: how constant right operands of products are
     kept, "full", "int8" or "int4". tuning: what was measured where the program is built; else the
     table that comes with the compiler holds.
@@ -33,6 +35,7 @@ class Choices:
     weights: str = "full"
     tuning: Tuning | None = None
     splits_keys: bool = True
+    keeps_rows: bool = True
 
     @property
     def tuned(self) -> Tuning:

@@ -52,11 +52,15 @@ class LoopEmitter:
         group: Group,
         buffer_of: BufferOf,
         is_needed: Callable[[Value], bool],
+        *,
+        has_locals: bool = True,
     ) -> None:
         self.grouping = grouping
         self.group = group
         self.buffer_of = buffer_of
         self.is_needed = is_needed
+        self.has_locals = has_locals
+        """Whether rows of temporaries are kept, rather than computed again by later phases."""
         self.locals: dict[Member, Buffer] = {}
         self.phase_of: dict[Member, int] = {}
         self._accumulators: dict[Member, str] = {}
@@ -143,6 +147,8 @@ class LoopEmitter:
         group = self.group
         variables = group.variables()
         self.locals.clear()
+        if not self.has_locals:
+            return
         wanted: set[Member] = set()
         for member in group.members:
             for value, _ in self._loads(member, variables):
@@ -162,7 +168,7 @@ class LoopEmitter:
                     f"row{len(self.locals)}", TensorType(dtype, group.inner), Space.ARENA
                 )
 
-    def keeps_rows_in_memory(self) -> bool:
+    def has_long_rows(self) -> bool:
         """Whether rows of temporaries are too long, or of unknown length, for a thread's own memory."""
         self._choose_locals()
         count = shapes.element_count(self.group.inner)

@@ -192,7 +192,9 @@ class GraphLowering:
             return [self._product(group)]
         needed = self._is_needed(group)
         emitter = LoopEmitter(self.grouping, group, self.buffer_of, needed)
-        if emitter.keeps_rows_in_memory():
+        if emitter.has_long_rows() and not self.context.choices.keeps_rows:
+            emitter = LoopEmitter(self.grouping, group, self.buffer_of, needed, has_locals=False)
+        elif emitter.has_long_rows():
             kept = set(emitter.local_values())
             emitter = LoopEmitter(
                 self.grouping, group, self.buffer_of, lambda value: value in kept or needed(value)

@@ -205,6 +205,7 @@ KERNELS = {
     "tanh of float64": (layers("rnn_tanh", 64, DType.FLOAT64), "recurrent"),
     "a product of few rows": (products((4, 256), (256, 64)), "skinny|tiled"),
     "rows in registers": (rows("shared memory and twice read"), "softmax|max_exp"),
+    "rows of any length": (ordered("aten.softmax.int", DType.BFLOAT16, 1), "max_exp"),
     "rows of float64": (rows("a warp, whole turns", "float64"), "sum_div"),
     "rows in shared memory": (rows("shared memory"), "sum_div"),
     "transposes": (turned("float16", (128, 64)), "add"),

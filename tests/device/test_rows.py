@@ -12,11 +12,11 @@ import pytest
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph, Value
 from castoff.runtime.runner import aot_load
-from tests.graphs import GraphBuilder, generated, size
+from tests.graphs import GraphBuilder, generated, reference, size
 
 from .building import DeviceBuilds
 
-TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "float64": 1e-12}
+TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "float64": 1e-12, "bfloat16": 3e-2}
 
 
 def standardized(x: np.ndarray, *axes: int) -> np.ndarray:
@@ -120,6 +120,7 @@ CASES: Mapping[str, Case] = {
     "a block, many turns": softmax(12000),
     "shared memory": layer_norm(20000),
     "shared memory and twice read": softmax(16380),
+    "longer than a stack": softmax(17000),
     "longer than what there is": rms_norm(50004),
     "groups of channels": group_norm(32, 6, 8),
     "groups of a block": group_norm(32, 10, 2),
@@ -151,6 +152,81 @@ def test_rows_are_what_they_are_by_hand(device_builds: DeviceBuilds, dtype: str)
             np.asarray(got, np.float64), CASES[name].by_hand(x.astype(np.float64)),
             rtol=tolerance, atol=tolerance, err_msg=name,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_with_one_that_is_no_number_are_those_of_the_reference(
+    device_builds: DeviceBuilds, value: float
+) -> None:
+    names = ("a thread, pieces of 16 bytes", "a warp, no whole pieces", "a block, many turns")
+    names += ("a warp, whole turns", "shared memory", "shared memory and twice read")
+    graph = program_of("float32", names)
+    program = aot_load(device_builds.build(graph), "cuda")
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((3, *CASES[n].shape)).astype(np.float32) for n in names]
+    for x in inputs:
+        x[1, x.shape[1] // 2] = value
+        x[2] = value
+    with np.errstate(invalid="ignore"):
+        wanted = reference(graph, *inputs)
+    for name, got, of_reference in zip(names, program(*inputs), wanted, strict=True):
+        np.testing.assert_allclose(
+            np.asarray(got), of_reference, rtol=2e-5, atol=2e-5, err_msg=name
+        )
+
+
+LENGTHS = {
+    "one element": (5, 1),
+    "a warp": (9, 300),
+    "a warp, the most": (9, 1024),
+    "a block": (5, 1025),
+    "a block, the most": (2, 12288),
+    "longer than what fits": (130, 30011),
+    "shared by blocks": (3, 40003),
+    "no rows": (0, 70),
+}
+"""Rows and lengths that are known when arrays are there."""
+
+
+def test_rows_of_any_length_are_held_where_they_fit(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    rows = size("rows", 0)
+    x = b.input("x", rows, size("length", 1, 1 << 20))
+    y = b.input("y", rows, size("width", 1, 4000), dtype=DType.FLOAT64)
+    graph = b.graph(
+        b.call("aten.softmax.int", x, -1),
+        b.call("aten.var.correction", x, [1], correction=0),
+        b.call("aten.amax.default", b.apply("exp", x), [1]),
+        b.call("aten.softmax.int", y, -1),
+    )
+    text = generated(graph, device="cuda").tree.units[0].text
+    run = text[text.index("castoff_run_cuda") :]
+    assert (
+        len(re.findall(r"\bp\d\[i0 \* length \+ i1\] = ", text)) == 4
+    )  # results alone, of four kernels
+    assert re.search(r"if \(length <= 1024 && \S+ \* 128 <= 98304\)", run)
+    assert re.search(r"if \(16384 <= length && rows <= 128\)", run)
+    assert re.search(r"if \(\S+ \* 16 <= 98304\)", run)
+    program = aot_load(device_builds.build(graph), "cuda")
+    rng = np.random.default_rng(0)
+    for name, (count, length) in LENGTHS.items():
+        x_given = rng.standard_normal((count, length)).astype(np.float32)
+        y_given = rng.standard_normal((count, min(length, 4000)))
+        exponentials, variance, most, wide = map(np.asarray, program(x_given, y_given))
+        exact = x_given.astype(np.float64)
+        close = {"rtol": 2e-5, "atol": 1e-7, "err_msg": name}
+        np.testing.assert_allclose(exponentials, softmax_of(exact), **close)
+        np.testing.assert_allclose(variance, exact.var(-1), **close)
+        np.testing.assert_allclose(most, np.exp(exact).max(-1, initial=0), **close)
+        np.testing.assert_allclose(wide, softmax_of(y_given), rtol=1e-12, err_msg=name)
+
+
+def test_no_exponentials_are_written_for_rows_that_fit_no_stack() -> None:
+    text = (
+        generated(program_of("float32", ("longer than a stack",)), device="cuda").tree.units[0].text
+    )
+    assert "arena +" not in text[text.index("castoff_run_cuda") :]
+    assert len(re.findall(r"\bp\d\[.*\] = ", text)) == 1  # the result alone
 
 
 def test_a_row_that_is_stored_is_held_for_later_phases(device_builds: DeviceBuilds) -> None:

@@ -3,6 +3,7 @@
 #include "cuda/strided.cuh"
 #include "cuda/lanes.cuh"
 #include "common/integer.h"
+#include "cuda/wide.cuh"
 #include "cuda/selection.cuh"
 #include "common/index.h"
 
@@ -42,6 +43,162 @@ castto_sum_gt_sum_0(const struct castto_sum_gt_sum_0_arguments arguments, const 
         }
         acc0 = castoff_over_lanes<32>(acc0, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
         acc1 = castoff_over_lanes<32>(acc1, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        if (lane == 0) {
+            p3[0] = acc0;
+            p4[0] = acc1;
+        }
+    }
+}
+
+
+struct castto_sum_gt_sum_1_arguments {
+    const float *p0;
+    castoff_b8 *p1;
+    castoff_b8 *p2;
+    int64_t *p3;
+    int64_t *p4;
+    int64_t rows;
+};
+
+/* What is known of a part of a row, and of the whole of it. */
+struct castto_sum_gt_sum_1_partial {
+    int64_t acc0;
+    int64_t acc1;
+};
+struct castto_sum_gt_sum_1_result {
+    int64_t acc0;
+    int64_t acc1;
+};
+
+static __global__ void __launch_bounds__(256)
+castto_sum_gt_sum_1_part_0(const struct castto_sum_gt_sum_1_arguments arguments, const int64_t count, const int64_t parts,
+                struct castto_sum_gt_sum_1_partial *const partials, struct castto_sum_gt_sum_1_result *const results) {
+    (void)partials;
+    (void)results;
+    const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
+    castoff_b8 *__restrict__ const p1 = castoff_aligned(arguments.p1);
+    castoff_b8 *__restrict__ const p2 = castoff_aligned(arguments.p2);
+    const int64_t rows = arguments.rows;
+    const int lane = (int)threadIdx.x % 256;
+    for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
+        const int64_t whole_row = row / parts, part = row % parts;
+        int64_t acc0 = 0;
+        int64_t acc1 = 0;
+        for (int64_t position = castoff_part_begin(part, parts, rows * 7) + lane; position < castoff_part_begin(part + 1, parts, rows * 7); position += 256) {
+            const int64_t i0 = position;
+            const float t0 = p0[i0];
+            const castoff_b8 t1 = (t0 != 0);
+            p1[i0] = t1;
+            const int64_t t2 = (int64_t)t1;
+            acc0 = castoff_add_i64(acc0, t2);
+            const castoff_b8 t3 = t0 > 0.5f;
+            p2[i0] = t3;
+            const int64_t t4 = (int64_t)t3;
+            acc1 = castoff_add_i64(acc1, t4);
+        }
+        acc0 = castoff_over_lanes<256>(acc0, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        acc1 = castoff_over_lanes<256>(acc1, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        if (lane == 0) {
+            partials[whole_row * parts + part].acc0 = acc0;
+            partials[whole_row * parts + part].acc1 = acc1;
+        }
+    }
+}
+
+static __global__ void __launch_bounds__(256)
+castto_sum_gt_sum_1_combine_0(const struct castto_sum_gt_sum_1_arguments arguments, const int64_t count, const int64_t parts,
+                struct castto_sum_gt_sum_1_partial *const partials, struct castto_sum_gt_sum_1_result *const results) {
+    (void)arguments;
+    const int lane = (int)threadIdx.x % 256;
+    for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
+        int64_t acc0 = 0;
+        int64_t acc1 = 0;
+        for (int64_t part = lane; part < parts; part += 256) {
+            const auto found = partials[row * parts + part];
+            acc0 = [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); }(acc0, found.acc0);
+            acc1 = [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); }(acc1, found.acc1);
+        }
+        acc0 = castoff_over_lanes<256>(acc0, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        acc1 = castoff_over_lanes<256>(acc1, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        if (lane == 0) {
+            results[row].acc0 = acc0;
+            results[row].acc1 = acc1;
+        }
+    }
+}
+
+static __global__ void __launch_bounds__(256)
+castto_sum_gt_sum_1_part_1(const struct castto_sum_gt_sum_1_arguments arguments, const int64_t count, const int64_t parts,
+                struct castto_sum_gt_sum_1_partial *const partials, struct castto_sum_gt_sum_1_result *const results) {
+    (void)partials;
+    (void)results;
+    int64_t *__restrict__ const p3 = castoff_aligned(arguments.p3);
+    int64_t *__restrict__ const p4 = castoff_aligned(arguments.p4);
+    const int lane = (int)threadIdx.x % 256;
+    for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
+        const int64_t whole_row = row / parts, part = row % parts;
+        const int64_t acc0 = results[whole_row].acc0;
+        const int64_t acc1 = results[whole_row].acc1;
+        if (lane == 0 && part == 0) {
+            p3[0] = acc0;
+            p4[0] = acc1;
+        }
+    }
+}
+
+/* `count` rows of `inner` iterations. */
+static int castto_sum_gt_sum_1_run(castoff_frame *frame, const struct castto_sum_gt_sum_1_arguments &arguments, int64_t count, int64_t inner) {
+    const int64_t parts = castoff_part_count(inner);
+    struct castto_sum_gt_sum_1_partial *partials;
+    struct castto_sum_gt_sum_1_result *results;
+    CASTOFF_TRY(castoff_device_scratch(frame, &partials, count * parts));
+    CASTOFF_TRY(castoff_device_scratch(frame, &results, count));
+    CASTOFF_TRY(castoff_launch_rows(frame, castto_sum_gt_sum_1_part_0, count * parts, 1, 256, 0, arguments, count * parts, parts,
+                                    partials, results));
+    CASTOFF_TRY(castoff_launch_rows(frame, castto_sum_gt_sum_1_combine_0, count, 1, 256, 0, arguments, count, parts, partials,
+                                    results));
+    CASTOFF_TRY(castoff_launch_rows(frame, castto_sum_gt_sum_1_part_1, count * parts, 1, 256, 0, arguments, count * parts, parts,
+                                    partials, results));
+    return CASTOFF_OK;
+}
+
+
+struct castto_sum_gt_sum_2_arguments {
+    const float *p0;
+    castoff_b8 *p1;
+    castoff_b8 *p2;
+    int64_t *p3;
+    int64_t *p4;
+    int64_t rows;
+};
+
+static __global__ void __launch_bounds__(256)
+castto_sum_gt_sum_2(const struct castto_sum_gt_sum_2_arguments arguments, const int64_t count) {
+    const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
+    castoff_b8 *__restrict__ const p1 = castoff_aligned(arguments.p1);
+    castoff_b8 *__restrict__ const p2 = castoff_aligned(arguments.p2);
+    int64_t *__restrict__ const p3 = castoff_aligned(arguments.p3);
+    int64_t *__restrict__ const p4 = castoff_aligned(arguments.p4);
+    const int64_t rows = arguments.rows;
+    const int lane = (int)threadIdx.x % 256;
+    for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
+        (void)row;
+        int64_t acc0 = 0;
+        int64_t acc1 = 0;
+        for (int64_t position = lane; position < rows * 7; position += 256) {
+            const int64_t i0 = position;
+            const float t0 = p0[i0];
+            const castoff_b8 t1 = (t0 != 0);
+            p1[i0] = t1;
+            const int64_t t2 = (int64_t)t1;
+            acc0 = castoff_add_i64(acc0, t2);
+            const castoff_b8 t3 = t0 > 0.5f;
+            p2[i0] = t3;
+            const int64_t t4 = (int64_t)t3;
+            acc1 = castoff_add_i64(acc1, t4);
+        }
+        acc0 = castoff_over_lanes<256>(acc0, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        acc1 = castoff_over_lanes<256>(acc1, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
         if (lane == 0) {
             p3[0] = acc0;
             p4[0] = acc1;
@@ -129,8 +286,18 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
     int *const faults = castoff_frame_faults(frame, 1);
     if (!faults) return CASTOFF_OUT_OF_MEMORY;
     {
-        const struct castto_sum_gt_sum_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (castoff_b8 *)((void *)(arena + slot0)), .p2 = (castoff_b8 *)((void *)(arena + slot1)), .p3 = (int64_t *)((void *)(arena + 0)), .p4 = (int64_t *)((void *)(arena + 64)), .rows = rows};
-        CASTOFF_TRY(castoff_launch(frame, castto_sum_gt_sum_0, 1, 8, 256, 0, arguments));
+        if (rows * 7 <= 1024) {
+            const struct castto_sum_gt_sum_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (castoff_b8 *)((void *)(arena + slot0)), .p2 = (castoff_b8 *)((void *)(arena + slot1)), .p3 = (int64_t *)((void *)(arena + 0)), .p4 = (int64_t *)((void *)(arena + 64)), .rows = rows};
+            CASTOFF_TRY(castoff_launch(frame, castto_sum_gt_sum_0, 1, 8, 256, 0, arguments));
+        } else {
+            if (16384 <= rows * 7) {
+                const struct castto_sum_gt_sum_1_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (castoff_b8 *)((void *)(arena + slot0)), .p2 = (castoff_b8 *)((void *)(arena + slot1)), .p3 = (int64_t *)((void *)(arena + 0)), .p4 = (int64_t *)((void *)(arena + 64)), .rows = rows};
+                CASTOFF_TRY(castto_sum_gt_sum_1_run(frame, arguments, 1, rows * 7));
+            } else {
+                const struct castto_sum_gt_sum_2_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (castoff_b8 *)((void *)(arena + slot0)), .p2 = (castoff_b8 *)((void *)(arena + slot1)), .p3 = (int64_t *)((void *)(arena + 0)), .p4 = (int64_t *)((void *)(arena + 64)), .rows = rows};
+                CASTOFF_TRY(castoff_launch(frame, castto_sum_gt_sum_2, 1, 1, 256, 0, arguments));
+            }
+        }
     }
     {
         int64_t read0;

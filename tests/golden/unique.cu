@@ -103,6 +103,34 @@ sum_0(const struct sum_0_arguments arguments, const int64_t count) {
 }
 
 
+struct sum_1_arguments {
+    const int64_t *p0;
+    int64_t *p1;
+    int64_t n;
+};
+
+static __global__ void __launch_bounds__(256)
+sum_1(const struct sum_1_arguments arguments, const int64_t count) {
+    const int64_t *__restrict__ const p0 = castoff_aligned(arguments.p0);
+    int64_t *__restrict__ const p1 = castoff_aligned(arguments.p1);
+    const int64_t n = arguments.n;
+    const int lane = (int)threadIdx.x % 256;
+    for (int64_t row = castoff_first_row<256>(); row < count; row += castoff_row_step<256>()) {
+        (void)row;
+        int64_t acc0 = 0;
+        for (int64_t position = lane; position < n; position += 256) {
+            const int64_t i0 = position;
+            const int64_t t0 = p0[i0];
+            acc0 = castoff_add_i64(acc0, t0);
+        }
+        acc0 = castoff_over_lanes<256>(acc0, [](int64_t a, int64_t b) -> int64_t { return castoff_add_i64(a, b); });
+        if (lane == 0) {
+            p1[0] = acc0;
+        }
+    }
+}
+
+
 struct indexput_base_0_arguments {
     int64_t *p0;
     int64_t n;
@@ -311,8 +339,13 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
         CASTOFF_TRY(castoff_device_scan_sum<castoff_plain<int64_t>>(frame, ((int64_t *)((void *)(arena + slot5))), ((const int64_t *)((void *)(arena + slot3))), 1, n, 1));
     }
     {
-        const struct sum_0_arguments arguments = {.p0 = (int64_t *)((void *)(arena + slot3)), .p1 = (int64_t *)((void *)(arena + 0)), .n = n};
-        CASTOFF_TRY(castoff_launch(frame, sum_0, 1, 8, 256, 0, arguments));
+        if (n <= 1024) {
+            const struct sum_0_arguments arguments = {.p0 = (int64_t *)((void *)(arena + slot3)), .p1 = (int64_t *)((void *)(arena + 0)), .n = n};
+            CASTOFF_TRY(castoff_launch(frame, sum_0, 1, 8, 256, 0, arguments));
+        } else {
+            const struct sum_1_arguments arguments = {.p0 = (int64_t *)((void *)(arena + slot3)), .p1 = (int64_t *)((void *)(arena + 0)), .n = n};
+            CASTOFF_TRY(castoff_launch(frame, sum_1, 1, 1, 256, 0, arguments));
+        }
     }
     {
         int64_t read0;
