@@ -69,6 +69,7 @@ CASTOFF_INLINE void castoff_conv_tiled_bf16_copy(uint16_t *out, const void *x, i
 #define STEP CASTOFF_BF16_STEP
 #define TILE CASTOFF_BF16_TILE
 #define SUM float
+#define SUM_BYTES CASTOFF_BF16_SUM_BYTES
 #define SOURCE CASTOFF_FROM_F32
 #define OTHER_SOURCE CASTOFF_FROM_BF16
 #define PACKS 1

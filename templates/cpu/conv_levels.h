@@ -49,6 +49,7 @@ CASTOFF_INLINE void castoff_conv_levels_copy(uint8_t *out, const void *x, int64_
 #define STEP CASTOFF_LEVELS_STEP
 #define TILE CASTOFF_LEVELS_TILE
 #define SUM int32_t
+#define SUM_BYTES CASTOFF_TILE_SUM_BYTES
 #define SOURCE CASTOFF_FROM_S8
 #define OTHER_SOURCE CASTOFF_FROM_U8
 #define PACKS 0

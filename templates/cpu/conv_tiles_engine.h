@@ -88,7 +88,7 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.patch_bytes = p.rows == C(IN_PLACE)    ? 0
                     : p.rows == C(AS_COPIES) ? castoff_round_up(p.copy_pixels * copied_bytes, 64)
                                              : rows * p.a_row * (int64_t)sizeof(ELEMENT);
-    p.thread_bytes = CASTOFF_TILE_SUM_BYTES + p.patch_bytes + castoff_round_up(N(steps)(p.k) * (int64_t)sizeof(int64_t), 64);
+    p.thread_bytes = SUM_BYTES + p.patch_bytes + castoff_round_up(N(steps)(p.k) * (int64_t)sizeof(int64_t), 64);
     return p;
 }
 
@@ -226,8 +226,8 @@ static CASTOFF_UNUSED void C(blocks)(void *context, int64_t begin, int64_t finis
     const C(plan) *p = &job->plan;
     char *scratch = job->scratch + p->thread_bytes * thread;
     SUM *sums = (SUM *)(void *)scratch;
-    ELEMENT *patches = (ELEMENT *)(void *)(scratch + CASTOFF_TILE_SUM_BYTES);
-    int64_t *offsets = (int64_t *)(void *)(scratch + CASTOFF_TILE_SUM_BYTES + p->patch_bytes);
+    ELEMENT *patches = (ELEMENT *)(void *)(scratch + SUM_BYTES);
+    int64_t *offsets = (int64_t *)(void *)(scratch + SUM_BYTES + p->patch_bytes);
     int64_t packed = -1;
     C(locate)(a, p, offsets);
     for (int64_t item = begin; item < finish; item++) {
@@ -305,6 +305,7 @@ static CASTOFF_UNUSED void C(run)(const C(args) *a, castoff_pool *pool, void *sc
 #undef STEP
 #undef TILE
 #undef SUM
+#undef SUM_BYTES
 #undef SOURCE
 #undef OTHER_SOURCE
 #undef PACKS

@@ -50,12 +50,26 @@ CASTOFF_INLINE const void *castoff_bf16_at(const void *p, int64_t elements, cast
     return from == CASTOFF_FROM_F32 ? (const void *)((const float *)p + elements) : (const void *)((const uint16_t *)p + elements);
 }
 
+/* Without instructions for bfloat16, and with so few registers that both halves of a pair do not fit beside the sums, blocks
+ * are widened before they are multiplied: so many rows and columns at a time, so many steps of k. */
+#define CASTOFF_BF16_MULTIPLIES_FLOATS (CASTOFF_VECTOR_BYTES < 64)
+#define CASTOFF_WIDENED_ROWS 132
+#define CASTOFF_WIDENED_COLUMNS 256
+#define CASTOFF_WIDENED_STEPS 8
+#define CASTOFF_WIDENED_BYTES                                                                                          \
+    (4 * (CASTOFF_WIDENED_ROWS * (CASTOFF_WIDENED_COLUMNS + 16) +                                                     \
+          CASTOFF_WIDENED_STEPS * CASTOFF_BF16_STEP * (CASTOFF_WIDENED_ROWS + 16) + CASTOFF_WIDENED_ROWS * 16))
+/* Scratch of a block. */
+#define CASTOFF_BF16_SUM_BYTES (CASTOFF_BF16_MULTIPLIES_FLOATS ? CASTOFF_WIDENED_BYTES : CASTOFF_TILE_SUM_BYTES)
+
 #define N(name) castoff_bf16_##name
 #define G(name) castoff_gemm_bf16_##name
 #define ELEMENT uint16_t
 #define STEP CASTOFF_BF16_STEP
 #define TILE CASTOFF_BF16_TILE
 #define SUM float
+#define SUM_BYTES CASTOFF_BF16_SUM_BYTES
+#define MULTIPLIES_FLOATS CASTOFF_BF16_MULTIPLIES_FLOATS
 #define PACKS 1
 #include "gemm_tiles_engine.h"
 

@@ -188,7 +188,7 @@ static CASTOFF_UNUSED castoff_gemm_coded_plan castoff_gemm_coded_make_plan(int64
     /* As floats or as row tiles: either fits, k being rounded up to 32 there. */
     p.a_bytes = castoff_max_i64(m * p.a_row * 4, castoff_bf16_size(m, k) * 2);
     p.a_bytes = castoff_round_up(p.a_bytes, 64);
-    p.thread_bytes = castoff_max_i64(CASTOFF_TILE_SUM_BYTES, CASTOFF_CODED_FEW * CASTOFF_CODED_COLUMNS * 4);
+    p.thread_bytes = castoff_max_i64(CASTOFF_BF16_SUM_BYTES, CASTOFF_CODED_FEW * CASTOFF_CODED_COLUMNS * 4);
     if (!p.few) p.thread_bytes += castoff_round_up(castoff_bf16_steps(k) * CASTOFF_BF16_STEP, 16) * CASTOFF_CODED_COLUMNS * 4;
     return p;
 }
@@ -242,7 +242,7 @@ static CASTOFF_UNUSED void castoff_gemm_coded_columns(void *context, int64_t beg
     char *scratch = job->scratch + plan->a_bytes + thread * plan->thread_bytes;
     const float *rows = (const float *)(const void *)job->scratch;
     float *sums = (float *)(void *)scratch;
-    void *panels = scratch + CASTOFF_TILE_SUM_BYTES;
+    void *panels = scratch + CASTOFF_BF16_SUM_BYTES;
     for (int64_t index = begin; index < end; index++) {
         const int64_t col = index * CASTOFF_CODED_COLUMNS, cols = castoff_min_i64(CASTOFF_CODED_COLUMNS, g->n - col);
         if (plan->few) {

@@ -217,6 +217,8 @@ typedef struct {
     const E *sums; /* NULL, or what the tiles begin from in place of the bias: element (i, j) at sums[i * sums_row + j], */
     int64_t sums_row; /* in whole vectors */
     int64_t tile_rows; /* at most, or 0 */
+    const char *ahead; /* NULL for what follows in b, or what is read after this block, */
+    int64_t ahead_bytes;
 } G(block);
 
 static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) {
@@ -243,9 +245,11 @@ static CASTOFF_UNUSED void G(run_block)(const G(block) *g, const G(sink) *sink) 
         t.start = sink->bias_col ? sink->bias_col + g->col0 + col : 0;
         t.start_row = 0;
         /* The first row tile waits for its part of b; while the others go by, the next part is fetched. */
-        const int fetches = g->b_step == CASTOFF_PANEL && g->b_panel == g->k * CASTOFF_PANEL && tile_count > 1;
-        const int64_t ahead_step = fetches ? castoff_min_i64(64, castoff_ceil_div(width * (int64_t)sizeof(S), tile_count - 1)) : 0;
-        const char *next = (const char *)(t.b + width / CASTOFF_PANEL * g->b_panel);
+        const int follows = g->b_step == CASTOFF_PANEL && (width == CASTOFF_PANEL || g->b_panel == g->k * CASTOFF_PANEL);
+        const int fetches = (follows || g->ahead) && tile_count > 1;
+        const int64_t bytes = g->ahead ? castoff_ceil_div(g->ahead_bytes, g->k) : width * (int64_t)sizeof(S); /* a step of k */
+        const int64_t ahead_step = fetches ? castoff_min_i64(64, castoff_ceil_div(bytes, tile_count - 1)) : 0;
+        const char *next = g->ahead ? g->ahead : (const char *)(t.b + width / CASTOFF_PANEL * g->b_panel);
         if (sink->bias_col && !in_place) {
             memcpy(bias, t.start, (size_t)cols * sizeof(E));
             t.start = bias;

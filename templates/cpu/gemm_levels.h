@@ -68,6 +68,8 @@ static CASTOFF_UNUSED void castoff_gemm_levels_emit(const castoff_gemm_levels_si
 #define STEP CASTOFF_LEVELS_STEP
 #define TILE CASTOFF_LEVELS_TILE
 #define SUM int32_t
+#define SUM_BYTES CASTOFF_TILE_SUM_BYTES
+#define MULTIPLIES_FLOATS 0
 #define PACKS 0
 #include "gemm_tiles_engine.h"
 

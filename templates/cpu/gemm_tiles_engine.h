@@ -2,7 +2,8 @@
  *
  * Expects what tiles_engine.h made of N(name), and G(name) with G(args), G(sink), G(make_sink)(args, offset in c, item of the
  * batch), G(emit)(sink, sums, stride, row, column, rows, columns), N(size), N(steps), N(at) and N(pack_rows); ELEMENT, STEP,
- * TILE, SUM; PACKS: whether the right operand may come unpacked (N(pack_panels)). Every name is undefined again at the end.
+ * TILE, SUM, SUM_BYTES (scratch of a block); PACKS: whether the right operand may come unpacked (N(pack_panels)); MULTIPLIES_FLOATS:
+ * whether blocks of many rows are multiplied as tiles_widened.h does. Every name is undefined again at the end.
  */
 
 /* What rows of a block stand for where they are not rows of the result one after another: lines of `pitch` of which the
@@ -80,6 +81,10 @@ CASTOFF_INLINE void N(emit_piece)(const N(block) *g, const G(sink) *sink, const 
     N(emit_rows)(g, sink, p->sums, p->width, row, col, p->rows, p->cols);
 }
 
+#if MULTIPLIES_FLOATS
+#include "tiles_widened.h"
+#endif
+
 CASTOFF_INLINE void N(run_strips)(const N(block) *g, const G(sink) *sink, SUM *sums) {
     castoff_tiles_begin(g->rows);
     for (int64_t col = 0; col < g->cols; col += 64) {
@@ -95,7 +100,7 @@ CASTOFF_INLINE void N(run_strips)(const N(block) *g, const G(sink) *sink, SUM *s
     castoff_tiles_end();
 }
 
-/* sums: CASTOFF_TILE_SUM_BYTES. */
+/* sums: SUM_BYTES. */
 static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, SUM *sums) {
     if (g->steps == 0) {
         memset(sums, 0, CASTOFF_TILE_SUMS * 4);
@@ -109,6 +114,9 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
         N(run_strips)(g, sink, sums);
         return;
     }
+#if MULTIPLIES_FLOATS
+    N(run_widened)(g, sink, sums);
+#else
     const int64_t size = g->steps * TILE;
     const int64_t outer = castoff_ceil_div(g->rows_outside ? g->rows : g->cols, 32);
     const int64_t inner = castoff_ceil_div(g->rows_outside ? g->cols : g->rows, 32);
@@ -138,6 +146,7 @@ static CASTOFF_UNUSED void N(run_block)(const N(block) *g, const G(sink) *sink, 
             }
         }
     castoff_tiles_end();
+#endif
 }
 
 /* How a product is cut: a function of shape and threads; k never is. */
@@ -152,7 +161,7 @@ static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, 
     const int64_t tile_bytes = castoff_max_i64(1, N(steps)(k)) * 1024;
     p.by_batch = batch >= threads;
     p.pack_b = pack_b;
-    p.mc = castoff_max_i64(64, CASTOFF_TILE_L2_BYTES / 2 / tile_bytes * 16 / 32 * 32);
+    p.mc = castoff_max_i64(MULTIPLIES_FLOATS ? 128 : 64, CASTOFF_TILE_L2_BYTES / 2 / tile_bytes * 16 / 32 * 32);
     p.mc = castoff_max_i64(1, castoff_min_i64(p.mc, castoff_round_up(castoff_ceil_div(m, castoff_ceil_div(castoff_max_i64(m, 1), p.mc)), 32)));
     p.nc = castoff_round_up(castoff_max_i64(n, 1), 64);
     while (!p.by_batch && p.nc > 64 && castoff_ceil_div(m, p.mc) * castoff_ceil_div(n, p.nc) < (threads > 1 ? 4 * threads : 1))
@@ -161,7 +170,7 @@ static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, 
     p.col_blocks = castoff_ceil_div(n, p.nc);
     p.a_bytes = N(size)(p.mc, k) * (int64_t)sizeof(ELEMENT);
     p.b_bytes = pack_b ? N(size)(n, k) * (int64_t)sizeof(ELEMENT) : 0;
-    p.thread_bytes = CASTOFF_TILE_SUM_BYTES + p.a_bytes + (p.by_batch ? p.b_bytes : 0);
+    p.thread_bytes = SUM_BYTES + p.a_bytes + (p.by_batch ? p.b_bytes : 0);
     return p;
 }
 
@@ -203,7 +212,7 @@ static CASTOFF_UNUSED void G(run_blocks)(const G(job) *job, int64_t item, const 
     const G(offsets) o = G(locate)(args, item);
     const G(sink) sink = G(make_sink)(args, o.c, item);
     SUM *sums = (SUM *)(void *)scratch;
-    ELEMENT *tiles = (ELEMENT *)(void *)(scratch + CASTOFF_TILE_SUM_BYTES);
+    ELEMENT *tiles = (ELEMENT *)(void *)(scratch + SUM_BYTES);
     const ELEMENT *b = args->b_packed ? args->b_packed + o.b : panels;
     int64_t packed = -1;
     for (int64_t index = first; index < last; index++) {
@@ -230,7 +239,7 @@ static CASTOFF_UNUSED void G(items)(void *context, int64_t begin, int64_t end, i
     const G(job) *job = (const G(job) *)context;
     const G(plan) *plan = &job->plan;
     char *scratch = job->scratch + thread * plan->thread_bytes;
-    ELEMENT *panels = (ELEMENT *)(void *)(scratch + CASTOFF_TILE_SUM_BYTES + plan->a_bytes);
+    ELEMENT *panels = (ELEMENT *)(void *)(scratch + SUM_BYTES + plan->a_bytes);
 #if PACKS
     int64_t packed = -1;
 #endif
@@ -293,4 +302,6 @@ static CASTOFF_UNUSED void G(run)(const G(args) *args, castoff_pool *pool, void 
 #undef STEP
 #undef TILE
 #undef SUM
+#undef SUM_BYTES
+#undef MULTIPLIES_FLOATS
 #undef PACKS
