@@ -61,6 +61,8 @@
 #define CASTOFF_L1_BYTES (32 << 10)
 #define CASTOFF_L2_BYTES (CASTOFF_VECTOR_BYTES == 64 ? 2 << 20 : 512 << 10)
 #define CASTOFF_L3_BYTES (8 << 20)
+/* Rows of a block at least, though they do not fit the second cache: with fewer, B is read from beyond it too often. */
+#define CASTOFF_LEAST_ROWS (CASTOFF_VECTOR_BYTES == 64 ? 3 * CASTOFF_MR : 11 * CASTOFF_MR)
 /* k up to MAX is one block; more is cut into blocks of about KC, summed through memory. */
 #define CASTOFF_KC_MAX 4096
 #define CASTOFF_KC 2048

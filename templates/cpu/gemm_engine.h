@@ -361,7 +361,7 @@ static CASTOFF_UNUSED G(plan) G(make_plan)(int64_t batch, int64_t m, int64_t n, 
     p.by_batch = batch >= threads;
     const int64_t depth = cut.depth ? cut.depth : m > CASTOFF_MR && k > CASTOFF_KC_MAX ? CASTOFF_KC : k;
     p.kc = depth < k ? castoff_ceil_div(k, castoff_ceil_div(k, depth)) : k;
-    p.mc = castoff_max_i64(3 * CASTOFF_MR, CASTOFF_L2_BYTES * 3 / 8 / (size * castoff_max_i64(p.kc, 1)));
+    p.mc = castoff_max_i64(CASTOFF_LEAST_ROWS, CASTOFF_L2_BYTES * 3 / 8 / (size * castoff_max_i64(p.kc, 1)));
     if (cut.rows) p.mc = cut.rows;
     p.mc = castoff_max_i64(1, castoff_ceil_div(m, castoff_max_i64(1, castoff_ceil_div(m, p.mc)))); /* m may be 0 */
     p.nc = castoff_max_i64(256, CASTOFF_L3_BYTES / 4 / (size * castoff_max_i64(p.kc, 1)) / 128 * 128);
