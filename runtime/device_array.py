@@ -69,7 +69,11 @@ class DeviceArray:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> object:
-        """The array for a consumer, which reads it on `stream`: None the legacy default, -1 whichever."""
+        """The array for a consumer, which reads it on `stream`: None the legacy default, -1 whichever.
+
+        The stream has to live until the array and all that was made of it is gone: its memory is given back in
+        the order of what its consumers' streams then hold.
+        """
         if copy or (dl_device is not None and tuple(dl_device) != self.__dlpack_device__()):
             raise BufferError(f"the array lies on {self.device} and is lent there only")
         consumer = (

@@ -201,6 +201,8 @@ typedef struct castoff_api {
   /* shapes[i] has room for the rank of output i; sizes that depend on data become -1. */
   castoff_status (*output_shapes)(castoff_instance *instance, int32_t n_inputs, DLTensor *const *inputs,
                                   int32_t n_outputs, int64_t *const *shapes);
+  /* Gives back memory the artefact allocated for an output. On a GPU that waits for all that the GPU does, since nobody says
+   * which streams use the memory: release_on_stream() and share() wait for nothing. */
   void (*release)(void *memory);
 
   int32_t (*constant_count)(void);
@@ -228,7 +230,7 @@ typedef struct castoff_api {
   castoff_status (*run_on_stream)(castoff_instance *instance, const castoff_call *call, void *stream);
   /* Waits for every run; refuses where one of them found an index out of range, or CUDA failed. */
   castoff_status (*synchronize)(castoff_instance *instance);
-  /* Gives back memory the artefact allocated for an output, once what `stream` holds now is done with it. */
+  /* Gives back memory the artefact allocated for an output, once what `stream` holds now is done with it; returns at once. */
   void (*release_on_stream)(void *memory, void *stream);
   /* What is enqueued on `consumer` from now on comes after what `producer` holds now. */
   castoff_status (*order_streams)(castoff_instance *instance, void *producer, void *consumer);
@@ -237,8 +239,9 @@ typedef struct castoff_api {
   castoff_status (*copy_to_host)(castoff_instance *instance, const DLTensor *tensor, void *host, void *stream);
   /* Memory the artefact allocated for an output with several owners: the handle is one, each tensor that is lent another.
    * The last one that lets go gives it back, as release_on_stream() does, after what the streams of all consumers hold
-   * then; where one of them is recorded just then, with the next one that lets go. A consumer -1 works on a stream that the
-   * legacy default stream waits for. NULL where there is no memory for that; share() releases the output's. */
+   * then; where one of them is recorded just then, with the next one that lets go. The streams live until then: CUDA
+   * knows nothing of one that was destroyed. A consumer -1 works on a stream that the legacy default stream waits for. NULL
+   * where there is no memory for that; share() releases the output's. */
   void *(*share)(void *memory, void *stream);
   castoff_managed_tensor *(*lend)(void *shared, const DLTensor *tensor, void *consumer);
   void (*unshare)(void *shared);

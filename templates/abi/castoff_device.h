@@ -75,8 +75,10 @@ void castoff_device_free_run(castoff_device_run *run);
 int castoff_device_is_ready(castoff_device_run *run, void *stream);
 /* `stream`: as in castoff_api.run_on_stream; with `is_waited_for` the run's own, and the caller waits for the results. */
 castoff_status castoff_device_begin(castoff_device_run *run, void *stream, int is_waited_for);
-/* Memory for an output in device memory, which castoff_device_release() takes back. */
+/* Memory for an output in device memory, which castoff_device_release() takes back; the second function does so in the order
+ * of the run. */
 void *castoff_device_allocate_output(castoff_device_run *run, size_t size_bytes);
+void castoff_device_release_output(castoff_device_run *run, void *memory);
 castoff_status castoff_device_launch(castoff_device_run *run, castoff_frame *frame, int (*function)(castoff_frame *frame));
 /* After the last copy: waits where the caller does. Returns `status`, or what the device refused. */
 castoff_status castoff_device_end(castoff_device_run *run, castoff_status status);

@@ -168,6 +168,11 @@ void *castoff_device_allocate_output(castoff_device_run *run, size_t size_bytes)
   return castoff_aligned_allocate(size_bytes);
 }
 
+void castoff_device_release_output(castoff_device_run *run, void *memory) {
+  (void)run;
+  free(memory);
+}
+
 castoff_status castoff_device_launch(castoff_device_run *run, castoff_frame *frame,
                                      int (*function)(castoff_frame *frame)) {
   (void)run;

@@ -298,6 +298,10 @@ void *castoff_device_allocate_output(castoff_device_run *run, size_t size_bytes)
   return NULL;
 }
 
+void castoff_device_release_output(castoff_device_run *run, void *memory) {
+  castoff_device_release_on_stream(memory, run->stream);
+}
+
 castoff_status castoff_device_launch(castoff_device_run *run, castoff_frame *frame,
                                      int (*function)(castoff_frame *frame)) {
   frame->stream = run->stream;

@@ -128,7 +128,7 @@ static void take_back_outputs(castoff_run_context *context) {
   const castoff_call *call = context->call;
   for (int i = 0; i < context->program->n_outputs; i++)
     if (context->output_owned[i]) {
-      if (!call->allocate) castoff_device_release(call->outputs[i]->data);
+      if (!call->allocate) castoff_device_release_output(context->device_run, call->outputs[i]->data);
       call->outputs[i]->data = NULL;
     }
 }

@@ -34,13 +34,30 @@ def autocast_without_a_gpu() -> Iterator[None]:
         yield
 
 
+def as_cudnn_says(program: Any) -> None:
+    """Recurrent layers of a region give narrow results where cuDNN computes them, which PyTorch without CUDA lacks."""
+
+    def narrowed(x: Any) -> Any:
+        with x.fake_mode:
+            return x.half()
+
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes:
+            if node.op == "call_function":
+                node.meta["val"] = torch.utils._pytree.tree_map(narrowed, node.meta["val"])
+
+
 def on_device(
-    function: Callable[..., Any], *shapes: tuple[int, ...], device: str = "cuda"
+    function: Callable[..., Any],
+    *shapes: tuple[int, ...],
+    device: str = "cuda",
+    amend: Callable[[Any], None] = lambda program: None,
 ) -> tuple[ReferenceProgram, list[torch.dtype]]:
     """The function, exported with float32 tensors on a device and imported; the dtypes of its results there."""
     with autocast_without_a_gpu(), FakeTensorMode(), torch.no_grad():
         args = tuple(torch.empty(shape, device=device) for shape in shapes)
         program = torch.export.export(Function(function), args, strict=False)
+    amend(program)
     program._example_inputs = None  # of which there is no data to save
     results = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
     dtypes = [results[spec.arg.name].dtype for spec in program.graph_signature.output_specs]
@@ -172,3 +189,27 @@ def test_a_region_may_be_switched_off_within_another() -> None:
     program, dtypes = on_device(function, (4, 4))
     assert [result.dtype for result in program(data(4, 4))] == [np.float16, np.float32]
     assert dtypes == [torch.float16, torch.float32]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn_tanh", 1)])
+def test_recurrent_layers_in_a_region_for_cuda_are_those_of_cudnn(kind: str, gates: int) -> None:
+    """Inputs, states and weights become narrow, and so are the results."""
+
+    def layer(x: Any, h: Any, c: Any, *weights: Any) -> Any:
+        states = (h, c) if kind == "lstm" else h
+        rules = (True, 1, 0.0, False, False, False)
+        return getattr(torch, kind)(x, states, list(weights), *rules)
+
+    def function(*inputs: Any) -> Any:
+        with torch.autocast("cuda", dtype=torch.float16):
+            return layer(*inputs)
+
+    width = gates * 6
+    shapes = ((5, 3, 4), (1, 3, 6), (1, 3, 6), (width, 4), (width, 6), (width,), (width,))
+    rng = np.random.default_rng(gates)
+    inputs = [rng.uniform(-0.9, 0.9, shape).astype(np.float32) for shape in shapes]
+    results = on_device(function, *shapes, amend=as_cudnn_says)[0](*inputs)
+    rounded = [torch.tensor(x).half().float() for x in inputs]
+    assert [result.dtype for result in results] == [np.float16] * (3 if kind == "lstm" else 2)
+    for got, wanted in zip(results, layer(*rounded), strict=True):
+        np.testing.assert_allclose(got.astype(np.float32), wanted.numpy(), rtol=4e-3, atol=2e-3)
