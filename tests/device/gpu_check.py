@@ -28,12 +28,14 @@ from castoff.compiler.options import resolve_options
 from castoff.compiler.toolchain.toolkit import find_toolkit
 from tests.emulation.home import cuda_home_for_tests
 
-from . import peers, rates
+from . import goals, peers, rates
 from .machine import Gpu, first_gpu
 
 BUDGET_SECONDS = 460.0
 GIB = 1 << 30
 SMOKE = ("test_runs", "test_device_arrays", "test_refusals", "test_artefacts")
+CORPUS = ("operators", "models", "structure")
+"""Suites of the conformance corpus."""
 KERNELS = ("test_attention", "test_coded_products", "test_grouped_products")
 
 
@@ -111,16 +113,25 @@ def rates_table(found: Sequence[rates.Rate] | str) -> str:
     )
 
 
-def peers_table(found: Mapping[str, Mapping[str, float] | str]) -> str:
-    """Milliseconds of a call; a reason where there is none."""
+def peers_table(found: Mapping[str, peers.Compared | str]) -> str:
+    """Milliseconds of a call, seconds of both builds; a reason where there is none."""
     engines = ("castoff", "castoff, graphs", "eager", "AOTInductor")
+    builds = ("build, s", "AOTInductor's")
     rows = []
-    for name, times in found.items():
-        if isinstance(times, str):
-            rows.append((name, times, *[""] * (len(engines) - 1)))
-        else:
-            rows.append((name, *(f"{times[e]:.3f}" if e in times else "" for e in engines)))
-    return table(("milliseconds", *engines), rows)
+    for name, row in found.items():
+        if isinstance(row, str):
+            rows.append((name, row, *[""] * (len(engines) + len(builds) - 1)))
+            continue
+        times = row.milliseconds
+        seconds = (row.build_seconds, row.peer_build_seconds)
+        rows.append(
+            (
+                name,
+                *(f"{times[engine]:.3f}" if engine in times else "" for engine in engines),
+                *(f"{value:.1f}" if value else "" for value in seconds),
+            )
+        )
+    return table(("milliseconds", *engines, *builds), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size_bytes, seconds = (1 << 16, 0.01) if options.emulated else (GIB, 0.2)
     found = bandwidth(size_bytes, build_options, seconds)
     reason = peers.missing()
-    compared: dict[str, Mapping[str, float] | str] = {}
+    compared: dict[str, peers.Compared | str] = {}
     if not reason:
         compared.update(peers.compare_kernels(build_options, 3.0))
         compared.update(peers.compare_models(build_options, 5.0, deadline))
@@ -159,9 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "toolkit": str(find_toolkit(resolve_options().cuda_home)),
         "peers": reason or _torch_version(),
     }
+    reached = list(
+        goals.goals(
+            [step.outcome for step in steps if step.name in CORPUS],
+            [] if isinstance(found, str) else found,
+            compared,
+        )
+    )
     text = "\n\n".join(
         [
             table(("", ""), list(facts.items())),
+            table(("what must be reached", "", "reached", ""), [goal.row for goal in reached]),
             table(("suite", "outcome"), [(s.name, s.outcome) for s in steps]),
             f"Memory bandwidth, {size_bytes / (1 << 20):g} MiB of float32:",
             rates_table(found),
@@ -173,7 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": facts,
         "suites": [asdict(step) for step in steps],
         "rates": found if isinstance(found, str) else [asdict(rate) for rate in found],
-        "peers": compared,
+        "peers": {n: row if isinstance(row, str) else asdict(row) for n, row in compared.items()},
+        "goals": [asdict(goal) for goal in reached],
     }
     name = "cuda-" + re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-")
     print(f"written: {write(name, f'On {gpu.name}', text, record, options.results)}")

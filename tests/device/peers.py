@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,13 +15,42 @@ from typing import Any
 
 import castoff
 
-MODELS = ("bert-base-128", "resnet50", "vit-b16", "gpt2-prefill-128", "llama-decode-512")
+from .builds import MODELS, build, saved
+
+BUILT_MODEL = "bert-base-128"
+"""Of which both builds are timed, on two cores."""
+PRODUCT = "bf16 product 8192³"
+ATTENTION = "bf16 causal attention, 8k tokens"
+CALL = "a call, the sum of two small inputs"
 BATCHES = (1, 32)
 BATCH_AXES: Mapping[str, tuple[int | None, ...]] = {"llama-decode-512": (0, None, 1, 1)}
 """Where the inputs of a model have the batch; others have it first."""
 ROUNDS = 10
 
 Call = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What engines took for one program."""
+
+    milliseconds: Mapping[str, float]
+    """Of a call, by engine."""
+    code_bytes: int = 0
+    """What castoff's file has beside its weights."""
+    build_seconds: float = 0.0
+    peer_build_seconds: float = 0.0
+
+
+@contextmanager
+def two_cores() -> Iterator[None]:
+    """What is started here has two processors at most."""
+    given = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(given)[:2])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, given)
 
 
 def missing() -> str:
@@ -57,33 +88,39 @@ def seconds_in_turns(calls: Mapping[str, Call], budget: float) -> dict[str, floa
 
 def compare_module(
     module: Any, inputs: tuple[Any, ...], options: Mapping[str, object], budget: float
-) -> dict[str, float]:
-    """Milliseconds of castoff, castoff with CUDA graphs, eager PyTorch and AOTInductor; answers are compared."""
+) -> Compared:
+    """castoff, castoff with CUDA graphs, eager PyTorch and AOTInductor; both compilers have two cores and no cache,
+    and answers are compared.
+    """
     import torch
+    from torch._inductor import config
 
     module, inputs = module.cuda(), tuple(x.cuda() for x in inputs)
     with torch.inference_mode(), tempfile.TemporaryDirectory(prefix="castoff-peers-") as folder:
         exported = torch.export.export(module, inputs)
-        file = io.BytesIO()
-        torch.export.save(exported, file)
-        path = castoff.aot_compile(
-            file.getvalue(), options={**options}, output=Path(folder) / "model.so"
-        )
+        program_bytes = saved(exported)
+        with two_cores():
+            built = build(program_bytes, Path(folder) / "model.so", {**options, "jobs": 2})
+            start = time.perf_counter()
+            with config.patch(force_disable_caches=True, compile_threads=2):
+                package = torch._inductor.aoti_compile_and_package(
+                    exported, package_path=f"{folder}/model.pt2"
+                )
+            peer_seconds = time.perf_counter() - start
         program, recorded = (
-            castoff.aot_load(path, "cuda", cuda_graphs=graphs) for graphs in (False, True)
+            castoff.aot_load(built.path, "cuda", cuda_graphs=graphs) for graphs in (False, True)
         )
+        inductor = torch._inductor.aoti_load_package(package)
         calls: dict[str, Call] = {
             "castoff": lambda: program(*inputs),
             "castoff, graphs": lambda: recorded(*inputs),
             "eager": lambda: module(*inputs),
+            "AOTInductor": lambda: inductor(*inputs),
         }
-        package = torch._inductor.aoti_compile_and_package(
-            exported, package_path=f"{folder}/model.pt2"
-        )
-        inductor = torch._inductor.aoti_load_package(package)
-        calls["AOTInductor"] = lambda: inductor(*inputs)
         _assert_close(program(*inputs), module(*inputs))
-        return {name: 1e3 * seconds for name, seconds in seconds_in_turns(calls, budget).items()}
+        times = seconds_in_turns(calls, budget)
+        milliseconds = {name: 1e3 * seconds for name, seconds in times.items()}
+        return Compared(milliseconds, built.code_bytes, built.seconds, peer_seconds)
 
 
 def _assert_close(got: Any, wanted: Any) -> None:
@@ -106,7 +143,7 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}"
 
 
-def attempt(compare: Callable[[], dict[str, float]]) -> dict[str, float] | str:
+def attempt(compare: Callable[[], Compared]) -> Compared | str:
     """What is found, or why there is nothing: what a package refuses is a line of the table."""
     try:
         return compare()
@@ -114,10 +151,8 @@ def attempt(compare: Callable[[], dict[str, float]]) -> dict[str, float] | str:
         return reason_of(error)
 
 
-def compare_kernels(
-    options: Mapping[str, object], budget: float
-) -> dict[str, dict[str, float] | str]:
-    """The matrix product and the attention whose rates are promised."""
+def compare_kernels(options: Mapping[str, object], budget: float) -> dict[str, Compared | str]:
+    """The matrix product and the attention whose rates are promised, and what a call costs."""
     import torch
     from torch import nn
 
@@ -129,15 +164,21 @@ def compare_kernels(
         def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
+    class Sum(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return a + b
+
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, dtype=torch.bfloat16, device="cuda")
 
     wanted: Mapping[str, tuple[nn.Module, Sequence[tuple[int, ...]]]] = {
-        "bf16 product 8192³": (Product(), [(8192, 8192)] * 2),
-        "bf16 causal attention, 8k tokens": (Attention(), [(1, 16, 8192, 128)] * 3),
+        PRODUCT: (Product(), [(8192, 8192)] * 2),
+        ATTENTION: (Attention(), [(1, 16, 8192, 128)] * 3),
+        CALL: (Sum(), [(8, 8)] * 2),
     }
+    torch.backends.cuda.preferred_blas_library("cublaslt")
 
-    def compare(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> dict[str, float]:
+    def compare(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Compared:
         return compare_module(module, tuple(normal(*shape) for shape in shapes), options, budget)
 
     return {name: attempt(partial(compare, *of)) for name, of in wanted.items()}
@@ -153,19 +194,19 @@ def widened(inputs: Sequence[Any], axes: Sequence[int | None], batch: int) -> tu
 
 def compare_models(
     options: Mapping[str, object], budget: float, deadline: float
-) -> dict[str, dict[str, float] | str]:
+) -> dict[str, Compared | str]:
     """The models of the benchmarks, one entry and then a batch of them, as far as their packages are
     installed and the time allows: none is begun that may take longer than there is.
     """
     from bench.models import make_subject
 
-    def compare(name: str, batch: int) -> dict[str, float]:
+    def compare(name: str, batch: int) -> Compared:
         subject = make_subject(name)
         axes = BATCH_AXES.get(name, (0,) * len(subject.example))
         inputs = widened(subject.example, axes, batch)
         return compare_module(subject.program, inputs, options, budget)
 
-    found: dict[str, dict[str, float] | str] = {}
+    found: dict[str, Compared | str] = {}
     longest = 0.0
     for batch in BATCHES:
         for name in MODELS:

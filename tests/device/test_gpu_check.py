@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulation.home import default_home
 
-from . import gpu_check, machine, peers, suite
+from . import builds, goals, gpu_check, machine, peers, suite
 
 
 def test_the_check_writes_its_results(
@@ -31,15 +31,69 @@ def test_peers_are_part_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(gpu_check.peers, "missing", lambda: "")
     monkeypatch.setattr(gpu_check, "_torch_version", lambda: "PyTorch 0")
     monkeypatch.setattr(
-        gpu_check.peers, "compare_kernels", lambda *_: {"product": {"castoff": 1.0, "eager": 2.0}}
+        gpu_check.peers,
+        "compare_kernels",
+        lambda *_: {peers.PRODUCT: peers.Compared({"castoff": 1.0, "eager": 0.9}, 3_000_000)},
     )
     monkeypatch.setattr(
         gpu_check.peers, "compare_models", lambda *_: {"a model": "no time was left"}
     )
     assert gpu_check.main(["--emulated", "--results", str(tmp_path)]) == 0
     text = (tmp_path / "cuda-emulated.md").read_text()
-    for part in ("PyTorch 0", "driver", "product", "1.000", "a model", "no time was left"):
+    for part in ("PyTorch 0", "driver", peers.PRODUCT, "1.000", "a model", "no time was left"):
         assert part in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert [f"{peers.PRODUCT}: share of cuBLASLt's rate", "97%", "90.0%", "no"] in rows
+    assert ["the largest file, beside its weights", "at most 20 MB", "3 MB", "yes"] in rows
+    assert [f"{peers.ATTENTION}: share of PyTorch's rate", "70%", "", "not measured"] in rows
+
+
+def test_every_goal_is_judged_by_what_was_measured() -> None:
+    times = {"castoff": 2.0, "castoff, graphs": 1.0, "eager": 1.9, "AOTInductor": 2.0}
+    compared: dict[str, peers.Compared | str] = {
+        name: peers.Compared(times) for name in (peers.PRODUCT, peers.ATTENTION, peers.CALL)
+    }
+    for batch, other in ((1, 4.0), (32, 1.0)):
+        row = peers.Compared({**times, "AOTInductor": other}, 2_000_000, 10.0, 40.0)
+        compared.update({f"{name}, batch {batch}": row for name in peers.MODELS})
+    compared["resnet50, batch 32"] = "no time was left"
+    said = ["ops, compiled for cuda: 97 of 100 pass (3 s)", "models: 100 of 100 pass (9 s)", "none"]
+    rates = [gpu_check.rates.Rate("softmax", 91, 1.0, 100.0)]
+    found = {
+        goal.what: (goal.reached, goal.is_reached) for goal in goals.goals(said, rates, compared)
+    }
+    assert found == {
+        "answers that are right, of cases that pass on CPUs": ("98.5%", True),
+        "softmax: share of a copy's bandwidth": ("91.0%", True),
+        f"{peers.PRODUCT}: share of cuBLASLt's rate": ("95.0%", False),
+        f"{peers.ATTENTION}: share of PyTorch's rate": ("95.0%", True),
+        "5 of 5 models, batch 1: time over AOTInductor's": ("0.5", True),
+        "4 of 5 models, batch 32: time over AOTInductor's": ("2", False),
+        f"{peers.CALL}, graphs on: time over AOTInductor's": ("0.5", True),
+        "the largest file, beside its weights": ("2 MB", True),
+        "bert-base-128, built on two cores: time over AOTInductor's": ("0.25", True),
+    }
+
+
+def test_nothing_that_was_not_measured_counts_as_reached() -> None:
+    assert {goal.is_reached for goal in goals.goals([], [], {"resnet50, batch 1": "failed"})} == {
+        None
+    }
+
+
+@pytest.mark.torch
+def test_builds_say_how_long_they_take_and_what_files_have_beside_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(default_home()))
+    assert builds.main(["linear-128x768x3072"]) == 0
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    name, seconds, megabytes, libraries = (cell.strip() for cell in row.split("|")[1:-1])
+    assert (name, libraries) == ("linear-128x768x3072", "cublasLt")
+    assert float(seconds) > 0
+    assert 0 < float(megabytes) < 20
+    monkeypatch.setattr(builds, "MOST_CODE_BYTES", 1000)
+    assert builds.main(["two-input-add"]) == 1
 
 
 def test_what_cannot_be_measured_is_a_line_of_the_results(
@@ -99,9 +153,9 @@ def test_models_are_compared_one_by_one_and_in_batches(monkeypatch: pytest.Monke
 
     shapes: list[tuple[tuple[int, ...], ...]] = []
 
-    def compare(_: object, inputs: tuple[torch.Tensor, ...], *__: object) -> dict[str, float]:
+    def compare(_: object, inputs: tuple[torch.Tensor, ...], *__: object) -> peers.Compared:
         shapes.append(tuple(tuple(x.shape) for x in inputs))
-        return {"castoff": 1.0}
+        return peers.Compared({"castoff": 1.0})
 
     def make(name: str) -> bench.models.Subject:
         inputs = (torch.ones(2, 3),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from castoff.runtime.runner import aot_load
 from tests.graphs import GraphBuilder, reference, size
 
 from .building import DeviceBuilds
+from .machine import has_gpu
 
 Make = Callable[[GraphBuilder, Value, Value], Value]
 
@@ -180,6 +182,24 @@ def test_a_missing_library_is_named_when_the_program_is_loaded(
     assert "DeviceError" in said
     assert "needs cuBLASLt" in said
     assert "pip install nvidia-cublas" in said
+
+
+@pytest.mark.skipif(has_gpu(), reason="only the emulated library counts what it is asked")
+def test_how_a_product_is_computed_is_asked_once_for_each_shape(
+    device_builds: DeviceBuilds,
+) -> None:
+    b = GraphBuilder()
+    weight = b.array(random(48, 72), "weight")
+    path = device_builds.build(b.graph(linear(b, b.input("x", size("rows", 1), 72), weight)))
+    programs = [aot_load(path, "cuda"), aot_load(path, "cuda", cuda_graphs=True)]
+    library = ctypes.CDLL(f"{device_builds.home}/lib64/libcublasLt.so.13")
+    asked = []
+    for rows in (41, 41, 43, 41, 43):
+        before = library.castoff_emulation_choices()
+        for program in programs:
+            program(random(rows, 72))
+        asked.append(library.castoff_emulation_choices() - before)
+    assert asked == [1, 0, 1, 0, 0]
 
 
 def test_bfloat16_sums_are_float32(device_builds: DeviceBuilds) -> None:

@@ -82,8 +82,11 @@ def outcome(artefact: Path, body: str, **settings: str) -> str:
             "the NVIDIA driver is too old: this artefact needs one for CUDA 13.0, the driver is for 12.4",
         ),
         ({"DEVICES": "0"}, "there is no GPU here"),
-        ({"ARCH": "75"}, "is sm_75: compile it for that one too (option cuda_architectures)"),
-        ({"ARCH": "80"}, "this artefact was built for sm_90, but cuda:0"),
+        (
+            {"ARCH": "75"},
+            "cuda:0 (Emulated GPU sm_75) is sm_75: compile it for that one too (option cuda_architectures)",
+        ),
+        ({"ARCH": "80"}, "this artefact was built for sm_90, but cuda:0 (Emulated GPU sm_80)"),
     ],
     ids=["no driver", "an old driver", "no GPU", "an old GPU", "an older generation"],
 )

@@ -90,6 +90,25 @@ def test_many_operands_may_lie_across(device_builds: DeviceBuilds, dtype: DType)
     )
 
 
+@pytest.mark.parametrize("dtype", [DType.FLOAT8_E4M3FN, DType.FLOAT8_E5M2], ids=str)
+def test_floats_of_8_bits_are_stored(device_builds: DeviceBuilds, dtype: DType) -> None:
+    b = GraphBuilder()
+    x, where = b.input("x", size("n"), 16, dtype=dtype), b.input("where", 3, dtype=DType.INT64)
+    wide = b.call("aten._to_copy.default", x, dtype=DType.FLOAT32)
+    graph = b.graph(
+        b.call("aten._to_copy.default", b.apply("mul", wide, wide), dtype=dtype),
+        b.call("aten.clone.default", b.call("aten.t.default", x)),
+        b.call("aten.index_select.default", x, 0, where),
+        wide,
+    )
+    (values,) = arrays((40, 16))
+    given = values.astype(dtype.numpy), np.array([3, 39, 0])
+    for got, wanted in zip(
+        device_builds.load(graph)(*given), reference(graph, *given), strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(got, np.float32), np.asarray(wanted, np.float32))
+
+
 def test_strided_and_misplaced_arrays_are_copied(device_builds: DeviceBuilds) -> None:
     b = GraphBuilder()
     graph = b.graph(b.apply("neg", b.input("x", 4, 6)))
