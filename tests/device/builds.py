@@ -77,7 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_good = True
     with tempfile.TemporaryDirectory(prefix="castoff-builds-") as folder, torch.inference_mode():
         for name in options.models:
-            subject = make_subject(name)
+            try:
+                subject = make_subject(name)
+            except ImportError as error:  # bench/requirements.txt has what defines them
+                rows.append((name, f"not built: {error}", "", ""))
+                is_good = False
+                continue
             exported = torch.export.export(
                 subject.program, subject.example, dynamic_shapes=subject.dynamic_shapes
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -46,6 +48,28 @@ def exported_names(artefact: Path) -> list[str]:
     return [line.split()[-1] for line in text.splitlines()]
 
 
+def device_code(artefact: Path) -> set[tuple[str, int, bool]]:
+    """What a file has for GPUs, as its fat binaries say: kind, architecture, whether it is compressed."""
+    data, found = artefact.read_bytes(), set()
+    for match in re.finditer(struct.pack("<IHH", 0xBA55ED50, 1, 16), data):
+        at = match.end() + 8
+        end = at + struct.unpack_from("<Q", data, match.end())[0]
+        while at < end:
+            kind, _, header, size, compressed = struct.unpack_from("<HHIQI", data, at)
+            (architecture,) = struct.unpack_from("<I", data, at + 28)
+            is_compressed = 0 < compressed < struct.unpack_from("<Q", data, at + 56)[0]
+            found.add(({1: "PTX", 2: "machine code"}[kind], architecture, is_compressed))
+            at += header + size
+    return found
+
+
+def test_code_is_made_for_common_gpus_and_for_those_to_come() -> None:
+    units = generated(program(), device="cuda").tree.units
+    (flags,) = (unit.flags for unit in units if unit.path == "program.cu")
+    codes = [flag.rpartition("code=")[2] for flag in flags if flag.startswith("-gencode")]
+    assert codes == ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
 @pytest.mark.nvcc
 @pytest.mark.usefixtures("nvcc_home")
 def test_nvcc_builds_equal_bytes_that_need_no_cuda_library(tmp_path: Path) -> None:
@@ -56,6 +80,11 @@ def test_nvcc_builds_equal_bytes_that_need_no_cuda_library(tmp_path: Path) -> No
         artefacts.append(build(program(), tmp_path / name, **options))
     first, second = artefacts
     assert first.read_bytes() == second.read_bytes()
+    assert device_code(first) == {
+        ("machine code", 80, True),
+        ("machine code", 90, True),
+        ("PTX", 90, True),
+    }
     assert needed_libraries(first) <= {
         "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2",
     }  # fmt: skip

@@ -65,6 +65,38 @@ def test_results_of_one_program_are_arguments_of_the_next_without_a_copy(
     np.testing.assert_array_equal(again.numpy(), expected(first, first))
 
 
+class Foreign:
+    """An array of another library, which knows no more of castoff than DLPack."""
+
+    def __init__(self, array: DeviceArray) -> None:
+        self.array = array
+        self.streams: list[object] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: object = None) -> object:
+        self.streams.append(stream)
+        return self.array.__dlpack__(stream=stream)
+
+
+@pytest.mark.parametrize("stream", [None, 2], ids=["no stream is said", "a stream"])
+def test_arrays_of_any_library_are_taken_where_they_lie_and_told_the_stream(
+    artefact: str, on_device: Runner, stream: int | None
+) -> None:
+    x, y = sample()
+    (there,), (memory,) = on_device(x, y), on_device(y, x)
+    foreign, target = Foreign(there), Foreign(memory)
+    program = aot_load(artefact, "cuda", strict_device=True)  # copies nothing
+    given = {} if stream is None else {"stream": stream}
+    (result,) = program(foreign, foreign, out=(target,), **given)
+    assert result is target
+    asked = {*foreign.streams, *target.streams}
+    assert asked == ({1} if stream is None else {stream})  # the legacy default stream
+    first = expected(x, y)
+    np.testing.assert_array_equal(memory.numpy(), expected(first, first))
+
+
 def test_numpy_results_can_be_asked_for(artefact: str, on_device: Runner) -> None:
     x, y = sample()
     (there,) = on_device(x, y)

@@ -94,6 +94,14 @@ def test_builds_say_how_long_they_take_and_what_files_have_beside_weights(
     assert 0 < float(megabytes) < 20
     monkeypatch.setattr(builds, "MOST_CODE_BYTES", 1000)
     assert builds.main(["two-input-add"]) == 1
+    capsys.readouterr()
+
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError("No module named 'torchvision'")
+
+    monkeypatch.setattr("bench.models.make_subject", missing)
+    assert builds.main(["resnet50"]) == 1
+    assert "not built: No module named 'torchvision'" in capsys.readouterr().out
 
 
 def test_what_cannot_be_measured_is_a_line_of_the_results(

@@ -166,22 +166,38 @@ def test_other_products_need_no_library(device_builds: DeviceBuilds, kind: str) 
     np.testing.assert_array_equal(aot_load(path, "cuda")(x, y)[0], x)
 
 
+def said_on_loading(path: Path, home: Path, packages: Path) -> str:
+    """What a new process says that loads and calls a program, with packages beside those that are installed."""
+    places = [str(packages), *sys.path]
+    environment = {**os.environ, "CUDA_HOME": str(home), "PYTHONPATH": os.pathsep.join(places)}
+    body = (
+        "import castoff, numpy as np\n"
+        f"program = castoff.aot_load({str(path)!r}, 'cuda')\n"
+        "print(program(np.ones((40, 48), np.float32), np.ones((48, 40), np.float32))[0].sum())"
+    )
+    done = subprocess.run(  # this process may have the library already
+        [sys.executable, "-c", body], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
 def test_a_missing_library_is_named_when_the_program_is_loaded(
     device_builds: DeviceBuilds, tmp_path: Path
 ) -> None:
     path = device_builds.build(product((40, 48), (48, 40), matmul, "float32"))
-    environment = {
-        **os.environ,
-        "CUDA_HOME": str(tmp_path),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    said = subprocess.run(  # this process may have the library already
-        [sys.executable, "-c", f"import castoff; castoff.aot_load({str(path)!r}, 'cuda')"],
-        env=environment, capture_output=True, text=True, check=False,
-    ).stderr  # fmt: skip
+    said = said_on_loading(path, tmp_path, tmp_path)
     assert "DeviceError" in said
     assert "needs cuBLASLt" in said
     assert "pip install nvidia-cublas" in said
+
+
+def test_the_library_is_found_in_the_wheel(device_builds: DeviceBuilds, tmp_path: Path) -> None:
+    path = device_builds.build(product((40, 48), (48, 40), matmul, "float32"))
+    folder = tmp_path / "nvidia" / "cu13" / "lib"
+    folder.mkdir(parents=True)
+    name = "libcublasLt.so.13"
+    (folder / name).symlink_to(Path(device_builds.home) / "lib64" / name)
+    assert said_on_loading(path, tmp_path, tmp_path).strip() == str(40.0 * 40 * 48)
 
 
 @pytest.mark.skipif(has_gpu(), reason="only the emulated library counts what it is asked")
