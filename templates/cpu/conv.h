@@ -33,13 +33,24 @@
 
 /* Output channels of a block of the packed weight. */
 #define CASTOFF_CONV_COLUMNS 32
-/* Pixels of a register tile: as many as there are registers for sums and for pointers. */
+/* Pixels of a register tile: as many as there are registers for sums and for pointers. Tiles of a block; of how many of them an
+ * epilogue waits for all columns; and how many products a sum takes at a time, so that a second cache of 512 KiB keeps the pixels
+ * of a block and the weight that they meet. */
 #if CASTOFF_VECTOR_BYTES == 64
 #define CASTOFF_CONV_ROWS 12
+#define CASTOFF_CONV_TILES 8
+#define CASTOFF_CONV_EPILOGUE_TILES 1
+#define CASTOFF_CONV_DEPTH INT64_MAX
 #else
 #define CASTOFF_CONV_ROWS 6
+#define CASTOFF_CONV_TILES 9
+#define CASTOFF_CONV_EPILOGUE_TILES CASTOFF_CONV_TILES
+#define CASTOFF_CONV_DEPTH 1024
 #endif
 #define CASTOFF_CONV_DEPTHWISE_ROWS 4
+/* Pixels and lines of a block of a depthwise convolution by lines. */
+#define CASTOFF_CONV_LINE_PIXELS 256
+#define CASTOFF_CONV_LINES 16
 /* Output channels that an epilogue gets at once, so that its loops pay. */
 #define CASTOFF_CONV_EPILOGUE_COLUMNS 128
 

@@ -25,7 +25,8 @@ typedef struct {
 typedef struct {
     int64_t inner, outer; /* channels of one group, in and out */
     int64_t points, pixels, depth; /* depth: products that one output sums */
-    int32_t depthwise, copies;     /* copies: input pixels are brought together where they would share cache sets */
+    int32_t depthwise, by_lines;   /* by_lines: as the second part of conv_depthwise.h does it */
+    int32_t copies;                /* input pixels are brought together where they would share cache sets */
     int64_t height, pixel_block, pixel_blocks, column_block, column_blocks;
     int64_t weight_bytes, zero_bytes, table_bytes, thread_bytes;
 } C(plan);
@@ -55,6 +56,7 @@ typedef struct {
     const E *start;
     E *out;
     int64_t out_row;
+    int32_t adds; /* to what lies in out, rather than start */
     int32_t is_bounded;
     E low, high;
 } C(tile);
@@ -71,12 +73,22 @@ static CASTOFF_UNUSED C(args) C(simplify)(const C(args) *given) {
     return a;
 }
 
+/* A depthwise kernel of 3 x 3 whose nine factors, one vector of channels each, fit the registers beside a few sums; where there
+ * are 32 registers, tiles over a table are as fast. Windows reach over a line's ends by one pixel at most. */
+CASTOFF_INLINE int C(suits_lines)(const C(args) *a) {
+    return CASTOFF_VECTOR_BYTES < 64 && a->in[0] == 1 && a->kernel[0] == 1 && a->kernel[1] == 3 && a->kernel[2] == 3 &&
+           a->padding[0] == 0 && a->dilation[1] == 1 && a->dilation[2] == 1 && a->stride[2] <= 2 && a->in[2] >= 3 &&
+           a->padding[2] <= 1 && (a->out[2] - 1) * a->stride[2] - a->padding[2] + 3 <= a->in[2] + 1 &&
+           a->out_channels % LANES == 0;
+}
+
 static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     C(plan) p = {.inner = a->in_channels / a->groups, .outer = a->out_channels / a->groups};
     p.points = a->kernel[0] * a->kernel[1] * a->kernel[2];
     p.pixels = a->out[0] * a->out[1] * a->out[2];
     p.depth = p.inner * p.points;
     p.depthwise = castoff_conv_is_depthwise(a->groups, p.inner, p.outer);
+    p.by_lines = p.depthwise && C(suits_lines)(a);
     p.height = p.depthwise ? CASTOFF_CONV_DEPTHWISE_ROWS : CASTOFF_CONV_ROWS;
     p.copies = p.points == 1 && a->groups == 1 && p.inner >= 512 &&
                a->stride[2] * a->x_space[2] * (int64_t)sizeof(E) % 4096 == 0;
@@ -84,7 +96,10 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
                                                                  (int64_t)sizeof(E), 64);
     p.zero_bytes = castoff_round_up((a->in_channels + 16) * (int64_t)sizeof(E), 64);
     p.column_block = a->out_channels;
-    p.pixel_block = castoff_min_i64(p.pixels, p.depthwise ? 32 * p.height : 8 * p.height);
+    p.pixel_block = castoff_min_i64(p.pixels, p.depthwise ? 32 * p.height : CASTOFF_CONV_TILES * p.height);
+    if (p.by_lines) /* the lines that a vector of channels reads stay in the first cache */
+        p.pixel_block = castoff_min_i64(p.pixels, castoff_min_i64(CASTOFF_CONV_LINE_PIXELS, a->out[2] * castoff_max_i64(1,
+            castoff_min_i64(CASTOFF_CONV_LINES, CASTOFF_CONV_LINE_PIXELS / castoff_max_i64(1, a->out[2]) - 2))));
     /* Threads share the columns first: a block of fewer pixels reads the whole weight as well. */
     const int64_t wanted = threads > 1 ? 4 * threads : 1, grain = a->groups > 1 && !p.depthwise ? p.outer : 64;
     while (p.column_block > grain && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) *
@@ -94,7 +109,7 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     while (p.pixel_block > p.height && shares * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
         p.pixel_block = castoff_round_up(p.pixel_block / 2, p.height);
     p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
-    p.pixel_block = castoff_ceil_div(p.pixels, p.pixel_blocks);
+    if (!p.by_lines) p.pixel_block = castoff_ceil_div(p.pixels, p.pixel_blocks);
     p.column_blocks = castoff_ceil_div(a->out_channels, p.column_block);
     const int64_t slots = castoff_ceil_div(p.pixel_block, p.height) * p.height;
     p.table_bytes = castoff_round_up((slots + 1) * p.points * (int64_t)sizeof(void *), 64);
@@ -193,10 +208,16 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
     const int64_t inner = t->inner, end = t->shift + inner;
     /* A constant where it can be one: every register counts. */
     const int64_t step = vectors * LANES == CASTOFF_CONV_COLUMNS ? CASTOFF_CONV_COLUMNS : t->weight_step;
-    CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
-        const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
-        CASTOFF_UNROLL for (int i = 0; i < rows; i++) acc[i][j] = start;
-    }
+    const int64_t count = t->count;
+    if (t->adds)
+        CASTOFF_UNROLL for (int i = 0; i < rows; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+                acc[i][j] = LOAD_E(t->out + (i < count ? i : 0) * t->out_row + j * LANES);
+    else
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
+            const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
+            CASTOFF_UNROLL for (int i = 0; i < rows; i++) acc[i][j] = start;
+        }
     CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, table += CASTOFF_CONV_ROWS) {
         const E *x[CASTOFF_CONV_ROWS];
         CASTOFF_UNROLL for (int i = 0; i < rows; i++) x[i] = table[i] + end;
@@ -212,7 +233,6 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
             weight += step;
         }
     }
-    const int64_t count = t->count;
     CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
         if (i >= count) break;
         CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
@@ -251,139 +271,114 @@ static CASTOFF_UNUSED void C(emit)(const C(args) *a, const E *tile, int64_t stri
     }
 }
 
-/* One tile into t->out, for `count` columns of the group's packed weight from `column` on. `ahead` is where what is fetched
- * begins; NULL for nothing. */
-CASTOFF_INLINE void C(columns)(const C(plan) *p, C(tile) *t, const E *weight, const E *ahead, int64_t column, int64_t count) {
-    E *const out = t->out;
-    for (int64_t done = 0; done < count; done += 2 * LANES, column += 2 * LANES) {
-        const int64_t panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
-        t->weight = weight + panel * p->depth + column % CASTOFF_CONV_COLUMNS;
-        t->weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL));
-        t->ahead = ahead ? ahead + done * p->depth : t->weight;
-        t->out = out + done;
-        if (count - done > LANES)
-            C(tile2)(t);
-        else
-            C(tile1)(t);
-    }
-    t->out = out;
+/* A part of what each sum takes: kernel points [point, point + points), of their channels [channel, channel + channels). */
+typedef struct {
+    int64_t point, points, channel, channels;
+    int is_last;
+} C(part);
+
+CASTOFF_INLINE int64_t C(count_parts)(const C(plan) *p) {
+    const int64_t at_once = p->points == 1 ? CASTOFF_CONV_DEPTH : castoff_max_i64(1, CASTOFF_CONV_DEPTH / castoff_max_i64(1, p->inner));
+    return castoff_max_i64(1, castoff_ceil_div(p->points == 1 ? p->inner : p->points, castoff_min_i64(at_once, 1 << 30)));
 }
 
-/* What comes from memory later: the pixel after the tile's last, for the last kernel point, while the first channels are
- * computed; but while the weight is new, a quarter of the next channels' in each of four tiles. */
-CASTOFF_INLINE const E *C(coming)(const C(plan) *p, const C(block) *b, const C(tile) *t, const E *weight, int64_t tile,
-                                  int64_t column, int is_first) {
+CASTOFF_INLINE C(part) C(make_part)(const C(plan) *p, int64_t index, int64_t count) {
+    const int64_t whole = p->points == 1 ? p->inner : p->points, size = castoff_ceil_div(whole, count);
+    const int64_t from = castoff_min_i64(whole, index * size), length = castoff_min_i64(size, whole - from);
+    if (p->points == 1) return (C(part)){0, 1, from, length, index + 1 == count};
+    return (C(part)){from, length, 0, p->inner, index + 1 == count};
+}
+
+/* What comes from memory later, where fetching it begins: while the weight is new, or too large to be kept, a quarter of that of
+ * the block of channels that `next` is in in each of four tiles; else the pixel after the tile's last, for the last kernel point,
+ * while the first channels are computed; or nothing. */
+CASTOFF_INLINE const E *C(coming)(const C(plan) *p, const C(block) *b, const C(tile) *t, const C(part) *part, const E *weight,
+                                  int64_t tile, int64_t next, int is_first) {
     if (tile < 4 && (b->is_first || p->outer * p->depth * (int64_t)sizeof(E) > CASTOFF_L2_BYTES / 2))
-        return weight + castoff_round_up(column, CASTOFF_CONV_COLUMNS) * p->depth + tile * p->depth * (32 / (int64_t)sizeof(E));
-    return is_first ? t->rows[(p->points - 1) * p->height + t->count - 1] + p->inner : 0;
+        return weight + castoff_round_up(next, CASTOFF_CONV_COLUMNS) * p->depth +
+               (part->point * p->inner + part->channel) * CASTOFF_CONV_COLUMNS +
+               tile * part->points * part->channels * (32 / (int64_t)sizeof(E));
+    return is_first && part->is_last ? t->rows[(part->points - 1) * p->height + t->count - 1] + p->inner : t->weight;
 }
 
-/* Output channels [first, first + channels) of one group for a block of pixels: as wide as a tile where that is stored, wider
- * where an epilogue takes it over. */
+/* Where the tiles of some columns of a group go: into y, or into a buffer of a column for each. */
+typedef struct {
+    int64_t column, count, group;
+    E *out;
+    int64_t out_row;
+    const E *start; /* NULL, or one for each column */
+} C(columns);
+
+/* One part of the sums of tiles [first, last), the first of which begins with pixel `row` of the block. */
+CASTOFF_INLINE void C(multiply)(const C(plan) *p, const C(block) *b, const C(columns) *c, const C(part) *part, C(tile) *t,
+                                const E *weight, int64_t first, int64_t last, int is_first) {
+    const int64_t above = (part->point * p->inner + part->channel);
+    for (int64_t done = 0; done < c->count; done += 2 * LANES) {
+        const int64_t column = c->column + done, panel = column / CASTOFF_CONV_COLUMNS * CASTOFF_CONV_COLUMNS;
+        const int64_t next = CASTOFF_CONV_EPILOGUE_TILES == 1 && last - first == 1 ? column + c->count : column + 2 * LANES;
+        t->weight_step = castoff_min_i64(CASTOFF_CONV_COLUMNS, castoff_round_up(p->outer - panel, CASTOFF_PANEL));
+        t->weight = weight + panel * p->depth + above * t->weight_step + column % CASTOFF_CONV_COLUMNS;
+        t->start = c->start ? c->start + done : 0;
+        t->out = c->out + done;
+        for (int64_t tile = first; tile < last; tile++) {
+            t->rows = b->rows + (tile * p->points + part->point) * p->height;
+            t->count = C(tile_rows)(b, tile);
+            t->ahead = C(coming)(p, b, t, part, weight, tile, next, is_first && done == 0);
+            if (c->count - done > LANES)
+                C(tile2)(t);
+            else
+                C(tile1)(t);
+            t->out += t->count * c->out_row;
+        }
+    }
+}
+
+/* Output channels [first, first + channels) of one group for a block of pixels: all of them where they are stored, as many as an
+ * epilogue takes over; what is left of a vector goes through the buffer. */
 static CASTOFF_UNUSED void C(group)(const C(job) *job, const C(block) *b, int64_t group, int64_t first, int64_t channels) {
     const C(args) *a = &job->args;
     const C(plan) *p = &job->plan;
     const E *weight = job->weight + group * castoff_round_up(p->outer, CASTOFF_PANEL) * p->depth;
-    const int64_t widest = a->epilogue ? CASTOFF_CONV_EPILOGUE_COLUMNS : 2 * LANES, end = first + channels;
-    E buffer[CASTOFF_CONV_ROWS * CASTOFF_CONV_EPILOGUE_COLUMNS] __attribute__((aligned(64)));
+    const int64_t end = first + channels, whole = first + channels / LANES * LANES, parts = C(count_parts)(p);
+    E buffer[CASTOFF_CONV_EPILOGUE_TILES * CASTOFF_CONV_ROWS * CASTOFF_CONV_EPILOGUE_COLUMNS] __attribute__((aligned(64)));
     E start[2 * LANES] __attribute__((aligned(64))) = {0};
-    C(tile) t = {.points = p->points, .inner = p->inner, .shift = group * p->inner, .is_bounded = a->is_bounded, .low = a->low,
-                 .high = a->high, .out = buffer, .out_row = widest};
+    C(tile) t = {.low = a->low, .high = a->high};
     for (int64_t column = first, count; column < end; column += count) {
-        count = castoff_min_i64(widest, end - column);
-        const int64_t channel = group * p->outer + column;
-        const int in_place = a->epilogue == 0 && count % LANES == 0;
+        const int in_place = a->epilogue == 0 && column < whole;
+        count = in_place ? whole - column : castoff_min_i64(CASTOFF_CONV_EPILOGUE_COLUMNS, end - column);
+        const int64_t channel = group * p->outer + column, at_once = in_place ? b->tiles : CASTOFF_CONV_EPILOGUE_TILES;
+        C(columns) c = {.column = column, .count = count, .out = buffer, .out_row = CASTOFF_CONV_EPILOGUE_COLUMNS};
         if (a->bias && !a->epilogue) {
-            memcpy(start, a->bias + channel, (size_t)count * sizeof(E));
-            t.start = start;
+            c.start = a->bias + channel;
+            if (!in_place) c.start = memcpy(start, a->bias + channel, (size_t)count * sizeof(E));
         }
-        for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
-            t.rows = b->rows + tile * p->height * p->points;
-            t.count = C(tile_rows)(b, tile);
-            t.out = in_place ? a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + channel : buffer;
-            t.out_row = in_place ? a->y_pixel : widest;
-            C(columns)(p, &t, weight, C(coming)(p, b, &t, weight, tile, column + count, column == first), column, count);
-            if (!in_place) C(emit)(a, buffer, widest, b, row, channel, t.count, count);
+        if (in_place) {
+            c.out = a->y + b->image * a->y_batch + b->pixel * a->y_pixel + channel;
+            c.out_row = a->y_pixel;
         }
-    }
-}
-
-/* One tile of pixels by `vectors` vectors of channels, each summed over the kernel points alone. */
-CASTOFF_INLINE void C(depthwise_tile)(const C(tile) *t, const int vectors) {
-    V acc[CASTOFF_CONV_DEPTHWISE_ROWS][4];
-    const E *const *rows = t->rows, *weight = t->weight;
-    CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
-        const V start = t->start ? LOAD_E(t->start + j * LANES) : SPLAT(0);
-        CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) acc[i][j] = start;
-    }
-    CASTOFF_NO_UNROLL for (int64_t point = t->points; point > 0; point--, rows += CASTOFF_CONV_DEPTHWISE_ROWS) {
-        V factor[4];
-        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) factor[j] = LOAD_E(weight + j * LANES);
-        /* The last two pixels of the window are new to the cache, all others were read for the tiles above and before. */
-        if (point <= 2)
-            CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++)
-                CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-                    __builtin_prefetch(rows[i] + t->shift + t->distance + j * LANES, 0, 2);
-        CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
-            const E *x = rows[i] + t->shift;
-            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = FMA(LOAD_E(x + j * LANES), factor[j], acc[i][j]);
-        }
-        weight += t->weight_step;
-    }
-    CASTOFF_UNROLL for (int i = 0; i < CASTOFF_CONV_DEPTHWISE_ROWS; i++) {
-        if (i >= t->count) break;
-        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-            STORE_E(t->out + i * t->out_row + j * LANES, t->is_bounded ? C(within)(t, acc[i][j]) : acc[i][j]);
-    }
-}
-
-CASTOFF_NOINLINE void C(depthwise4)(const C(tile) *t) { C(depthwise_tile)(t, 4); }
-CASTOFF_NOINLINE void C(depthwise2)(const C(tile) *t) { C(depthwise_tile)(t, 2); }
-CASTOFF_NOINLINE void C(depthwise1)(const C(tile) *t) { C(depthwise_tile)(t, 1); }
-
-/* The channels after the last whole vector. */
-static CASTOFF_UNUSED void C(depthwise_rest)(const C(tile) *t, int64_t channels) {
-    for (int64_t i = 0; i < t->count; i++)
-        for (int64_t c = 0; c < channels; c++) {
-            V sum = SPLAT(t->start ? t->start[c] : 0);
-            for (int64_t point = 0; point < t->points; point++)
-                sum = FMA(SPLAT(t->rows[point * CASTOFF_CONV_DEPTHWISE_ROWS + i][t->shift + c]),
-                          SPLAT(t->weight[point * t->weight_step + c]), sum);
-            t->out[i * t->out_row + c] = (t->is_bounded ? C(within)(t, sum) : sum)[0];
-        }
-}
-
-static CASTOFF_UNUSED void C(depthwise)(const C(job) *job, const C(block) *b, int64_t first, int64_t channels) {
-    const C(args) *a = &job->args;
-    E buffer[CASTOFF_CONV_DEPTHWISE_ROWS * 4 * LANES] __attribute__((aligned(64)));
-    C(tile) t = {.points = job->plan.points, .weight_step = a->out_channels, .out = buffer, .out_row = 4 * LANES,
-                 .distance = 4 * CASTOFF_CONV_DEPTHWISE_ROWS * a->stride[2] * a->x_space[2],
-                 .is_bounded = a->is_bounded, .low = a->low, .high = a->high};
-    for (int64_t tile = 0, row = 0; tile < b->tiles; tile++, row += t.count) {
-        t.rows = b->rows + tile * CASTOFF_CONV_DEPTHWISE_ROWS * t.points;
-        t.count = C(tile_rows)(b, tile);
-        for (int64_t c = first, count; c < first + channels; c += count) {
-            const int64_t left = first + channels - c;
-            count = left >= 4 * LANES ? 4 * LANES : left >= 2 * LANES ? 2 * LANES : castoff_min_i64(LANES, left);
-            t.shift = c;
-            t.weight = job->weight + c;
-            t.start = a->bias && !a->epilogue ? a->bias + c : 0;
-            if (!a->epilogue) {
-                t.out_row = a->y_pixel;
-                t.out = a->y + b->image * a->y_batch + (b->pixel + row) * a->y_pixel + c;
+        t.out_row = c.out_row;
+        for (int64_t tile = 0, row = 0; tile < b->tiles; tile += at_once) {
+            const int64_t last = castoff_min_i64(b->tiles, tile + at_once);
+            for (int64_t i = 0; i < parts; i++) {
+                const C(part) part = C(make_part)(p, i, parts);
+                t.points = part.points;
+                t.inner = part.channels;
+                t.shift = group * p->inner + part.channel;
+                t.adds = i > 0;
+                t.is_bounded = a->is_bounded && part.is_last;
+                C(multiply)(p, b, &c, &part, &t, weight, tile, last, column == first);
             }
-            if (count == 4 * LANES)
-                C(depthwise4)(&t);
-            else if (count == 2 * LANES)
-                C(depthwise2)(&t);
-            else if (count == LANES)
-                C(depthwise1)(&t);
-            else
-                C(depthwise_rest)(&t, count);
-            if (a->epilogue) C(emit)(a, buffer, t.out_row, b, row, c, t.count, count);
+            for (int64_t i = tile, at = 0; i < last; i++) {
+                const int64_t rows = C(tile_rows)(b, i);
+                if (!in_place) C(emit)(a, buffer + at * c.out_row, c.out_row, b, row, channel, rows, count);
+                row += rows;
+                at += rows;
+            }
         }
     }
 }
+
+#include "conv_depthwise.h"
 
 /* Work items in the order image, pixel block, column block. */
 static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish, int thread) {
@@ -399,12 +394,14 @@ static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish
             b.pixel = block % p->pixel_blocks * p->pixel_block;
             b.pixels = castoff_min_i64(p->pixel_block, p->pixels - b.pixel);
             b.tiles = castoff_ceil_div(b.pixels, p->height);
-            if (b.pixels > 0) C(locate)(job, &b);
+            if (b.pixels > 0 && !p->by_lines) C(locate)(job, &b);
             b.is_first = located < 0;
             located = block;
         }
         if (b.pixels <= 0) continue;
-        if (p->depthwise)
+        if (p->by_lines)
+            C(lines)(job, &b, first, channels);
+        else if (p->depthwise)
             C(depthwise)(job, &b, first, channels);
         else if (job->args.groups == 1)
             C(group)(job, &b, 0, first, channels);

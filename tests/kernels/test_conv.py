@@ -95,6 +95,13 @@ CASES = {
     "depthwise-5x5-stride-2": Case(1, 6, 6, (14, 14), (5, 5), stride=2, padding=2, groups=6),
     "depthwise-multiplier": Case(2, 4, 12, (7, 7), (3, 3), padding=1, groups=4),
     "depthwise-dilated": Case(1, 4, 4, (9, 40), (3, 3), padding=2, dilation=2, groups=4),
+    "depthwise-lines": Case(2, 48, 48, (11, 30), (3, 3), padding=1, groups=48),
+    "depthwise-lines-tiny": Case(2, 96, 96, (7, 7), (3, 3), padding=1, groups=96),
+    "depthwise-lines-long": Case(1, 16, 16, (5, 300), (3, 3), padding=1, groups=16),
+    "depthwise-lines-stride-2": Case(1, 40, 40, (15, 22), (3, 3), stride=2, padding=1, groups=40),
+    "depthwise-lines-odd": Case(1, 24, 24, (8, 13), (3, 3), stride=2, padding=1, groups=24),
+    "depthwise-lines-unpadded": Case(2, 8, 8, (9, 21), (3, 3), groups=8),
+    "depthwise-padded-by-two": Case(1, 16, 16, (9, 13), (3, 3), padding=2, groups=16),
     "one-channel": Case(2, 1, 16, (12, 12), (3, 3), padding=1),
     "1d": Case(2, 6, 10, (50,), (5,), padding=2),
     "1d-long": Case(1, 80, 64, (300,), (3,), padding=1, stride=2),
@@ -108,6 +115,8 @@ CASES = {
     "few-channels-unpadded": Case(2, 3, 20, (9, 21), (5, 5), stride=2),
     "one-to-one": Case(2, 1, 1, (9, 21), (3, 3)),
     "long-sum": Case(1, 520, 40, (4, 5), (3, 3), padding=1),
+    "long-sum-of-channels": Case(1, 2100, 41, (7, 7), (1, 1)),
+    "long-sum-of-groups": Case(1, 600, 66, (3, 7), (3, 3), padding=1, groups=2),
     "column": Case(1, 8, 8, (40, 1), (3, 1), padding=0),
     "kernel-as-large-as-the-image": Case(2, 3, 20, (8, 8), (8, 8), stride=8),
 }
@@ -269,7 +278,9 @@ def test_bounds_let_nan_pass(kernels: ctypes.CDLL) -> None:
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "runtime"])
-@pytest.mark.parametrize("case_name", ["groups", "3x3-stride-2", "depthwise", "3d", "1x1-wide"])
+@pytest.mark.parametrize(
+    "case_name", ["groups", "3x3-stride-2", "depthwise", "depthwise-lines", "3d", "1x1-wide"]
+)
 def test_convolution_of_doubles(kernels: ctypes.CDLL, case_name: str, packed: bool) -> None:
     case = CASES[case_name]
     x, weight, bias = (array.astype(np.float64) for array in operands(case))
