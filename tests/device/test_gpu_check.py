@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -231,3 +232,54 @@ def test_without_a_gpu_nothing_is_pretended(capsys: pytest.CaptureFixture[str]) 
     assert gpu_check.main([]) == 2
     assert suite.main(["--sanitizer", "memcheck"]) == 2
     assert "needs a GPU" in capsys.readouterr().err
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What the suites would start; none of it is."""
+    started: list[list[str]] = []
+
+    def call(command: list[str]) -> int:
+        started.append(command)
+        return 0
+
+    monkeypatch.setenv("CUDA_HOME", str(default_home()))
+    monkeypatch.setattr(suite.subprocess, "call", call)
+    return started
+
+
+def test_the_sanitizer_watches_the_operators(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sanitizer = tmp_path / "compute-sanitizer"
+    sanitizer.write_text("#!/bin/sh\n")
+    sanitizer.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(suite, "has_gpu", lambda: True)
+    assert suite.main(["--sanitizer", "racecheck", "--all"]) == 0
+    (command,) = commands
+    assert command[:5] == [
+        str(sanitizer), "--tool", "racecheck", "--target-processes", "all",
+    ]  # fmt: skip
+    assert " ".join(command).endswith("--device cuda --passing --family ops --every 1 --jobs 1")
+
+
+@pytest.mark.parametrize("takes_all", [False, True], ids=["a sample", "all"])
+@pytest.mark.parametrize("has_gpu", [False, True], ids=["no GPU", "a GPU"])
+def test_without_a_gpu_everything_is_compiled_and_that_is_said(
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    takes_all: bool,
+    has_gpu: bool,
+) -> None:
+    monkeypatch.setattr(suite, "has_gpu", lambda: has_gpu)
+    assert suite.main(["--all"] if takes_all else []) == 0
+    families = [command[command.index("--family") + 1] for command in commands[:3]]
+    assert families == ["structure", "models", "ops"]
+    assert [("--build-only" in command) is not has_gpu for command in commands[:3]] == [True] * 3
+    are_all = [command[command.index("--every") + 1] == "1" for command in commands[:3]]
+    assert are_all == [takes_all and has_gpu] * 3
+    rest = [command[2] for command in commands[3:]]
+    assert rest == (["pytest"] if has_gpu else ["tests.device.bundles"] if takes_all else [])
+    assert ("nothing was run" in capsys.readouterr().out) is not has_gpu
