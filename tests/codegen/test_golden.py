@@ -29,6 +29,23 @@ def softmax() -> Graph:
     return b.graph(b.call("aten.softmax.int", x, -1))
 
 
+def rows_of_any_length() -> Graph:
+    b = GraphBuilder()
+    x = b.input("x", 5, size("length", 1, 1 << 20))
+    return b.graph(b.call("aten.softmax.int", x, -1))
+
+
+def attention() -> Graph:
+    b = GraphBuilder()
+    queries, keys = ((2, 4, size("queries", 1), 64), (2, 2, size("keys", 1), 64))
+    q, k, v = (
+        b.input(name, *shape, dtype=DType.BFLOAT16)
+        for name, shape in zip("qkv", (queries, keys, keys), strict=True)
+    )
+    target = "aten.scaled_dot_product_attention.default"
+    return b.graph(b.call(target, q, k, v, None, enable_gqa=True))
+
+
 def sum_of_columns() -> Graph:
     b = GraphBuilder()
     return b.graph(b.reduce("sum", b.input("x", 32, 48), [0]))
@@ -139,7 +156,7 @@ PROGRAMS: Mapping[str, Callable[[], Graph]] = {
     for make in (
         pointwise, softmax, sum_of_columns, linear_with_epilogue, coded_linear, joined_in_place, embedding,
         convolution, grouped_product, state, layer_norm, group_norm, rms_norm_in_shared_memory, transpose, tall_columns,
-        selection, unique, lstm,
+        selection, unique, lstm, rows_of_any_length, attention,
     )
 }  # fmt: skip
 OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
@@ -149,6 +166,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {"coded_linear": {"weights": "int4"}}
 HOST_ONLY = ("joined_in_place",)
 DEVICE_ONLY = (
     "layer_norm", "group_norm", "rms_norm_in_shared_memory", "transpose", "tall_columns", "selection", "unique", "lstm",
+    "rows_of_any_length", "attention",
 )  # fmt: skip
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "c": tuple(name for name in PROGRAMS if name not in DEVICE_ONLY),
