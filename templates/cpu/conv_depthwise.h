@@ -98,13 +98,9 @@ typedef struct {
     E low, high;
 } C(line);
 
-CASTOFF_INLINE void C(store_line)(const C(line) *t, E *out, V x) {
-    STORE_E(out, t->is_bounded ? MIN(SPLAT(t->high), MAX(SPLAT(t->low), x)) : x);
-}
-
 /* One pixel, whose window may lack a column. */
-CASTOFF_INLINE void C(line_pixel)(const C(line) *t, const C(run_of_pixels) *run, const E **rows, const V *factor, const int stride,
-                                  const int missing, E *out) {
+CASTOFF_INLINE void C(line_pixel)(const C(line) *t, const C(run_of_pixels) *run, const E **rows, const V *factor, const V low, const V high,
+                                  const int stride, const int missing, E *out) {
     V sum = t->start ? LOAD_E(t->start) : SPLAT(0);
     CASTOFF_UNROLL for (int i = 0; i < 3; i++) {
         const int64_t step = run->steps[i];
@@ -112,14 +108,16 @@ CASTOFF_INLINE void C(line_pixel)(const C(line) *t, const C(run_of_pixels) *run,
             sum = FMA(k == missing ? SPLAT(0) : LOAD_E(rows[i] + k * step), factor[3 * i + k], sum);
         rows[i] += stride * step;
     }
-    C(store_line)(t, out, sum);
+    STORE_E(out, t->is_bounded ? MIN(high, MAX(low, sum)) : sum);
 }
 
 /* Each input pixel is loaded once for all the sums that it is part of. */
 CASTOFF_INLINE void C(line_of)(const C(line) *t, const int stride) {
     enum { PIXELS = 4 };
     V factor[9];
+    const V low = SPLAT(t->low), high = SPLAT(t->high);
     const int64_t out_row = t->out_row;
+    const int is_bounded = t->is_bounded;
     CASTOFF_UNROLL for (int i = 0; i < 9; i++) factor[i] = LOAD_E(t->weight + i * t->weight_step);
     for (int64_t r = 0; r < t->count; r++) {
         const C(run_of_pixels) *run = t->runs + r;
@@ -127,7 +125,7 @@ CASTOFF_INLINE void C(line_of)(const C(line) *t, const int stride) {
         E *out = run->out + t->out_shift;
         CASTOFF_UNROLL for (int i = 0; i < 3; i++) rows[i] = run->rows[i] + t->shift;
         if (run->before) {
-            C(line_pixel)(t, run, rows, factor, stride, 0, out);
+            C(line_pixel)(t, run, rows, factor, low, high, stride, 0, out);
             out += out_row;
         }
         int64_t left = run->inside;
@@ -145,10 +143,11 @@ CASTOFF_INLINE void C(line_of)(const C(line) *t, const int stride) {
                 }
                 rows[i] += PIXELS * stride * step;
             }
-            CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++, out += out_row) C(store_line)(t, out, sum[p]);
+            if (is_bounded) CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++) sum[p] = MIN(high, MAX(low, sum[p]));
+            CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++, out += out_row) STORE_E(out, sum[p]);
         }
-        CASTOFF_NO_UNROLL for (; left > 0; left--, out += out_row) C(line_pixel)(t, run, rows, factor, stride, -1, out);
-        if (run->after) C(line_pixel)(t, run, rows, factor, stride, 2, out);
+        CASTOFF_NO_UNROLL for (; left > 0; left--, out += out_row) C(line_pixel)(t, run, rows, factor, low, high, stride, -1, out);
+        if (run->after) C(line_pixel)(t, run, rows, factor, low, high, stride, 2, out);
     }
 }
 

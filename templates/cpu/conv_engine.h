@@ -41,6 +41,7 @@ typedef struct {
 /* A block of pixels of one image as tiles of `height` rows: for each tile and kernel point, where each row reads. */
 typedef struct {
     int64_t image, pixel, pixels, tiles;
+    int64_t least, taller; /* rows of a tile, and how many of the first tiles have one more */
     int32_t is_first; /* of this thread: it meets the weight for the first time */
     const E **rows;
 } C(block);
@@ -125,7 +126,7 @@ static CASTOFF_UNUSED int64_t C(scratch)(const C(args) *given, int threads) {
 
 /* Rows of tile i of a block: as equal as can be. */
 CASTOFF_INLINE int64_t C(tile_rows)(const C(block) *b, int64_t tile) {
-    return b->pixels / b->tiles + (tile < b->pixels % b->tiles);
+    return b->least + (tile < b->taller);
 }
 
 /* Fills the table of a block. */
@@ -233,10 +234,16 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
             weight += step;
         }
     }
-    CASTOFF_UNROLL for (int i = 0; i < rows; i++) {
+    if (t->is_bounded) {
+        const V low = SPLAT(t->low), high = SPLAT(t->high);
+        CASTOFF_UNROLL for (int i = 0; i < rows; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = MIN(high, MAX(low, acc[i][j]));
+    }
+    E *out = t->out;
+    const int64_t out_row = t->out_row;
+    CASTOFF_UNROLL for (int i = 0; i < rows; i++, out += out_row) {
         if (i >= count) break;
-        CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-            STORE_E(t->out + i * t->out_row + j * LANES, t->is_bounded ? C(within)(t, acc[i][j]) : acc[i][j]);
+        CASTOFF_UNROLL for (int j = 0; j < vectors; j++) STORE_E(out + j * LANES, acc[i][j]);
     }
 }
 
@@ -394,6 +401,8 @@ static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish
             b.pixel = block % p->pixel_blocks * p->pixel_block;
             b.pixels = castoff_min_i64(p->pixel_block, p->pixels - b.pixel);
             b.tiles = castoff_ceil_div(b.pixels, p->height);
+            b.least = b.pixels > 0 ? b.pixels / b.tiles : 0;
+            b.taller = b.pixels - b.least * b.tiles;
             if (b.pixels > 0 && !p->by_lines) C(locate)(job, &b);
             b.is_first = located < 0;
             located = block;
