@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from ...runtime.treespec import containers, is_unknown, parse_treespec, unknown_container
 from ..errors import CompileError, UnsupportedOperatorError
+from ..exported import schema
 from ..exported.program import ExportedProgram
 from ..exported.symbols import parse_guards
 from ..ir.graph import Graph, Guard, Value
@@ -90,7 +93,7 @@ def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedP
     return ImportedProgram(
         graph=graph,
         in_spec=signature.in_spec if signature else "",
-        out_spec=signature.out_spec if signature else "",
+        out_spec=_out_spec(program),
         forward_arg_names=signature.forward_arg_names if signature else None,
         inputs=tuple(inputs.leaves),
         outputs=tuple(outputs.leaves),
@@ -104,6 +107,28 @@ def _finish(program: ExportedProgram, scope: Scope, inputs: Inputs) -> ImportedP
         schema_version=(program.schema_version.major, program.schema_version.minor),
         torch_version=program.torch_version,
     )
+
+
+_GRADIENTS = (schema.GradientToParameter, schema.GradientToUserInput)
+
+
+def _out_spec(program: ExportedProgram) -> str:
+    """The containers of a result.
+
+    The file says how the results of the source's forward lie. What a graph of training gives beside them has no
+    place there, so that such a program gives one tuple: the results, then the gradients.
+    """
+    entry = program.call_entry
+    if entry is None or entry.signature is None:
+        return ""
+    specs = program.graph_signature.output_specs
+    if not any(isinstance(spec, _GRADIENTS) for spec in specs):
+        return entry.signature.out_spec
+    given = (schema.UserOutput, schema.LossOutput, *_GRADIENTS)
+    leaf: dict[str, object] = {"type": None, "context": None, "children_spec": []}
+    leaves = [leaf for spec in specs if isinstance(spec, given)]
+    root = {"type": "builtins.tuple", "context": "null", "children_spec": leaves}
+    return json.dumps([1, root])
 
 
 def _mutations(inputs: Inputs) -> list[tuple[Value, Value]]:

@@ -222,7 +222,11 @@ def collect_outputs(program: ExportedProgram, scope: Scope, inputs: Inputs) -> O
         match spec:
             case schema.UserOutput(argument):
                 _add_output(scope, inputs, outputs, argument)
-            case schema.LossOutput(name):
+            case (
+                schema.LossOutput(name)
+                | schema.GradientToParameter(name)
+                | schema.GradientToUserInput(name)
+            ):
                 _add_output(scope, inputs, outputs, schema.AsTensor(name))
             case schema.BufferMutation(name, qualified) | schema.ParameterMutation(name, qualified):
                 target = inputs.state.tensors.get(qualified)

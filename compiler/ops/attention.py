@@ -157,7 +157,7 @@ def _composed(
 ) -> tuple[Value, Value]:
     """(attention, weights) from matrix products and a softmax."""
     k, v = _repeated_heads(b, k, q), _repeated_heads(b, v, q)
-    weights, _ = _softmax(b, _scores(b, q, k, mask, is_causal, scale))
+    weights, _ = _softmax(b, scores_of(b, q, k, mask, is_causal, scale))
     weights = b.call("aten.dropout.default", weights, dropout_p, True)
     return b.matmul(b.cast(weights, v.dtype), v), weights
 
@@ -171,7 +171,7 @@ def _repeated_heads(b: Builder, x: Value, q: Value) -> Value:
     return b.reshape(wide, (*batch, q.shape[-3], length, size))
 
 
-def _scores(
+def scores_of(
     b: Builder, q: Value, k: Value, mask: Value | None, is_causal: bool, scale: float
 ) -> Value:
     product = b.matmul(b.apply("mul", q, b.full((), scale, q.dtype)), b.transpose(k, -1, -2))
@@ -260,7 +260,7 @@ def _with_logsumexp(
     query, factor = _scaled(b, query, scale)
     result = attention(b, query, key, value, mask, is_causal, factor, True, dropout_p)
     k = _repeated_heads(b, key, query)
-    _, logsumexp = _softmax(b, _scores(b, query, k, mask, is_causal, factor))
+    _, logsumexp = _softmax(b, scores_of(b, query, k, mask, is_causal, factor))
     return result, logsumexp
 
 

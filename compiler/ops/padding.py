@@ -64,7 +64,7 @@ _MODES: dict[str, Edges] = {
 }  # fmt: skip
 
 
-def _pad_edges(b: Builder, x: Value, pad: Sequence[Dim], mode: str) -> Value:
+def pad_edges(b: Builder, x: Value, pad: Sequence[Dim], mode: str) -> Value:
     """Padding with elements of the tensor itself, dimension by dimension; negative counts crop."""
     for axis, (before, after) in enumerate(_pairs(x, pad)):
         crop_before = shapes.maximum(-before, 0)
@@ -97,7 +97,7 @@ def pad(
         return constant_pad_nd(b, self, pad, 0 if value is None else value)
     if mode not in _MODES:
         raise OperatorError(f"padding with mode {mode!r}")
-    return _pad_edges(b, self, pad, mode)
+    return pad_edges(b, self, pad, mode)
 
 
 @target("aten._pad_enum.default")
@@ -108,13 +108,13 @@ def pad_enum(
     name = ("reflect", "replicate", "circular", "constant")[mode]
     if name == "constant":
         return constant_pad_nd(b, self, pad, 0 if value is None else value)
-    return _pad_edges(b, self, pad, name)
+    return pad_edges(b, self, pad, name)
 
 
 @target("aten._pad_circular.default")
 def pad_circular(b: Builder, self: Value, pad: Sequence[Dim]) -> Value:
     """Padding as if the tensor repeated itself."""
-    return _pad_edges(b, self, pad, "circular")
+    return pad_edges(b, self, pad, "circular")
 
 
 @target(
@@ -124,7 +124,7 @@ def pad_circular(b: Builder, self: Value, pad: Sequence[Dim]) -> Value:
 )
 def reflection_pad(b: Builder, self: Value, padding: Sequence[Dim]) -> Value:
     """Padding with the mirror image, the edge itself left out."""
-    return _pad_edges(b, self, padding, "reflect")
+    return pad_edges(b, self, padding, "reflect")
 
 
 @target(
@@ -134,4 +134,4 @@ def reflection_pad(b: Builder, self: Value, padding: Sequence[Dim]) -> Value:
 )
 def replication_pad(b: Builder, self: Value, padding: Sequence[Dim]) -> Value:
     """Padding with the elements at the edge."""
-    return _pad_edges(b, self, padding, "replicate")
+    return pad_edges(b, self, padding, "replicate")

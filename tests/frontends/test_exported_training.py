@@ -1,0 +1,102 @@
+"""Graphs of training: the loss and the gradients of all parameters in one exported program."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from torch.export import Dim, export  # noqa: E402
+from torch.export.experimental import _export_forward_backward  # noqa: E402
+
+import castoff  # noqa: E402
+
+from .programs import floats, nn  # noqa: E402
+
+LABELS = [2, 0, 1, 1]
+
+
+class Loss(nn.Module):
+    """The cross entropy of a net that gives three scores, and the scores."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        scores = self.net(x)
+        return nn.functional.cross_entropy(scores, labels), scores.detach()
+
+
+def norms() -> tuple[nn.Module, Any]:
+    layers = (nn.Linear(5, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
+    return nn.Sequential(*layers), floats(4, 5)
+
+
+def convolutions() -> tuple[nn.Module, Any]:
+    layers = (
+        nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.GroupNorm(2, 4), nn.ReLU(),
+        nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(24, 3),
+    )  # fmt: skip
+    return nn.Sequential(*layers), floats(4, 2, 9, 8).sin()
+
+
+def transposed_convolutions() -> tuple[nn.Module, Any]:
+    layers = (
+        nn.ConvTranspose2d(2, 4, 3, stride=2, output_padding=1, groups=2), nn.ReplicationPad2d(1),
+        nn.Conv2d(4, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(3),
+    )  # fmt: skip
+    return nn.Sequential(*layers), floats(4, 2, 3, 4).sin()
+
+
+def tables() -> tuple[nn.Module, Any]:
+    bags = nn.EmbeddingBag(7, 5, mode="mean", padding_idx=2)
+    return nn.Sequential(bags, nn.Linear(5, 3)), torch.arange(24).reshape(4, 6) % 7
+
+
+def training_program(net: nn.Module, x: Any, dynamic_shapes: Any = None) -> bytes:
+    """The `.pt2` of a step forward and back."""
+    program = export(Loss(net), (x, torch.tensor(LABELS)), dynamic_shapes=dynamic_shapes)
+    file = io.BytesIO()
+    torch.export.save(_export_forward_backward(program), file)
+    return file.getvalue()
+
+
+def wanted(net: nn.Module, x: Any, labels: Any) -> list[np.ndarray]:
+    """Loss, scores and gradients by autograd."""
+    loss, scores = Loss(net)(x, labels)
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    return [each.detach().numpy() for each in (loss, scores, *gradients)]
+
+
+@pytest.mark.parametrize("make", [norms, convolutions, transposed_convolutions, tables])
+def test_a_step_of_training_gives_loss_and_gradients(make: Any) -> None:
+    torch.manual_seed(0)
+    net, x = make()
+    net(x)  # lazy layers see their sizes
+    program = castoff.load(training_program(net, x))
+    got = program.module()(x.numpy(), np.array(LABELS))
+    assert isinstance(got, tuple)
+    for left, right in zip(got, wanted(net, x, torch.tensor(LABELS)), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_training_compiles_and_takes_other_batches(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    net, x = convolutions()
+    batch = Dim("batch")
+    data = training_program(net, x, ({0: batch}, {0: batch}))
+    options = {"target_cpu": "x86-64-v3", "opt_level": 1}
+    step = castoff.aot_load(castoff.aot_compile(data, output=tmp_path / "step.so", options=options))
+    for count in (4, 6):
+        images, labels = floats(count, 2, 9, 8).cos(), torch.arange(count) % 3
+        for left, right in zip(
+            step(images.numpy(), labels.numpy()), wanted(net, images, labels), strict=True
+        ):
+            np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
