@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ class Compared:
     code_bytes: int = 0
     """What castoff's file has beside its weights."""
     build_seconds: float = 0.0
+    """On two cores; 0 where that was not asked for."""
     peer_build_seconds: float = 0.0
 
 
@@ -87,10 +88,14 @@ def seconds_in_turns(calls: Mapping[str, Call], budget: float) -> dict[str, floa
 
 
 def compare_module(
-    module: Any, inputs: tuple[Any, ...], options: Mapping[str, object], budget: float
+    module: Any,
+    inputs: tuple[Any, ...],
+    options: Mapping[str, object],
+    budget: float,
+    is_build_compared: bool = False,
 ) -> Compared:
-    """castoff, castoff with CUDA graphs, eager PyTorch and AOTInductor; both compilers have two cores and no cache,
-    and answers are compared.
+    """castoff, castoff with CUDA graphs, eager PyTorch and AOTInductor, whose answers are compared. Where builds are
+    too, they have two cores each, and AOTInductor no cache.
     """
     import torch
     from torch._inductor import config
@@ -99,10 +104,13 @@ def compare_module(
     with torch.inference_mode(), tempfile.TemporaryDirectory(prefix="castoff-peers-") as folder:
         exported = torch.export.export(module, inputs)
         program_bytes = saved(exported)
-        with two_cores():
-            built = build(program_bytes, Path(folder) / "model.so", {**options, "jobs": 2})
+        with two_cores() if is_build_compared else nullcontext():
+            built = build(program_bytes, Path(folder) / "model.so", options)
+            patch = (
+                {"force_disable_caches": True, "compile_threads": 2} if is_build_compared else {}
+            )
             start = time.perf_counter()
-            with config.patch(force_disable_caches=True, compile_threads=2):
+            with config.patch(patch):
                 package = torch._inductor.aoti_compile_and_package(
                     exported, package_path=f"{folder}/model.pt2"
                 )
@@ -120,7 +128,8 @@ def compare_module(
         _assert_close(program(*inputs), module(*inputs))
         times = seconds_in_turns(calls, budget)
         milliseconds = {name: 1e3 * seconds for name, seconds in times.items()}
-        return Compared(milliseconds, built.code_bytes, built.seconds, peer_seconds)
+        seconds = (built.seconds, peer_seconds) if is_build_compared else (0.0, 0.0)
+        return Compared(milliseconds, built.code_bytes, *seconds)
 
 
 def _assert_close(got: Any, wanted: Any) -> None:
@@ -204,7 +213,8 @@ def compare_models(
         subject = make_subject(name)
         axes = BATCH_AXES.get(name, (0,) * len(subject.example))
         inputs = widened(subject.example, axes, batch)
-        return compare_module(subject.program, inputs, options, budget)
+        is_build_compared = name == BUILT_MODEL and batch == 1
+        return compare_module(subject.program, inputs, options, budget, is_build_compared)
 
     found: dict[str, Compared | str] = {}
     longest = 0.0

@@ -19,11 +19,12 @@ def test_the_check_writes_its_results(
 ) -> None:
     monkeypatch.setenv("CUDA_HOME", str(default_home()))
     monkeypatch.setattr(gpu_check.rates, "COLUMNS", 64)
-    assert gpu_check.main(["--emulated", "--results", str(tmp_path)]) == 0
-    text = (tmp_path / "cuda-emulated.md").read_text()
+    arguments = ["--emulated", "--no-suites", "--results", str(tmp_path)]
+    assert gpu_check.main(arguments) == 0
+    text = (tmp_path / "cuda-emulated-measured.md").read_text()
     for part in ("toolkit", "pointwise", "softmax", "transpose", "of a copy"):
         assert part in text
-    assert "cuda-emulated.md" in capsys.readouterr().out
+    assert "cuda-emulated-measured.md" in capsys.readouterr().out
 
 
 def test_peers_are_part_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +163,13 @@ def test_models_are_compared_one_by_one_and_in_batches(monkeypatch: pytest.Monke
 
     shapes: list[tuple[tuple[int, ...], ...]] = []
 
-    def compare(_: object, inputs: tuple[torch.Tensor, ...], *__: object) -> peers.Compared:
+    builds_compared: list[bool] = []
+
+    def compare(
+        _: object, inputs: tuple[torch.Tensor, ...], __: object, ___: object, build: bool
+    ) -> peers.Compared:
         shapes.append(tuple(tuple(x.shape) for x in inputs))
+        builds_compared.append(build)
         return peers.Compared({"castoff": 1.0})
 
     def make(name: str) -> bench.models.Subject:
@@ -176,6 +182,7 @@ def test_models_are_compared_one_by_one_and_in_batches(monkeypatch: pytest.Monke
     monkeypatch.setattr(bench.models, "make_subject", make)
     found = peers.compare_models({}, 1.0, time.monotonic() + 60)
     assert list(found) == [f"{name}, batch {n}" for n in (1, 32) for name in peers.MODELS]
+    assert builds_compared == [row == f"{peers.BUILT_MODEL}, batch 1" for row in found]
     assert shapes[0] == ((1, 3),)
     assert shapes[-1] == ((32, 1), (1,), (2, 32, 4), (2, 32, 4))
     late = peers.compare_models({}, 1.0, time.monotonic() - 1)
