@@ -262,7 +262,7 @@ CASTOFF_INLINE castoff_vf32 castoff_load_bf16(const uint16_t *p) {
 /* Rounded to nearest even, in the upper halves; the lower ones are zero. NaN stays NaN. */
 CASTOFF_INLINE castoff_vu32 castoff_round_bf16(castoff_vf32 x) {
     const castoff_vu32 bits = (castoff_vu32)x, rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-    const castoff_vu32 is_nan = (castoff_vu32)((bits & 0x7fffffffu) > 0x7f800000u);
+    const castoff_vu32 is_nan = (castoff_vu32)(x != x);
     return ((rounded & ~is_nan) | (is_nan & 0x7fc00000u)) & 0xffff0000u;
 }
 /* What an epilogue does with a vector: as the instructions have it where there are any, which take what is below 2^-126 for
