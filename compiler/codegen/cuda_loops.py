@@ -14,6 +14,7 @@ from .cuda_row_plan import piece_of
 from .cuda_schedule import ScheduledKernel, count_of, in_pieces
 from .kernel_text import KernelCode
 from .loops import LoopWriter
+from .offsets import aligned_offsets
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement, flatten, names_in
 
@@ -24,7 +25,7 @@ class CudaLoopWriter(LoopWriter):
     def __init__(self, scheduled: ScheduledKernel) -> None:
         super().__init__(scheduled.kernel)
         self.ahead = None  # there other rows are computed while one waits
-        self.parameters.offsets = {}
+        self.parameters.offsets = aligned_offsets(self.places())
         self.scheduled = scheduled
         self.launch = scheduled.launch
 

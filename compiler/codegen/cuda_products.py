@@ -13,6 +13,7 @@ from ..lowering.storage import estimate
 from ..records import dataclass
 from ..targets import cpu
 from .kernel_text import KernelCode, KernelText
+from .offsets import aligned_offsets, places_in
 from .product_writer import Operand, ProductWriter
 from .products import Axis
 from .render import render
@@ -144,6 +145,8 @@ def write_product(step: ProductStep, *, is_tf32: bool) -> KernelCode:
         return _write_coded(step, step.coded_right)
     assert not step.packed_right, "constants are packed for a device as codes only"
     writer = DeviceProductWriter(step.epilogue)
+    operands = ((view.buffer, view.offset) for view in (step.left, step.right))
+    writer.parameters.offsets = aligned_offsets((*operands, *places_in(step.epilogue.stores)))
     left, right = writer.sizes.operand(step.left), writer.sizes.operand(step.right)
     axes = tuple(
         Axis(writer.sizes.dim(size), left.strides[axis], right.strides[axis], "")

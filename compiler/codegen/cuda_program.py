@@ -152,8 +152,9 @@ class CudaProgramWriter(ProgramWriter):
     def _arguments(self, block: Block, code: KernelCode, name: str) -> None:
         fields: list[str] = []
         for pointer, buffer in zip(code.pointer_names, code.buffers, strict=True):
-            ctype = cpu.C_TYPE[buffer.dtype]
-            fields.append(f".{pointer} = ({ctype} *)({self.pointer(buffer)})")
+            ctype, ahead = cpu.C_TYPE[buffer.dtype], code.offsets.get(buffer, 0)
+            place = f"({ctype} *)({self.pointer(buffer)})"
+            fields.append(f".{pointer} = {place} + {ahead}" if ahead else f".{pointer} = {place}")
         fields += [f".{symbol} = {symbol}" for symbol in code.symbols]
         if code.has_fault:
             fields.append(f".fault = faults + {len(self.faults)}")

@@ -73,7 +73,7 @@ class RowWriter(CudaLoopWriter):
         place = self._place(row_loops(self.kernel))
         for held in read:
             pointer = self.parameters.pointer(held.buffer)
-            address = self.expressions.dim(held.address)
+            address = self.expressions.dim(self.parameters.address(held.buffer, held.address))
             statements.append(f"{self.names[held.place]}[{place}] = {pointer}[{address}];")
 
     def _nest(self, statements: list[Statement], phase: Phase, loops: list[Loop]) -> None:

@@ -40,6 +40,7 @@ class ScatterWriter(CudaLoopWriter):
 
     def __init__(self, scheduled: ScheduledKernel) -> None:
         super().__init__(scheduled)
+        self.parameters.offsets = {}  # keys are addresses in all of the target
         (self.phase,) = scheduled.kernel.phases
         (store,) = self.phase.body
         assert isinstance(store, Store), "an update is a store"

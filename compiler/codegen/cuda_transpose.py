@@ -94,11 +94,12 @@ class TransposeWriter(CudaLoopWriter):
             body.append(f"__shared__ {ctype} square{number}[{squares.side}][{pitch}];")
         body.append("__syncthreads(); /* the last square has been read */")
 
-        def read(inner: list[Statement], place: str) -> None:
+        def read(inner: list[Statement], column: str) -> None:
             for number, element in enumerate(crossed):
                 pointer = self.parameters.pointer(element.buffer)
-                address = self.expressions.dim(element.address)
-                inner.append(f"square{number}[second][{place}] = {pointer}[{address}];")
+                place = self.parameters.address(element.buffer, element.address)
+                address = self.expressions.dim(place)
+                inner.append(f"square{number}[second][{column}] = {pointer}[{address}];")
 
         def write(inner: list[Statement], place: str) -> None:
             for number, element in enumerate(crossed):

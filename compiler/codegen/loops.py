@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..ir.dtypes import DType
@@ -14,7 +14,7 @@ from .ahead import LINE_BYTES, PIECE, Ahead, rows_ahead
 from .expr import Expressions, Parameters
 from .iterations import TILE, has_accumulators, tile_blocks, tile_width
 from .kernel_text import KernelCode, KernelText, describe, pointers
-from .offsets import places_in, smallest_offsets
+from .offsets import Place, places_in, smallest_offsets
 from .reductions import hoisted, initial_text
 from .render import render
 from .statements import Block, ForLoop, IfBlock, Statement, drop_unused, flatten
@@ -111,10 +111,13 @@ class LoopWriter:
         self.local_buffers = {buffer for buffer, _ in kernel.locals}
         self.parameters.written -= self.local_buffers
         self.ahead = rows_ahead(kernel)
-        statements = [s for phase in kernel.phases for s in (*phase.before, *phase.body)]
-        self.parameters.offsets = smallest_offsets(
-            place for place in places_in(statements) if place[0] not in self.local_buffers
-        )
+        self.parameters.offsets = smallest_offsets(self.places())
+
+    def places(self) -> Iterator[Place]:
+        """What the kernel reads and writes of buffers that are no rows of its own."""
+        phases = self.kernel.phases
+        statements = [s for phase in phases for s in (*phase.before, *phase.body)]
+        return (place for place in places_in(statements) if place[0] not in self.local_buffers)
 
     def write(self) -> KernelCode:
         """The kernel's code."""

@@ -14,6 +14,8 @@ from ..kernels import Scalar
 from ..lowering.expand import scalars_in
 from ..lowering.program import Accumulate, Buffer, Element, Store
 
+ALIGNMENT = 16
+
 Place = tuple[Buffer, Dim]
 """A buffer and an address in it."""
 
@@ -25,6 +27,16 @@ def smallest_offsets(places: Iterable[Place]) -> dict[Buffer, int]:
         constant = address if isinstance(address, int) else address.terms.get((), 0)
         smallest[buffer] = min(constant, smallest.get(buffer, constant))
     return {buffer: constant for buffer, constant in smallest.items() if constant > 0}
+
+
+def aligned_offsets(places: Iterable[Place]) -> dict[Buffer, int]:
+    """The same, as multiples of 16 bytes: pointers stay aligned as devices want them."""
+    found: dict[Buffer, int] = {}
+    for buffer, constant in smallest_offsets(places).items():
+        aligned = constant - constant % max(ALIGNMENT // buffer.dtype.itemsize, 1)
+        if aligned:
+            found[buffer] = aligned
+    return found
 
 
 def places_in(statements: Iterable[Store | Accumulate]) -> Iterator[Place]:

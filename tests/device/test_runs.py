@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.runtime.errors import ProgramError
-from tests.graphs import GraphBuilder, reference, size
+from tests.graphs import GraphBuilder, generated, reference, size
 
 from .building import DeviceBuilds
 
@@ -107,6 +109,29 @@ def test_floats_of_8_bits_are_stored(device_builds: DeviceBuilds, dtype: DType) 
         device_builds.load(graph)(*given), reference(graph, *given), strict=True
     ):
         np.testing.assert_array_equal(np.asarray(got, np.float32), np.asarray(wanted, np.float32))
+
+
+def test_parts_of_a_buffer_share_a_kernel(device_builds: DeviceBuilds) -> None:
+    b = GraphBuilder()
+    shapes = (3, 3, 8), (8, 8), (3, 3, 7), (7, 7)
+    x, square, odd, other = (b.input(f"x{i}", *shape) for i, shape in enumerate(shapes))
+    graph = b.graph(
+        *(
+            b.call("aten.matmul.default", b.call("aten.select.int", whole, 0, i), right)
+            for whole, right in ((x, square), (odd, other))
+            for i in range(3)
+        )
+    )
+    text = generated(graph, device="cuda").tree.units[0].text
+    # Parts that begin at no multiple of 16 bytes have kernels of their own.
+    assert len(re.findall(r"static int \w+_run\(", text)) == 1 + 3
+    assert "(frame->inputs[0]) + 24" in text
+    assert "(frame->inputs[2]) + 20" in text
+    given = arrays(*shapes)
+    for got, wanted in zip(
+        device_builds.load(graph)(*given), reference(graph, *given), strict=True
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_strided_and_misplaced_arrays_are_copied(device_builds: DeviceBuilds) -> None:

@@ -99,36 +99,10 @@ struct concatenate_1_arguments {
     const float *p0;
     float *p1;
     int64_t batch;
-    int64_t time;
 };
 
 static __global__ void __launch_bounds__(256)
 concatenate_1(const struct concatenate_1_arguments arguments, const int64_t count) {
-    const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
-    float *__restrict__ const p1 = castoff_aligned(arguments.p1);
-    for (int64_t row = castoff_first_row<1>(); row < count; row += castoff_row_step<1>()) {
-        const int64_t i1_vector = row % (2);
-        const int64_t rest0 = row / (2);
-        const int64_t i0 = rest0;
-        const castoff_neighbours<4> neighbours(i1_vector);
-#pragma unroll
-        for (int64_t element = 0; element < 4; ++element) {
-            const int64_t i1 = neighbours[element];
-            const float t0 = p0[i0 * 8 + i1];
-            p1[i0 * 16 + i1 + 8] = t0;
-        }
-    }
-}
-
-
-struct concatenate_2_arguments {
-    const float *p0;
-    float *p1;
-    int64_t batch;
-};
-
-static __global__ void __launch_bounds__(256)
-concatenate_2(const struct concatenate_2_arguments arguments, const int64_t count) {
     const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
     float *__restrict__ const p1 = castoff_aligned(arguments.p1);
     const int64_t batch = arguments.batch;
@@ -153,14 +127,14 @@ concatenate_2(const struct concatenate_2_arguments arguments, const int64_t coun
 }
 
 
-struct concatenate_3_arguments {
+struct concatenate_2_arguments {
     const float *p0;
     float *p1;
     int64_t batch;
 };
 
 static __global__ void __launch_bounds__(256)
-concatenate_3(const struct concatenate_3_arguments arguments, const int64_t count) {
+concatenate_2(const struct concatenate_2_arguments arguments, const int64_t count) {
     const float *__restrict__ const p0 = castoff_aligned(arguments.p0);
     float *__restrict__ const p1 = castoff_aligned(arguments.p1);
     const int64_t batch = arguments.batch;
@@ -226,24 +200,24 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
         CASTOFF_TRY(castoff_launch(frame, concatenate_0, batch * time * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot5)), .p1 = (float *)(frame->outputs[0]), .batch = batch, .time = time};
-        CASTOFF_TRY(castoff_launch(frame, concatenate_1, batch * time * 2, 256, 256, 0, arguments));
+        const struct concatenate_0_arguments arguments = {.p0 = (float *)((void *)(arena + slot5)), .p1 = (float *)(frame->outputs[0]) + 8, .batch = batch, .time = time};
+        CASTOFF_TRY(castoff_launch(frame, concatenate_0, batch * time * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot3)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
+        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot3)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
+        CASTOFF_TRY(castoff_launch(frame, concatenate_1, batch * 2, 256, 256, 0, arguments));
+    }
+    {
+        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot6)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_2, batch * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_3_arguments arguments = {.p0 = (float *)((void *)(arena + slot6)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
-        CASTOFF_TRY(castoff_launch(frame, concatenate_3, batch * 2, 256, 256, 0, arguments));
+        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot4)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
+        CASTOFF_TRY(castoff_launch(frame, concatenate_1, batch * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot4)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
+        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot7)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_2, batch * 2, 256, 256, 0, arguments));
-    }
-    {
-        const struct concatenate_3_arguments arguments = {.p0 = (float *)((void *)(arena + slot7)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
-        CASTOFF_TRY(castoff_launch(frame, concatenate_3, batch * 2, 256, 256, 0, arguments));
     }
     return CASTOFF_OK;
 }
