@@ -169,6 +169,9 @@ class Expressions:
                 text = f"({left}) {'/' if atom.name == 'floordiv' else '%'} ({right})"
             case "equal" | "less":
                 text = f"({left}) {'==' if atom.name == 'equal' else '<'} ({right})"
+            case "scaled":
+                factor = shapes.real_of_bits(atom.args[1])
+                text, names = f"(int64_t)((double)({left}) * {factor.hex()})", left_names
             case _:
                 function = {
                     "floordiv": "floor_divide", "mod": "remainder", "max": "maximum", "min": "minimum",

@@ -73,7 +73,7 @@ class GraphWriter:
     _sources: dict[Symbol, tuple[Tensor, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.sizes = SizeNodes(self._symbol, self._size)
+        self.sizes = SizeNodes(self._symbol, self._size, self._scaled_size)
 
     # ---- names and types
 
@@ -163,13 +163,15 @@ class GraphWriter:
         self._append(target, inputs, [schema.AsTensors(tuple(names))], base, None)
         return [Tensor(name, value) for name, value in zip(names, results, strict=True)]
 
-    def number(self, target: str, kind: type[schema.AsSymInt] | type[schema.AsSymBool],
+    def number(self, target: str, kind: type[schema.AsSymInt] | type[schema.AsSymFloat] | type[schema.AsSymBool],
                inputs: Sequence[schema.NamedArgument], value: schema.SymInt | schema.SymBool) -> str:  # fmt: skip
-        """Add a node whose result is a symbolic integer or truth value; its name."""
+        """Add a node whose result is a symbolic number or truth value; its name."""
         base = target.rpartition(".")[2] if target.count(".") < 3 else target.split(".")[-2]
         name = self.unique(base)
         if kind is schema.AsSymInt:
             self.sym_int_values[name] = value
+        elif kind is schema.AsSymFloat:
+            self.sym_float_values[name] = value
         else:
             self.sym_bool_values[name] = value  # type: ignore[assignment]
         self._append(target, inputs, [kind(name)], name, None)
@@ -266,6 +268,16 @@ class GraphWriter:
             for key, side in (("a", left), ("b", right))
         ]
         return self.number(operator, schema.AsSymInt, inputs, self.texts.expression(dim))
+
+    def _scaled_size(self, dim: Dim, size: str, factor: float) -> str:
+        atom = shapes.atom_of(dim)
+        assert isinstance(atom, shapes.Func), "a scaled size is a function"
+        pair = (("a", schema.AsSymInt(size)), ("b", schema.AsFloat(factor)))
+        inputs = [schema.NamedArgument(key, side) for key, side in pair]
+        value = self.texts.product(atom.args[0], factor)
+        product = self.number("_operator.mul", schema.AsSymFloat, inputs, value)
+        inputs = [schema.NamedArgument("x", schema.AsSymFloat(product))]
+        return self.number("math.trunc", schema.AsSymInt, inputs, self.texts.expression(dim))
 
     # ---- the whole
 

@@ -34,6 +34,8 @@ _COMPARISONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
 }
 Apply = Callable[[str, Dim, str | int, str | int], str]
 """Adds a node of a binary operator for a value; its name."""
+Scale = Callable[[Dim, str, float], str]
+"""Adds the nodes for a value that is another one, named, times a factor, rounded down; its name."""
 
 
 class SymbolTexts:
@@ -91,6 +93,13 @@ class SymbolTexts:
     def _hint(self, name: str) -> int:
         return self._hints[name]
 
+    def product(self, size: Dim, factor: float) -> schema.SymExpr:
+        """A size times a real factor, as the file has it."""
+        return schema.SymExpr(self._product(size, factor), None)
+
+    def _product(self, size: Dim, factor: float) -> str:
+        return f"Mul(Float('{factor!r}', precision=53), ToFloat({self._text(size)}))"
+
     def _text(self, dim: Dim) -> str:
         if isinstance(dim, int):
             return f"Integer({dim})"
@@ -111,6 +120,8 @@ class SymbolTexts:
                 return f"{_FUNCTIONS[name]}({self._text(left)}, {self._text(right)})"
             case Func(name, (left, right)) if name in _COMPARISONS:
                 return self._text(_COMPARISONS[name](left, right))
+            case Func("scaled", (size, bits)):
+                return f"TruncToInt({self._product(size, shapes.real_of_bits(bits))})"
         raise OperatorError(f"the size {atom} has no expression in PyTorch")
 
 
@@ -130,8 +141,9 @@ def _expressions(graph: schema.Graph) -> Iterator[schema.SymExpr]:
 class SizeNodes:
     """The nodes of one graph that compute sizes, each once."""
 
-    def __init__(self, symbol_node: Callable[[Symbol], str], apply: Apply) -> None:
+    def __init__(self, symbol_node: Callable[[Symbol], str], apply: Apply, scale: Scale) -> None:
         self._symbol_node = symbol_node
+        self._scale = scale
         self._apply = apply
         self._known: dict[Dim, str] = {}
 
@@ -153,6 +165,10 @@ class SizeNodes:
             return self._symbol_node(atom)
         if isinstance(atom, Func):
             operator = _OPERATORS.get(atom.name)
+            if atom.name == "scaled":
+                size = self.argument(atom.args[0])
+                assert isinstance(size, str), "what is known is no function"
+                return self._scale(dim, size, shapes.real_of_bits(atom.args[1]))
             if atom.name in _COMPARISONS:
                 computed = self.argument(_COMPARISONS[atom.name](*atom.args))
                 assert isinstance(computed, str), "what is known is no function"

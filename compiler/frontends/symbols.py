@@ -10,6 +10,7 @@ to the shape algebra: `(3*s0)//2`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
@@ -179,6 +180,12 @@ class SymbolTable:
             if function == "TruncToFloat":
                 return Fraction(_truncated(self._fraction(args[0])))
             return self._fraction(args[0])
+        product = _rounded_product(function, args)
+        if product is not None:
+            factor, size = product
+            value = self._fraction(size)
+            if value.denominator == 1 and shapes.is_nonnegative(value.numerator):
+                return Fraction(shapes.scaled(value.numerator, factor))
         if (
             function in ("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling")
             and len(args) == 1
@@ -259,6 +266,17 @@ def integer_function(function: str, args: list[Dim]) -> Dim:
         case "Where", [condition, then, otherwise]:
             return otherwise + condition * (then - otherwise)
     raise UnknownExpressionError(f"{function} of {len(args)} integers")
+
+
+def _rounded_product(function: str, args: tuple[ExprTree, ...]) -> tuple[float, ExprTree] | None:
+    """A positive factor and what it is multiplied with, where `function` rounds such a product down."""
+    match function, args:
+        case (
+            "TruncToInt" | "FloorToInt" | "floor",
+            (Call("Mul", (Num(float(factor)), size)) | Call("Mul", (size, Num(float(factor)))),),
+        ) if 0 < factor < math.inf:
+            return factor, size
+    return None
 
 
 def _exact(value: int | float) -> Fraction:

@@ -13,8 +13,9 @@ half a second to import.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
-from math import gcd, prod
+from math import floor, gcd, prod
 
 from ..records import dataclass
 
@@ -39,7 +40,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Func:
-    """An opaque integer function of expressions: floordiv, mod, max, min, or equal/less (0 or 1)."""
+    """An opaque integer function of expressions: floordiv, mod, max, min, scaled, or equal/less (0 or 1)."""
 
     name: str
     args: tuple[Dim, ...]
@@ -50,6 +51,8 @@ class Func:
             return f"({left})//({right})"
         if self.name == "mod":
             return f"({left})%({right})"
+        if self.name == "scaled":
+            return f"floor({left} * {real_of_bits(self.args[1])!r})"
         return f"{self.name}({left}, {right})"
 
 
@@ -249,6 +252,10 @@ def _atom_bounds(atom: Atom) -> tuple[int, int]:
             return low, a_high // b_low if a_high >= 0 else a_high // b_high
         case "equal" | "less":
             return 0, 1
+        case "scaled":
+            factor = real_of_bits(atom.args[1])
+            high = INFINITY if a_high >= INFINITY else _clamp(floor(a_high * factor))
+            return _clamp(floor(a_low * factor)), high
     return -INFINITY, INFINITY
 
 
@@ -540,6 +547,30 @@ def less(left: Dim, right: Dim) -> Dim:
     return int(known) if known is not None else of_atom(Func("less", (left, right)))
 
 
+_LONGEST_FRACTION = 1 << 20
+
+
+def scaled(size: Dim, factor: float) -> Dim:
+    """size * factor rounded down, worked out in float64, as sizes are from real factors.
+
+    Which integer that is depends on how the product is rounded: 10 * 0.7 is 7.0, 90 * 0.7 is 62.99999999999999.
+    Where no product rounds, it is a fraction of integers. `size` is at least 0, the factor finite and above 0.
+    """
+    if isinstance(size, int):
+        return floor(size * factor)
+    numerator, denominator = factor.as_integer_ratio()
+    if denominator <= _LONGEST_FRACTION and numerator <= _LONGEST_FRACTION:
+        return floordiv(size * numerator, denominator)
+    (bits,) = struct.unpack("<q", struct.pack("<d", factor))
+    return of_atom(Func("scaled", (size, bits)))
+
+
+def real_of_bits(bits: Dim) -> float:
+    """The factor that a "scaled" has as its second argument."""
+    assert isinstance(bits, int), "a factor is a number"
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
+
+
 _FUNCTIONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
     "floordiv": floordiv,
     "mod": mod,
@@ -547,6 +578,7 @@ _FUNCTIONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
     "min": minimum,
     "equal": equal,
     "less": less,
+    "scaled": lambda size, bits: scaled(size, real_of_bits(bits)),
 }
 
 

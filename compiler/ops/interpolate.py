@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 import numpy as np
 
@@ -50,14 +49,6 @@ class Scaling:
         return self.step(b, dtype) * (index + 0.5) - 0.5
 
 
-def scaled_count(size: Dim, factor: float) -> Dim:
-    """The size of a dimension scaled by a factor, rounded down."""
-    if isinstance(size, int):
-        return math.floor(size * factor)
-    ratio = Fraction(factor)
-    return shapes.floordiv(size * ratio.numerator, ratio.denominator)
-
-
 def _scalings(
     x: Value, output_size: Sizes | None, factors: Sequence[float | None], align_corners: bool
 ) -> list[Scaling]:
@@ -66,7 +57,7 @@ def _scalings(
     if output_size is None:
         if any(scale is None for scale in scales):
             raise OperatorError(f"resizing of {x}: neither sizes nor scale factors")
-        output_size = [scaled_count(n, s or 1.0) for n, s in zip(x.shape[2:], scales, strict=True)]
+        output_size = [shapes.scaled(n, s or 1.0) for n, s in zip(x.shape[2:], scales, strict=True)]
     counts = per_axis(output_size, rank)
     return [
         Scaling(size, count, scale, align_corners)

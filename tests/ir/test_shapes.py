@@ -217,3 +217,15 @@ def test_shapes_that_differ_do_not_broadcast() -> None:
     assert shapes.broadcast_shapes((n,), (1,)) == (n,)
     with pytest.raises(ValueError, match="do not broadcast"):
         shapes.broadcast_shapes((n,), (4,))
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.7, 1.1, 2 / 3, 1.5, 0.25, 2.0])
+def test_sizes_scaled_by_real_factors_round_as_float64_does(factor: float) -> None:
+    size = shapes.symbol("n")
+    scaled = shapes.scaled(size, factor)
+    assert scaled == shapes.scaled(size, factor)
+    for n in (*range(200), 12345, 1 << 30, (1 << 40) + 7):
+        assert shapes.evaluate(scaled, {"n": n}) == math.floor(n * factor)
+        assert shapes.substitute(scaled, {shapes.Symbol("n"): n}) == math.floor(n * factor)
+    low, high = shapes.bounds(shapes.scaled(shapes.symbol("n", 10, 90), factor))
+    assert (low, high) == (math.floor(10 * factor), math.floor(90 * factor))
