@@ -93,12 +93,13 @@ def _without_repeats(b: Builder, term: _Term) -> _Term:
 
 
 def _sum_out(b: Builder, term: _Term, needed: set[Label]) -> _Term:
-    """The sum over the dimensions that nobody needs any more."""
+    """The sum over the dimensions that nobody needs any more; of integers in int64, as sums are."""
     axes = [axis for axis, label in enumerate(term.labels) if label not in needed]
     if not axes:
         return term
     kept = tuple(label for label in term.labels if label in needed)
-    return _Term(b.reduce("sum", term.value, axes), kept)
+    total: Value = b.call("aten.sum.dim_IntList", term.value, axes)
+    return _Term(total, kept)
 
 
 def _drop_ones(b: Builder, term: _Term, other: _Term) -> _Term:
@@ -120,6 +121,10 @@ def _contract(b: Builder, left: _Term, right: _Term, needed: set[Label]) -> _Ter
     left, right = _drop_ones(b, left, right), _drop_ones(b, right, left)
     left = _sum_out(b, left, needed | set(right.labels))
     right = _sum_out(b, right, needed | set(left.labels))
+    values = b.promoted(left.value, right.value)
+    left, right = (
+        _Term(value, term.labels) for value, term in zip(values, (left, right), strict=True)
+    )
     both = [label for label in left.labels if label in right.labels]
     batch = tuple(label for label in both if label in needed)
     inner = tuple(label for label in both if label not in needed)
