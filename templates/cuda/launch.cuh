@@ -37,7 +37,11 @@ static inline int castoff_cuda_status(castoff_frame *frame, cudaError_t error, c
     return castoff_fail(frame, status, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-/* Lets a kernel have more dynamic shared memory than the 48 KiB that every kernel may have. */
+/* Dynamic shared memory that rows take at the most, as MOST_SHARED_BYTES of codegen/cuda_row_plan.py says. */
+#define CASTOFF_MOST_ROW_SHARED (96 * 1024)
+
+/* Lets a kernel have more dynamic shared memory than the 48 KiB that every kernel may have. Of one kernel it is always the
+ * same: another thread may be about to launch it. */
 template <class Kernel>
 static int castoff_allow_shared(castoff_frame *frame, Kernel *kernel, size_t shared_bytes) {
     if (shared_bytes <= 48 * 1024) return CASTOFF_OK;
@@ -57,7 +61,7 @@ static int castoff_launch_rows(castoff_frame *frame, void (*kernel)(Parameters..
     config.blockDim = dim3((unsigned)threads);
     config.dynamicSmemBytes = shared_bytes;
     config.stream = castoff_stream(frame);
-    CASTOFF_TRY(castoff_allow_shared(frame, kernel, shared_bytes));
+    if (shared_bytes > 48 * 1024) CASTOFF_TRY(castoff_allow_shared(frame, kernel, CASTOFF_MOST_ROW_SHARED));
     return castoff_cuda_status(frame, cudaLaunchKernelEx(&config, kernel, parameters...), "launch of a kernel");
 }
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import castoff
+from castoff.compiler.codegen.cuda_row_plan import MOST_SHARED_BYTES
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph, Value
 from castoff.runtime.runner import aot_load
 from tests.graphs import GraphBuilder, generated, reference, size
 
 from .building import DeviceBuilds
+from .machine import architecture
 
 TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "float64": 1e-12, "bfloat16": 3e-2}
 
@@ -219,6 +225,21 @@ def test_rows_of_any_length_are_held_where_they_fit(device_builds: DeviceBuilds)
         np.testing.assert_allclose(variance, exact.var(-1), **close)
         np.testing.assert_allclose(most, np.exp(exact).max(-1, initial=0), **close)
         np.testing.assert_allclose(wide, softmax_of(y_given), rtol=1e-12, err_msg=name)
+
+
+def test_what_a_kernel_may_share_does_not_depend_on_the_rows_of_a_run(
+    device_builds: DeviceBuilds, tmp_path: Path
+) -> None:
+    program, templates = tmp_path / "row_launches", Path(castoff.__file__).parent / "templates"
+    source = Path(__file__).parent / "row_launches.cu"
+    nvcc = [f"{device_builds.home}/bin/nvcc", f"-arch=sm_{architecture()}", "-std=c++20"]
+    command = [*nvcc, f"-I{templates}", f"-I{templates}/abi", str(source), "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True)
+    libraries = {**os.environ, "LD_LIBRARY_PATH": f"{device_builds.home}/lib64"}
+    done = subprocess.run([program], env=libraries, check=True, capture_output=True, text=True)
+    first, *later = (int(line) for line in done.stdout.split())
+    assert first >= MOST_SHARED_BYTES
+    assert later == [first] * 3
 
 
 def test_no_exponentials_are_written_for_rows_that_fit_no_stack() -> None:
