@@ -35,7 +35,12 @@ int main(int count, char **arguments) {
     float *weights[LAYERS][SHAPES], *a = numbers(m * 3072), *c = numbers(m * 3072);
     for (int layer = 0; layer < LAYERS; layer++)
         for (int s = 0; s < SHAPES; s++) weights[layer][s] = numbers(shapes[s][0] * shapes[s][1]);
-    void *scratch = numbers(1 << 22);
+    int64_t scratch_bytes = 0;
+    for (int s = 0; s < SHAPES; s++) {
+        const int64_t wanted = castoff_gemm_f32_scratch_cut(1, m, shapes[s][1], shapes[s][0], 1, 1, cut);
+        if (wanted > scratch_bytes) scratch_bytes = wanted;
+    }
+    void *scratch = numbers(scratch_bytes / 4 + 16);
     double best[SHAPES][LAYERS], total = 0, work = 0;
     for (int pass = 0; pass < PASSES; pass++)
         for (int layer = 0; layer < LAYERS; layer++)

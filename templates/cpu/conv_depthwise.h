@@ -193,7 +193,7 @@ static CASTOFF_UNUSED void C(lines)(const C(job) *job, const C(block) *b, int64_
                 C(line2)(&t);
         }
         if (a->epilogue)
-            for (int64_t i = 0; i < b->pixels; i += 14)
-                C(emit)(a, buffer + i * COLUMNS, COLUMNS, b, i, group, castoff_min_i64(14, b->pixels - i), columns);
+            for (int64_t i = 0; i < b->pixels; i += CASTOFF_EPILOGUE_ROWS)
+                C(emit)(a, buffer + i * COLUMNS, COLUMNS, b, i, group, castoff_min_i64(CASTOFF_EPILOGUE_ROWS, b->pixels - i), columns);
     }
 }

@@ -26,8 +26,8 @@
  *
  * Epilogue: void (*)(const void *context, const E *tile, int64_t tile_stride, int64_t row0, int64_t col0,
  *                    int64_t rows, int64_t cols, int64_t batch)
- * gets finished elements (row0 + i, col0 + j) in tile[i * tile_stride + j], at most 14 x 128 at once (448 elements as a
- * rule), each exactly once, in no order, from any thread; batch is the flat batch index (row-major over batch_axes).
+ * gets finished elements (row0 + i, col0 + j) in tile[i * tile_stride + j], at most CASTOFF_EPILOGUE_ROWS x 128 at once (448
+ * elements as a rule), each exactly once, in no order, from any thread; batch is the flat batch index (row-major over batch_axes).
  *
  * Results are the same bits for any number of threads, on one CPU level.
  */
@@ -48,6 +48,8 @@
 #define CASTOFF_MR8 1
 #endif
 #define CASTOFF_TILE_ELEMENTS 512
+/* Rows that an epilogue gets at once, at most: those of the tallest tile of any level. */
+#define CASTOFF_EPILOGUE_ROWS 14
 /* What a unit may say of its products, for what it does not need to be left out: that none has more rows, that B is
  * packed in all. One packed row has an engine of its own, gemm_row_engine.h. */
 #ifndef CASTOFF_GEMM_MOST_ROWS

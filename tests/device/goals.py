@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import geometric_mean
 
 from tests.conformance.check import MOST_CODE_BYTES
@@ -62,21 +62,28 @@ def goals(
         rows = [measured.get(f"{name}, batch {batch}") for name in MODELS]
         ratios = [r for r in (ratio(row, "castoff", "AOTInductor") for row in rows) if r]
         what = f"{len(ratios)} of {len(MODELS)} models, batch {batch}: time over AOTInductor's"
-        yield at_most(what, 1.0, geometric_mean(ratios) if ratios else None)
+        goal = at_most(what, 1.0, geometric_mean(ratios) if ratios else None)
+        yield of_all(goal, len(ratios), len(MODELS))
     call = ratio(measured.get(CALL), "castoff, graphs", "AOTInductor")
     yield at_most(f"{CALL}, graphs on: time over AOTInductor's", 1.0, call)
     sizes = [row.code_bytes / 1e6 for row in measured.values() if row.code_bytes]
-    yield at_most(
+    largest = at_most(
         "the largest file, beside its weights",
         MOST_CODE_BYTES / 1e6,
         max(sizes, default=None),
         " MB",
     )
+    yield of_all(largest, len(sizes), len(MODELS) * len(BATCHES))
     bert = measured.get(f"{BUILT_MODEL}, batch 1")
     build = bert and bert.build_seconds and bert.build_seconds / bert.peer_build_seconds
     yield at_most(
         f"{BUILT_MODEL}, built on two cores: time over AOTInductor's", 1 / 3, build or None
     )
+
+
+def of_all(goal: Goal, count: int, wanted: int) -> Goal:
+    """The goal, which a part of what it is about can miss but not reach."""
+    return replace(goal, is_reached=None) if goal.is_reached and count < wanted else goal
 
 
 def passing(outcomes: Iterable[str]) -> float | None:
