@@ -355,9 +355,8 @@ def embedding_bag_backward(
     if mode == _MAX:
         zeros = b.full((num_weights, grad.shape[1]), 0, wide.dtype)
         places = b.cast(maximum_indices, DType.INT64)
-        is_taken = b.apply("ge", places, b.dim(0))
-        added = b.where(is_taken, wide, b.full((), 0, wide.dtype))
-        places = b.apply("maximum", places, b.dim(0))
+        has_members = b.unsqueeze(b.apply("gt", b.cast(bag_size, DType.INT64), b.dim(0)), 1)
+        added = b.where(has_members, wide, b.full((), 0, wide.dtype))
         largest: Value = b.call("aten.scatter_add.default", zeros, 0, places, added)
         return b.cast(largest, grad.dtype)
     if mode == _MEAN:
