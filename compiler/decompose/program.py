@@ -205,7 +205,7 @@ class _Decomposition:
         own = [
             (spec, given)
             for spec, given in zip(signature.output_specs, graph.outputs, strict=True)
-            if isinstance(spec, (schema.UserOutput, schema.LossOutput))
+            if isinstance(spec, _GIVEN_BACK)
         ]
         changed = [schema.AsTensor(name) for _, name in stored]
         arguments: list[schema.Argument] = []
@@ -215,10 +215,11 @@ class _Decomposition:
             if is_input or argument in changed:
                 argument = self._copied(argument)
             arguments.append(argument)
-            if isinstance(spec, schema.LossOutput) and isinstance(argument, schema.AsTensor):
-                specs.append(schema.LossOutput(argument.name))
-            else:
+            if isinstance(spec, schema.UserOutput):
                 specs.append(schema.UserOutput(argument))
+            else:
+                assert isinstance(argument, schema.AsTensor), "losses and gradients are tensors"
+                specs.append(replace(spec, name=argument.name))
         return [*(schema.AsTensor(name) for _, name in stored), *arguments], specs
 
     def _stored(self) -> Iterator[tuple[schema.OutputSpec, str]]:
@@ -293,6 +294,11 @@ class _Decomposition:
             return schema.AsSymInt(w.number(target, schema.AsSymInt, inputs, text))
         raise CompileError(f"the program gives back a {kind} that the run computes")
 
+
+_GIVEN_BACK = (
+    schema.UserOutput, schema.LossOutput, schema.GradientToParameter, schema.GradientToUserInput,
+)  # fmt: skip
+"""Outputs that a call gives back."""
 
 _OF_CALLS = (schema.UserInput, schema.ConstantInput, schema.CustomObjectInput)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ pytestmark = pytest.mark.torch
 
 from torch.export import Dim, export  # noqa: E402
 from torch.export.experimental import _export_forward_backward  # noqa: E402
+from torch.export.graph_signature import OutputKind  # noqa: E402
 
 import castoff  # noqa: E402
+from castoff.compiler.exported import schema  # noqa: E402
 
 from .programs import floats, nn  # noqa: E402
 
@@ -85,6 +88,36 @@ def test_a_step_of_training_gives_loss_and_gradients(make: Any) -> None:
     assert isinstance(got, tuple)
     for left, right in zip(got, wanted(net, x, torch.tensor(LABELS)), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_training_in_functional_form_is_one_that_pytorch_reads() -> None:
+    torch.manual_seed(0)
+    net, x = norms()
+    program = castoff.load(training_program(net, x)).run_decompositions()
+    file = io.BytesIO()
+    castoff.save(program, file)
+    data = file.getvalue()
+    got = castoff.load(data).module()(x.numpy(), np.array(LABELS))
+    for left, right in zip(got, wanted(net, x, torch.tensor(LABELS)), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+    specs = torch.export.load(io.BytesIO(data)).graph_signature.output_specs
+    names = {spec.target for spec in specs if spec.kind is OutputKind.GRADIENT_TO_PARAMETER}
+    assert names == {f"net.{name}" for name, _ in net.named_parameters()}
+
+
+def test_gradients_of_inputs_stay_such_in_functional_form() -> None:
+    """PyTorch 2.13 cannot save such a program, as it has another name for the input: one is made of another."""
+    torch.manual_seed(0)
+    net, x = norms()
+    program = castoff.load(training_program(net, x))
+    signature = program.graph_signature
+    *others, last = signature.output_specs
+    assert isinstance(last, schema.GradientToParameter)
+    specs = (*others, schema.GradientToUserInput(last.name, "x"))
+    changed = replace(program, graph_signature=replace(signature, output_specs=specs))
+    *_, last_kept = changed.run_decompositions().graph_signature.output_specs
+    assert isinstance(last_kept, schema.GradientToUserInput)
+    assert last_kept.user_input_name == "x"
 
 
 def test_a_step_of_training_compiles_and_takes_other_batches(tmp_path: Any) -> None:
