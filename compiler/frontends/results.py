@@ -32,6 +32,10 @@ _MAY_COPY = _names(
 """Operators whose result shares memory with the argument only where strides and arguments allow."""
 
 
+_LEAVES_EMPTY = _names("_embedding_bag _embedding_bag_forward_only embedding_bag")
+"""Operators some of whose results PyTorch leaves empty where its kernel does not need them."""
+
+
 def first_tensor(scope: Scope, node: schema.Node) -> tuple[str, TensorRef]:
     for argument in node.inputs:
         if isinstance(argument.arg, schema.AsTensor):
@@ -45,6 +49,11 @@ def bind_outputs(
     """Bind an operator's results: to memory of their own, or to the first argument's where it is a
     view of it."""
     if not is_aliasing(target):
+        if target.split(".")[1] in _LEAVES_EMPTY:
+            result = [
+                _as_empty(scope, name, value)
+                for name, value in zip(output_names(node.outputs), result, strict=False)
+            ]
         bind_results(scope, node.outputs, result)
         return
     name, base = first_tensor(scope, node)
@@ -67,6 +76,14 @@ def bind_outputs(
     else:
         refs = aliased(result, outputs[0] if outputs else "")
     bind_results(scope, node.outputs, refs)
+
+
+def _as_empty(scope: Scope, name: str, value: Value) -> Value:
+    """A result without elements where the file has none for it."""
+    shape = scope.shape_of(name)
+    if shape is None or 0 not in shape or None in shape or len(shape) != value.rank:
+        return value
+    return scope.builder.full([size for size in shape if size is not None], 0, value.dtype)
 
 
 def output_names(outputs: Sequence[schema.Argument]) -> list[str]:

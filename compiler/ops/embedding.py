@@ -38,7 +38,7 @@ def embedding_bag_with_sizes(
     (count,) = indices.shape
     bags = offsets.shape[0] - (1 if include_last_offset else 0)
     starts = b.slice(offsets, 0, 0, bags)
-    owner = b.apply("sub", search(b, starts, b.iota(count), right=True), b.dim(1))
+    owner = bag_of_each(b, starts, count)
     places = b.cast(indices, DType.INT64)
     counted = b.full((count,), True, DType.BOOL)
     if padding_idx >= 0:
@@ -59,6 +59,11 @@ def embedding_bag_with_sizes(
         divisor = b.cast(b.apply("maximum", sizes, b.dim(1)), wide.dtype)
         result = b.apply("div", result, b.unsqueeze(divisor, 1))
     return b.cast(result, weight.dtype), owner, sizes, sizes
+
+
+def bag_of_each(b: Builder, starts: Value, count: shapes.Dim) -> Value:
+    """The bags that `count` indices are in."""
+    return b.apply("sub", search(b, starts, b.iota(count), right=True), b.dim(1))
 
 
 def _largest(

@@ -12,6 +12,7 @@ from ..ir.shapes import Dim
 from .attention import scores_of
 from .base import Builder, OperatorError, normalize_axis, target
 from .convolution import Convolve, convolve, convolve_transposed, per_axis
+from .embedding import bag_of_each
 from .loss import MEAN, NONE, class_axis
 from .normalization import per_channel
 from .padding import pad_edges
@@ -187,7 +188,11 @@ def flash_attention_for_cpu_backward(
     logsumexp: Value, dropout_p: float, is_causal: bool, *, attn_mask: Value | None = None,
     scale: float | None = None,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
-    """The derivatives by query, key and value."""
+    """The derivatives by query, key and value.
+
+    Graphs of training have the weights themselves, of the rank of the query, in the place of the logarithms of the
+    sums of their exponentials: PyTorch takes the forward pass apart and leaves the derivative whole.
+    """
     if shapes.is_equal(query.shape[-3], key.shape[-3]) is False:
         raise OperatorError("the derivative of attention whose heads share keys")
     width = query.shape[-1]
@@ -195,12 +200,13 @@ def flash_attention_for_cpu_backward(
         raise OperatorError("the derivative of attention over a width that varies")
     factor = scale if scale is not None else float(width) ** -0.5  # type: ignore[arg-type]
     dtype = query.dtype
-    scores = scores_of(b, query, key, attn_mask, is_causal, factor)
-    shift = b.unsqueeze(b.cast(logsumexp, scores.dtype), -1)
-    weights = b.apply("exp", b.apply("sub", scores, shift))
-    q, k, v, gradient, result = (
-        b.cast(each, scores.dtype) for each in (query, key, value, grad_out, out)
-    )
+    q, k, v, gradient, result = (b.widen(x) for x in (query, key, value, grad_out, out))
+    if logsumexp.rank == query.rank:
+        weights = b.cast(logsumexp, q.dtype)
+    else:
+        scores = scores_of(b, q, k, attn_mask, is_causal, factor)
+        shift = b.unsqueeze(b.cast(logsumexp, scores.dtype), -1)
+        weights = b.apply("exp", b.apply("sub", scores, shift))
     by_value = b.matmul(b.transpose(weights, -1, -2), gradient)
     by_weights = b.matmul(gradient, b.transpose(v, -1, -2))
     share = b.reduce("sum", b.apply("mul", gradient, result), (-1,), keepdim=True)
@@ -362,6 +368,8 @@ def embedding_bag_backward(
     if mode == _MEAN:
         members = b.cast(b.apply("maximum", bag_size, b.full((), 1, bag_size.dtype)), wide.dtype)
         wide = b.apply("div", wide, b.unsqueeze(members, 1))
+    if shapes.is_equal(offset2bag.shape[0], 0) is True:  # PyTorch's quick way to sums has none
+        offset2bag = bag_of_each(b, offsets, indices.shape[0])
     rows: Value = b.call("aten.index_select.default", wide, 0, offset2bag)
     if per_sample_weights is not None:
         rows = b.apply("mul", rows, b.unsqueeze(b.cast(per_sample_weights, rows.dtype), 1))

@@ -63,6 +63,28 @@ def tables() -> tuple[nn.Module, Any]:
     return nn.Sequential(bags, nn.Linear(5, 3)), torch.arange(24).reshape(4, 6) % 7
 
 
+def sums() -> tuple[nn.Module, Any]:
+    return nn.Sequential(nn.EmbeddingBag(7, 5, mode="sum"), nn.Linear(5, 3)), tables()[1]
+
+
+def maxima() -> tuple[nn.Module, Any]:
+    return nn.Sequential(nn.EmbeddingBag(7, 5, mode="max"), nn.Linear(5, 3)), tables()[1]
+
+
+def batch_norms() -> tuple[nn.Module, Any]:
+    layers = (
+        nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.AvgPool2d(2), nn.Flatten(),
+        nn.LazyLinear(3),
+    )  # fmt: skip
+    return nn.Sequential(*layers), floats(4, 2, 6, 7).sin()
+
+
+def attention() -> tuple[nn.Module, Any]:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    return nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(3)), floats(4, 5, 8).sin()
+
+
 def training_program(net: nn.Module, x: Any, dynamic_shapes: Any = None) -> bytes:
     """The `.pt2` of a step forward and back."""
     program = export(Loss(net), (x, torch.tensor(LABELS)), dynamic_shapes=dynamic_shapes)
@@ -78,7 +100,12 @@ def wanted(net: nn.Module, x: Any, labels: Any) -> list[np.ndarray]:
     return [each.detach().numpy() for each in (loss, scores, *gradients)]
 
 
-@pytest.mark.parametrize("make", [norms, convolutions, transposed_convolutions, tables])
+NETS = (
+    norms, convolutions, transposed_convolutions, tables, sums, maxima, batch_norms, attention,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NETS)
 def test_a_step_of_training_gives_loss_and_gradients(make: Any) -> None:
     torch.manual_seed(0)
     net, x = make()
@@ -88,6 +115,65 @@ def test_a_step_of_training_gives_loss_and_gradients(make: Any) -> None:
     assert isinstance(got, tuple)
     for left, right in zip(got, wanted(net, x, torch.tensor(LABELS)), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+
+
+class Bags(nn.Module):
+    """The weighted sum of three bags, of which the second has no members."""
+
+    def __init__(self, mode: str, include_last_offset: bool) -> None:
+        super().__init__()
+        self.bags = nn.EmbeddingBag(5, 2, mode=mode, include_last_offset=include_last_offset)
+
+    def forward(self, indices: Any, offsets: Any) -> Any:
+        return (self.bags(indices, offsets) * floats(3, 2)).sum()
+
+
+@pytest.mark.parametrize("include_last_offset", [False, True])
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_without_members_give_no_gradient(mode: str, include_last_offset: bool) -> None:
+    torch.manual_seed(0)
+    net, indices = Bags(mode, include_last_offset), torch.tensor([1, 2, 2])
+    offsets = torch.tensor([0, 2, 2, 3] if include_last_offset else [0, 2, 2])
+    file = io.BytesIO()
+    torch.export.save(_export_forward_backward(export(net, (indices, offsets))), file)
+    got = castoff.load(file.getvalue()).module()(indices.numpy(), offsets.numpy())
+    loss = net(indices, offsets)
+    (gradient,) = torch.autograd.grad(loss, list(net.parameters()))
+    for left, right in zip(got, (loss, gradient), strict=True):
+        np.testing.assert_allclose(left, right.detach().numpy(), rtol=1e-5)
+
+
+class Attention(nn.Module):
+    """A weighted sum of what attention gives."""
+
+    def __init__(self, mask: Any, is_causal: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (
+            nn.Parameter(3 * torch.randn(2, 2, n, 8)) for n in (5, 7, 7)
+        )
+        self.mask, self.is_causal = mask, is_causal
+
+    def forward(self, x: Any) -> Any:
+        operands = (self.query, self.key, self.value)
+        result = nn.functional.scaled_dot_product_attention(
+            *operands, attn_mask=self.mask, is_causal=self.is_causal
+        )
+        return (result * x).sum()
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "masked"])
+def test_attention_gives_the_gradients_of_autograd(kind: str) -> None:
+    """Those of PyTorch's own exported graph are wrong: it takes weights for sums."""
+    torch.manual_seed(0)
+    mask = torch.rand(5, 7) > 0.4 if kind == "masked" else None
+    net, x = Attention(mask, kind == "causal"), torch.randn(2, 2, 5, 8)
+    file = io.BytesIO()
+    torch.export.save(_export_forward_backward(export(net, (x,))), file)
+    got = castoff.load(file.getvalue()).module()(x.numpy())
+    loss = net(x)
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    for left, right in zip(got, (loss, *gradients), strict=True):
+        np.testing.assert_allclose(left, right.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_step_of_training_in_functional_form_is_one_that_pytorch_reads() -> None:
