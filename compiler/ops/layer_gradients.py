@@ -123,7 +123,11 @@ def native_layer_norm_backward(
     scaled = gradient if weight is None else b.apply("mul", gradient, b.cast(weight, x.dtype))
     by_input = _by_normalized(b, scaled, normal, deviation, range(lead, input.rank))
     dtype = input.dtype if weight is None else weight.dtype
-    mask = (output_mask[0], output_mask[1] and weight is not None, output_mask[2])
+    mask = (
+        output_mask[0],
+        output_mask[1] and weight is not None,
+        output_mask[2] and bias is not None,
+    )
     return _masked(b, mask, (by_input, by_weight, by_bias), (input.dtype, dtype, dtype))
 
 
@@ -245,40 +249,56 @@ _register_pad_backward("reflection", "reflect")
 _register_pad_backward("replication", "replicate")
 
 
-@target("aten._adaptive_avg_pool2d_backward.default")
-def adaptive_avg_pool2d_backward(b: Builder, grad_output: Value, self: Value) -> Value:
-    return _shared_out(b, grad_output, self, 2)
+def _register_adaptive_average_backward(rank: int) -> None:
+    @target(f"aten._adaptive_avg_pool{rank}d_backward.default")
+    def adaptive_average_backward(b: Builder, grad_output: Value, self: Value) -> Value:
+        """Every gradient shared out equally over its window."""
+        gradient = b.widen(grad_output)
+        for axis in range(self.rank - rank, self.rank):
+            gradient = _shared_out(b, gradient, axis, self.shape[axis])
+        return b.cast(gradient, self.dtype)
 
 
-@target("aten._adaptive_avg_pool3d_backward.default")
-def adaptive_avg_pool3d_backward(b: Builder, grad_output: Value, self: Value) -> Value:
-    return _shared_out(b, grad_output, self, 3)
+_register_adaptive_average_backward(2)
+_register_adaptive_average_backward(3)
 
 
-def _shared_out(b: Builder, grad_output: Value, self: Value, rank: int) -> Value:
-    """Every gradient shared out equally over its window: a product with the shares, axis by axis."""
-    gradient = b.widen(grad_output)
-    for axis in range(self.rank - rank, self.rank):
-        count, size = gradient.shape[axis], self.shape[axis]
-        window = b.unsqueeze(b.iota(count), 1)
-        sizes, counts = b.dim(size), b.dim(count)
-        start = b.apply("floor_divide", b.apply("mul", window, sizes), counts)
-        reach = b.apply("mul", b.apply("add", window, b.dim(1)), sizes)
-        end = b.apply("floor_divide", b.apply("add", reach, b.dim(count - 1)), counts)
-        place = b.iota(size)
-        inside = b.apply("logical_and", b.apply("le", start, place), b.apply("lt", place, end))
-        length = b.cast(b.apply("sub", end, start), gradient.dtype)
-        share = b.apply("div", b.full((), 1, gradient.dtype), length)
-        shares = b.where(inside, share, b.full((), 0, gradient.dtype))
-        moved = b.matmul(b.transpose(gradient, axis, gradient.rank - 1), shares)
-        gradient = b.transpose(moved, axis, gradient.rank - 1)
-    return b.cast(gradient, self.dtype)
+def _shared_out(b: Builder, gradient: Value, axis: int, size: Dim) -> Value:
+    """Gradients of windows along an axis, shared out over its `size` elements.
+
+    An element is in few windows, which lie over the windows as windows do over the elements.
+    """
+    count = gradient.shape[axis]
+    start, end = _spans(b, count, size)
+    length = b.cast(b.apply("sub", end, start), gradient.dtype)
+    along = tuple(count if i == axis else 1 for i in range(gradient.rank))
+    shares = b.apply("div", gradient, b.reshape(length, along))
+    first, last = (b.unsqueeze(edge, 1) for edge in _spans(b, size, count))
+    most = shapes.floordiv(count - 1, size) + 2
+    number = b.apply("add", first, b.iota(most))
+    is_over = b.apply("lt", number, last)
+    taken = b.reshape(b.apply("minimum", number, b.dim(count - 1)), (size * most,))
+    found: Value = b.call("aten.index_select.default", shares, axis, taken)
+    lead, rest = gradient.shape[:axis], gradient.shape[axis + 1 :]
+    found = b.reshape(found, (*lead, size, most, *rest))
+    is_over = b.reshape(is_over, (size, most, *(1 for _ in rest)))
+    used = b.where(is_over, found, b.full((), 0, found.dtype))
+    return b.reduce("sum", used, (axis + 1,))
+
+
+def _spans(b: Builder, count: Dim, size: Dim) -> tuple[Value, Value]:
+    """Where each of `count` windows over `size` elements begins and ends."""
+    window, sizes, counts = b.iota(count), b.dim(size), b.dim(count)
+    start = b.apply("floor_divide", b.apply("mul", window, sizes), counts)
+    reach = b.apply("mul", b.apply("add", window, b.dim(1)), sizes)
+    return start, b.apply("floor_divide", b.apply("add", reach, b.dim(count - 1)), counts)
 
 
 @target("aten.select_backward.default")
 def select_backward(
     b: Builder, grad_output: Value, input_sizes: Sequence[Dim], dim: int, index: Dim
 ) -> Value:
+    """The gradient at the place that was selected, zeros elsewhere."""
     zeros = b.full(input_sizes, 0, grad_output.dtype)
     result: Value = b.call("aten.select_scatter.default", zeros, grad_output, dim, index)
     return result
@@ -289,6 +309,7 @@ def slice_backward(
     b: Builder, grad_output: Value, input_sizes: Sequence[Dim], dim: int, start: Dim, end: Dim,
     step: Dim,
 ) -> Value:  # fmt: skip
+    """The gradient in the slice, zeros beside it."""
     zeros = b.full(input_sizes, 0, grad_output.dtype)
     bounds = (dim, start, end, step)
     result: Value = b.call("aten.slice_scatter.default", zeros, grad_output, *bounds)
@@ -299,6 +320,7 @@ def slice_backward(
 def diagonal_backward(
     b: Builder, grad_output: Value, input_sizes: Sequence[Dim], offset: int, dim1: int, dim2: int
 ) -> Value:
+    """The gradient on the diagonal, zeros beside it."""
     zeros = b.full(input_sizes, 0, grad_output.dtype)
     axes = (offset, dim1, dim2)
     result: Value = b.call("aten.diagonal_scatter.default", zeros, grad_output, *axes)
@@ -309,6 +331,7 @@ def diagonal_backward(
 def index_select_backward(
     b: Builder, grad: Value, self_sizes: Sequence[Dim], dim: int, index: Value
 ) -> Value:
+    """The gradients of what the indices took, added up where they took the same."""
     axis = normalize_axis(dim, len(self_sizes))
     return b.cast(_put_back(b, b.widen(grad), axis, self_sizes[axis], index), grad.dtype)
 

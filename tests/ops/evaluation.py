@@ -27,7 +27,7 @@ class RecordingBuilder(Builder):
 
 
 def evaluate(target: str, *operands: Any, **arguments: Any) -> list[np.ndarray]:
-    """What a target gives for these operands (arrays are tensors), its results as a list.
+    """What a target gives for these operands (arrays are tensors), its results, those that are not None, as a list.
 
     What it writes to an argument given by name follows the results, in the order of writing.
     """
@@ -52,7 +52,8 @@ def evaluate(target: str, *operands: Any, **arguments: Any) -> list[np.ndarray]:
     positional = [as_value(operand, "x") for operand in operands]
     named = {key: as_value(value, key) for key, value in arguments.items()}
     result = function(builder, *positional, **named)
-    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    several = result if isinstance(result, (tuple, list)) else [result]
+    results = [each for each in several if each is not None]
     outputs = (*results, *builder.written.values())
     graph = Graph("test", tuple(inputs), outputs, tuple(builder.nodes), dict(builder.constants))
     return run_graph(graph, arrays, Environment())
