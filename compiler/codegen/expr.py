@@ -8,6 +8,7 @@ from dataclasses import field
 from .. import kernels
 from ..ir import shapes
 from ..ir.dtypes import DType
+from ..ir.reals import Real
 from ..ir.shapes import Atom, Dim, Func, Indirect, Symbol
 from ..kernels import Scalar
 from ..lowering.program import Accumulated, Buffer, Element, TileElement
@@ -160,7 +161,19 @@ class Expressions:
                 text, names = self._dim(divided)
                 return text if text.isidentifier() else f"({text})", names
 
+    def _real(self, formula: Real, args: tuple[Dim, ...]) -> tuple[str, set[str]]:
+        """A formula of real numbers; every step of it is one of C's in double."""
+        sides = [self._dim(arg) for arg in args]
+        text = cpu.real_text(formula, [text for text, _ in sides])
+        for function in _calls(text):
+            self._need(function)
+        used = set().union(*(names for _, names in sides))
+        name = self._define("int64_t", text, used, is_guarded=False)
+        return name, {name}
+
     def _function(self, atom: Func) -> tuple[str, set[str]]:
+        if atom.formula is not None:
+            return self._real(atom.formula, atom.args)
         (left, left_names), (right, right_names) = (self._dim(arg) for arg in atom.args)
         names = left_names | right_names
         positive = shapes.is_nonnegative(atom.args[0]) and shapes.lower_bound(atom.args[1]) > 0
@@ -169,9 +182,6 @@ class Expressions:
                 text = f"({left}) {'/' if atom.name == 'floordiv' else '%'} ({right})"
             case "equal" | "less":
                 text = f"({left}) {'==' if atom.name == 'equal' else '<'} ({right})"
-            case "scaled":
-                factor = shapes.real_of_bits(atom.args[1])
-                text, names = f"(int64_t)((double)({left}) * {factor.hex()})", left_names
             case _:
                 function = {
                     "floordiv": "floor_divide", "mod": "remainder", "max": "maximum", "min": "minimum",

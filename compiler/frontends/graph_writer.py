@@ -73,7 +73,7 @@ class GraphWriter:
     _sources: dict[Symbol, tuple[Tensor, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.sizes = SizeNodes(self._symbol, self._size, self._scaled_size)
+        self.sizes = SizeNodes(self._symbol, self._size, self._real_size, self.texts)
 
     # ---- names and types
 
@@ -269,15 +269,17 @@ class GraphWriter:
         ]
         return self.number(operator, schema.AsSymInt, inputs, self.texts.expression(dim))
 
-    def _scaled_size(self, dim: Dim, size: str, factor: float) -> str:
-        atom = shapes.atom_of(dim)
-        assert isinstance(atom, shapes.Func), "a scaled size is a function"
-        pair = (("a", schema.AsSymInt(size)), ("b", schema.AsFloat(factor)))
-        inputs = [schema.NamedArgument(key, side) for key, side in pair]
-        value = self.texts.product(atom.args[0], factor)
-        product = self.number("_operator.mul", schema.AsSymFloat, inputs, value)
-        inputs = [schema.NamedArgument("x", schema.AsSymFloat(product))]
-        return self.number("math.trunc", schema.AsSymInt, inputs, self.texts.expression(dim))
+    def _real_size(
+        self,
+        operator: str,
+        is_integer: bool,
+        value: schema.SymInt,
+        sides: Sequence[schema.Argument],
+    ) -> str:
+        names = ("x",) if len(sides) == 1 else ("a", "b")
+        inputs = [schema.NamedArgument(*pair) for pair in zip(names, sides, strict=True)]
+        kind = schema.AsSymInt if is_integer else schema.AsSymFloat
+        return self.number(operator, kind, inputs, value)
 
     # ---- the whole
 

@@ -6,20 +6,28 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...runtime.treespec import TreeNode
+from ..errors import CompileError
 from ..exported.symbols import ExprTree
 from ..ir.graph import Guard
-from .symbols import SymbolTable, UnknownExpressionError
+from .real_trees import UnknownExpressionError
+from .symbols import NoSizeError, SymbolTable
 
 Path = tuple["str | int", ...]
 
 
 def guard_of(table: SymbolTable, condition: ExprTree, text: str) -> Guard | None:
-    """The guard of a condition; None where it always holds or is about something that has no
-    `Dim`."""
+    """The guard of a condition; None where it always holds or is about inputs that are no sizes.
+
+    Raises `CompileError` for a condition on sizes that cannot be checked.
+    """
     try:
         expression = table.integer(condition)
-    except UnknownExpressionError:
+    except NoSizeError:
         return None
+    except UnknownExpressionError as error:
+        raise CompileError(
+            f"the program was exported for inputs with {text}, which cannot be checked: {error}"
+        ) from error
     return None if isinstance(expression, int) and expression else Guard(expression, text)
 
 

@@ -9,13 +9,14 @@ s0//2 + 1   ->   Add(FloorDiv(Symbol('s0', positive=True, integer=True), Integer
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..exported import schema
 from ..exported.arguments import subgraphs
 from ..exported.symbol_values import value_of
 from ..exported.symbols import parse_expression
 from ..ir import shapes
+from ..ir.reals import Formula, Operand, Real
 from ..ir.shapes import Dim, Func, Symbol
 from ..ops.base import OperatorError
 
@@ -34,8 +35,17 @@ _COMPARISONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
 }
 Apply = Callable[[str, Dim, str | int, str | int], str]
 """Adds a node of a binary operator for a value; its name."""
-Scale = Callable[[Dim, str, float], str]
-"""Adds the nodes for a value that is another one, named, times a factor, rounded down; its name."""
+Compute = Callable[[str, bool, schema.SymInt, Sequence[schema.Argument]], str]
+"""Adds a node of an operator on real numbers, which may give an integer, for a value; its name."""
+_REAL_STEPS = {
+    "add": ("_operator.add", "Add"),
+    "mul": ("_operator.mul", "Mul"),
+    "div": ("_operator.truediv", "FloatTrueDiv"),
+    "pow": ("_operator.pow", "FloatPow"),
+    "max": ("torch.sym_max", "Max"),
+    "min": ("torch.sym_min", "Min"),
+    "trunc": ("math.trunc", "TruncToInt"),
+}
 
 
 class SymbolTexts:
@@ -93,12 +103,19 @@ class SymbolTexts:
     def _hint(self, name: str) -> int:
         return self._hints[name]
 
-    def product(self, size: Dim, factor: float) -> schema.SymExpr:
-        """A size times a real factor, as the file has it."""
-        return schema.SymExpr(self._product(size, factor), None)
+    def real(self, formula: Real, operands: Sequence[Dim]) -> schema.SymExpr:
+        """A real number as the file has it."""
+        return schema.SymExpr(self._real(formula, operands), None)
 
-    def _product(self, size: Dim, factor: float) -> str:
-        return f"Mul(Float('{factor!r}', precision=53), ToFloat({self._text(size)}))"
+    def _real(self, formula: Formula, operands: Sequence[Dim]) -> str:
+        match formula:
+            case Real(name, args):
+                texts = [self._real(arg, operands) for arg in args]
+                return f"{_real_step(name)[1]}({', '.join(texts)})"
+            case Operand(position):
+                return f"ToFloat({self._text(operands[position])})"
+            case float():
+                return f"Float('{formula!r}', precision=53)"
 
     def _text(self, dim: Dim) -> str:
         if isinstance(dim, int):
@@ -120,9 +137,22 @@ class SymbolTexts:
                 return f"{_FUNCTIONS[name]}({self._text(left)}, {self._text(right)})"
             case Func(name, (left, right)) if name in _COMPARISONS:
                 return self._text(_COMPARISONS[name](left, right))
-            case Func("scaled", (size, bits)):
-                return f"TruncToInt({self._product(size, shapes.real_of_bits(bits))})"
+            case Func(_, args, Real() as formula):
+                return self._real(_written(formula, args), args)
         raise OperatorError(f"the size {atom} has no expression in PyTorch")
+
+
+def _real_step(name: str) -> tuple[str, str]:
+    if name not in _REAL_STEPS:
+        raise OperatorError(f"the {name} of real sizes has no operator in files of PyTorch")
+    return _REAL_STEPS[name]
+
+
+def _written(formula: Real, operands: Sequence[Dim]) -> Real:
+    """A formula with the only rounding that files have, where it is the same."""
+    if formula.name == "floor" and shapes.lower_bound(shapes.real(formula, operands)) >= 0:
+        return Real("trunc", formula.args)
+    return formula
 
 
 def _expressions(graph: schema.Graph) -> Iterator[schema.SymExpr]:
@@ -141,9 +171,16 @@ def _expressions(graph: schema.Graph) -> Iterator[schema.SymExpr]:
 class SizeNodes:
     """The nodes of one graph that compute sizes, each once."""
 
-    def __init__(self, symbol_node: Callable[[Symbol], str], apply: Apply, scale: Scale) -> None:
+    def __init__(
+        self,
+        symbol_node: Callable[[Symbol], str],
+        apply: Apply,
+        compute: Compute,
+        texts: SymbolTexts,
+    ) -> None:
         self._symbol_node = symbol_node
-        self._scale = scale
+        self._compute = compute
+        self._texts = texts
         self._apply = apply
         self._known: dict[Dim, str] = {}
 
@@ -165,10 +202,11 @@ class SizeNodes:
             return self._symbol_node(atom)
         if isinstance(atom, Func):
             operator = _OPERATORS.get(atom.name)
-            if atom.name == "scaled":
-                size = self.argument(atom.args[0])
-                assert isinstance(size, str), "what is known is no function"
-                return self._scale(dim, size, shapes.real_of_bits(atom.args[1]))
+            if atom.formula is not None:
+                formula = _written(atom.formula, atom.args)
+                sides = self._sides(formula, atom.args)
+                value = self._texts.expression(dim)
+                return self._compute(_real_step(formula.name)[0], True, value, sides)
             if atom.name in _COMPARISONS:
                 computed = self.argument(_COMPARISONS[atom.name](*atom.args))
                 assert isinstance(computed, str), "what is known is no function"
@@ -185,6 +223,23 @@ class SizeNodes:
             return self._binary("_operator.mul", dim, shapes.SymExpr({monomial: 1}), coefficient)
         last_atom = shapes.of_atom(monomial[-1][0])
         return self._binary("_operator.mul", dim, _without(monomial), last_atom)
+
+    def _sides(self, formula: Real, operands: Sequence[Dim]) -> list[schema.Argument]:
+        return [self._real(arg, operands) for arg in formula.args]
+
+    def _real(self, formula: Formula, operands: Sequence[Dim]) -> schema.Argument:
+        match formula:
+            case Real(name):
+                value = self._texts.real(formula, operands)
+                sides = self._sides(formula, operands)
+                return schema.AsSymFloat(self._compute(_real_step(name)[0], False, value, sides))
+            case Operand(position):
+                size = self.argument(operands[position])
+                return (
+                    schema.AsSymInt(size) if isinstance(size, str) else schema.AsFloat(float(size))
+                )
+            case float():
+                return schema.AsFloat(formula)
 
     def _binary(self, operator: str, dim: Dim, left: Dim, right: Dim) -> str:
         return self._apply(operator, dim, self.argument(left), self.argument(right))

@@ -13,9 +13,9 @@ from ..ops.base import OperatorError, WeakScalar
 from ..ops.symbols import check
 from .arguments import Argued, Condition, ScalarBinding, as_value
 from .functionalize import TensorRef
+from .real_trees import UnknownExpressionError
 from .results import bind_result, first_tensor
 from .scope import Scope
-from .symbols import UnknownExpressionError
 
 
 def bind_number(scope: Scope, node: schema.Node, compute: Callable[[], ScalarBinding]) -> None:

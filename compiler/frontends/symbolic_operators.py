@@ -17,7 +17,8 @@ from ..ir.shapes import SymExpr
 from ..ops.base import Builder, OperatorError, WeakScalar
 from ..records import dataclass
 from .arguments import Condition, ScalarBinding, as_value
-from .symbols import UnknownExpressionError, integer_function
+from .real_trees import UnknownExpressionError
+from .symbols import integer_function
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,12 @@ them.
     Add(FloorDiv(Symbol('s0'), Integer(2)), Integer(1))   ->   s0//2 + 1
 
 Real-valued expressions inside integer ones (`TruncToInt(Mul(Float('1.5'), ToFloat(Symbol('s0'))))`,
-the size of an interpolation) are kept as a fraction of integers, so that they stay exact and known
-to the shape algebra: `(3*s0)//2`.
+the size of an interpolation) are fractions of integers where no step of them rounds, known to the
+shape algebra: `(3*s0)//2`. Others are formulas in float64, worked out as they are written.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 
@@ -18,14 +17,28 @@ from ..exported.schema import RangeConstraint, SymExpr
 from ..exported.symbols import Call, ExprTree, GuardInput, GuardSize, Num, Sym, parse_expression
 from ..ir import shapes
 from ..ir.graph import Binding
+from ..ir.reals import Formula, Operand, Real
 from ..ir.shapes import Dim, Symbol
 from ..records import dataclass
+from .real_trees import (
+    MAX_DENOMINATOR,
+    QUOTIENTS,
+    RELATIONS,
+    ROUNDINGS,
+    UnknownExpressionError,
+    is_exact,
+    is_real,
+    is_short,
+    step,
+    step_count,
+)  # fmt: skip
 
-_MAX_DENOMINATOR = 1 << 20
+_MAX_STEPS = 128
+"""Of one formula in real numbers."""
 
 
-class UnknownExpressionError(Exception):
-    """An expression has no `Dim`: it mentions unknown symbols or functions of real numbers."""
+class NoSizeError(UnknownExpressionError):
+    """An expression is about an input that is neither a tensor nor an integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +149,13 @@ class SymbolTable:
     def _input_value(self, path: tuple[str | int, ...]) -> Dim:
         value = self.guard_inputs.get(path)
         if value is None or isinstance(value, tuple):
-            raise UnknownExpressionError(f"input {path}")
+            raise NoSizeError(f"input {path}")
         return value
 
     def _input_size(self, path: tuple[str | int, ...], axis: int) -> Dim:
         sizes = self.guard_inputs.get(path)
         if not isinstance(sizes, tuple) or not -len(sizes) <= axis < len(sizes):
-            raise UnknownExpressionError(f"size {axis} of input {path}")
+            raise NoSizeError(f"size {axis} of input {path}")
         return sizes[axis]
 
     def _fraction(self, tree: ExprTree) -> Fraction:
@@ -176,31 +189,20 @@ class SymbolTable:
         raise UnknownExpressionError(str(tree))
 
     def _function(self, function: str, args: tuple[ExprTree, ...]) -> Fraction:
-        if function in ("ToFloat", "Identity", "TruncToFloat") and len(args) == 1:
-            if function == "TruncToFloat":
-                return Fraction(_truncated(self._fraction(args[0])))
+        if function in ("ToFloat", "Identity") and len(args) == 1:
             return self._fraction(args[0])
-        product = _rounded_product(function, args)
-        if product is not None:
-            factor, size = product
-            value = self._fraction(size)
-            if value.denominator == 1 and shapes.is_nonnegative(value.numerator):
-                return Fraction(shapes.scaled(value.numerator, factor))
-        if (
-            function in ("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling")
-            and len(args) == 1
-        ):
-            value = self._fraction(args[0])
-            if function == "TruncToInt":
-                return Fraction(_truncated(value))
-            if function in ("FloorToInt", "floor"):
-                return Fraction(shapes.floordiv(value.numerator, value.denominator))
-            return Fraction(shapes.ceildiv(value.numerator, value.denominator))
-        if function in ("IntTrueDiv", "FloatTrueDiv"):
-            left, right = (self._fraction(arg) for arg in args)
-            if not isinstance(right.numerator, int) or right.numerator <= 0:
-                raise UnknownExpressionError(f"division by {args[1]}")
-            return _reduced(left.numerator * right.denominator, left.denominator * right.numerator)
+        if function in ROUNDINGS and len(args) == 1:
+            return Fraction(self._rounding(ROUNDINGS[function], args[0]))
+        if function == "Ne":
+            return Fraction(1 - self.integer(Call("Eq", args)))
+        if function in RELATIONS and len(args) == 2 and any(map(is_real, args)):
+            relation, is_in_order = RELATIONS[function]
+            return Fraction(self._real(relation, args if is_in_order else args[::-1]))
+        if function in QUOTIENTS and len(args) == 2:
+            quotient = self._quotient(args)
+            if quotient.denominator & (quotient.denominator - 1):
+                raise UnknownExpressionError(f"{function} by {args[1]} rounds")
+            return quotient
         if function in ("FloorDiv", "CleanDiv", "CeilDiv") and len(args) == 2:
             left, right = (self._fraction(arg) for arg in args)
             numerator = left.numerator * right.denominator
@@ -211,6 +213,54 @@ class SymbolTable:
             return Fraction(divide(numerator, denominator))
         integers = [self.integer(arg) for arg in args]
         return Fraction(integer_function(function, integers))
+
+    # ---- real numbers
+
+    def _quotient(self, args: tuple[ExprTree, ...]) -> Fraction:
+        left, right = (self._fraction(arg) for arg in args)
+        if not isinstance(right.numerator, int) or right.numerator <= 0:
+            raise UnknownExpressionError(f"division by {args[1]}")
+        return _reduced(left.numerator * right.denominator, left.denominator * right.numerator)
+
+    def _rounding(self, rounding: str, tree: ExprTree) -> Dim:
+        """A number without its fraction: as a quotient of integers where float64 gives the same, as for
+        one quotient of numbers that are exact, else as a formula."""
+        if is_exact(tree):
+            return _rounded(rounding, self._fraction(tree))
+        match tree:
+            case Call(function, (left, Num(divisor))) if (
+                function in QUOTIENTS and divisor > 0 and is_exact(left) and is_short(divisor)
+            ):
+                return _rounded(rounding, self._quotient((left, Num(divisor))))
+        return self._real(rounding, (tree,))
+
+    def _real(self, name: str, args: tuple[ExprTree, ...]) -> Dim:
+        """A rounding or relation of numbers in float64."""
+        if sum(map(step_count, args)) > _MAX_STEPS:
+            raise UnknownExpressionError(f"more than {_MAX_STEPS} steps in real numbers")
+        operands: list[Dim] = []
+        formula = Real(name, tuple(self._formula(arg, operands) for arg in args))
+        return shapes.real(formula, operands)
+
+    def _formula(self, tree: ExprTree, operands: list[Dim]) -> Formula:
+        """A number in float64, step by step as the file has it; its integers are added to `operands`."""
+        match tree:
+            case Num(value):
+                try:
+                    return float(value)
+                except OverflowError:
+                    raise UnknownExpressionError("a number that is no float64") from None
+            case Call("ToFloat" | "Identity", (inner,)):
+                return self._formula(inner, operands)
+            case Call(function, args) if function != "TruncToFloat" and is_real(tree):
+                sides = [self._formula(arg, operands) for arg in args]
+                return step(function, sides)
+        integer = self.integer(tree)
+        if isinstance(integer, int):
+            return self._formula(Num(integer), operands)
+        if integer not in operands:
+            operands.append(integer)
+        return Operand(operands.index(integer))
 
 
 def integer_function(function: str, args: list[Dim]) -> Dim:
@@ -268,25 +318,11 @@ def integer_function(function: str, args: list[Dim]) -> Dim:
     raise UnknownExpressionError(f"{function} of {len(args)} integers")
 
 
-def _rounded_product(function: str, args: tuple[ExprTree, ...]) -> tuple[float, ExprTree] | None:
-    """A positive factor and what it is multiplied with, where `function` rounds such a product down."""
-    match function, args:
-        case (
-            "TruncToInt" | "FloorToInt" | "floor",
-            (Call("Mul", (Num(float(factor)), size)) | Call("Mul", (size, Num(float(factor)))),),
-        ) if 0 < factor < math.inf:
-            return factor, size
-    return None
-
-
 def _exact(value: int | float) -> Fraction:
     if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UnknownExpressionError(str(value))
-        numerator, denominator = value.as_integer_ratio()
-        if denominator > _MAX_DENOMINATOR or abs(numerator) >= 1 << 40:
+        if not is_short(value):
             raise UnknownExpressionError(f"{value} is no short fraction")
-        return Fraction(numerator, denominator)
+        return Fraction(*value.as_integer_ratio())
     return Fraction(int(value))
 
 
@@ -301,19 +337,26 @@ def _reduced(numerator: Dim, denominator: int) -> Fraction:
         quotient, rest = divmod(numerator, denominator)
     if rest == 0:
         return Fraction(quotient)
-    if denominator > _MAX_DENOMINATOR:
+    if denominator > MAX_DENOMINATOR:
         raise UnknownExpressionError(f"a fraction of {denominator}")
     return Fraction(numerator, denominator)
 
 
-def _truncated(value: Fraction) -> Dim:
-    if value.denominator == 1:
-        return value.numerator
-    if shapes.is_nonnegative(value.numerator):
-        return shapes.floordiv(value.numerator, value.denominator)
-    if shapes.upper_bound(value.numerator) <= 0:
-        return shapes.ceildiv(value.numerator, value.denominator)
-    raise UnknownExpressionError("rounding towards zero of a number of unknown sign")
+def _rounded(rounding: str, value: Fraction) -> Dim:
+    numerator, denominator = value.numerator, value.denominator
+    if denominator == 1:
+        return numerator
+    if rounding == "trunc":
+        if shapes.is_nonnegative(numerator):
+            rounding = "floor"
+        elif shapes.upper_bound(numerator) <= 0:
+            rounding = "ceil"
+    if rounding == "floor":
+        return shapes.floordiv(numerator, denominator)
+    if rounding == "ceil":
+        return shapes.ceildiv(numerator, denominator)
+    quotient = Real("div", (Operand(0), float(denominator)))
+    return shapes.real(Real(rounding, (quotient,)), (numerator,))
 
 
 def _names(tree: ExprTree) -> set[str]:

@@ -13,11 +13,12 @@ half a second to import.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Mapping
-from math import floor, gcd, prod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import gcd, prod
 
 from ..records import dataclass
+from . import reals
+from .reals import Operand, Real
 
 INFINITY = 1 << 62
 """A bound that stands for "no bound": larger than any size, and safe in int64 arithmetic."""
@@ -40,19 +41,21 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Func:
-    """An opaque integer function of expressions: floordiv, mod, max, min, scaled, or equal/less (0 or 1)."""
+    """An opaque integer function of expressions: floordiv, mod, max, min, equal/less (0 or 1), or real."""
 
     name: str
     args: tuple[Dim, ...]
+    formula: Real | None = None
+    """What a "real" does with its arguments, in float64."""
 
     def __str__(self) -> str:
+        if self.formula is not None:
+            return reals.text_of(self.formula, lambda operand: f"({self.args[operand.position]})")
         left, right = (str(a) for a in self.args)
         if self.name == "floordiv":
             return f"({left})//({right})"
         if self.name == "mod":
             return f"({left})%({right})"
-        if self.name == "scaled":
-            return f"floor({left} * {real_of_bits(self.args[1])!r})"
         return f"{self.name}({left}, {right})"
 
 
@@ -237,6 +240,8 @@ def _atom_bounds(atom: Atom) -> tuple[int, int]:
     if isinstance(atom, Indirect):
         high = upper_bound(atom.size)
         return 0, high if high >= INFINITY else high - 1
+    if atom.formula is not None:
+        return reals.bounds(atom.formula, [bounds(arg) for arg in atom.args])
     (a_low, a_high), (b_low, b_high) = (bounds(arg) for arg in atom.args)
     match atom.name:
         case "max":
@@ -252,10 +257,6 @@ def _atom_bounds(atom: Atom) -> tuple[int, int]:
             return low, a_high // b_low if a_high >= 0 else a_high // b_high
         case "equal" | "less":
             return 0, 1
-        case "scaled":
-            factor = real_of_bits(atom.args[1])
-            high = INFINITY if a_high >= INFINITY else _clamp(floor(a_high * factor))
-            return _clamp(floor(a_low * factor)), high
     return -INFINITY, INFINITY
 
 
@@ -547,28 +548,28 @@ def less(left: Dim, right: Dim) -> Dim:
     return int(known) if known is not None else of_atom(Func("less", (left, right)))
 
 
+def real(formula: Real, operands: Sequence[Dim]) -> Dim:
+    """The integer that a formula of real numbers gives for these integers."""
+    numbers = [operand for operand in operands if isinstance(operand, int)]
+    if len(numbers) == len(operands):
+        return reals.evaluate(formula, numbers)
+    low, high = reals.bounds(formula, [bounds(operand) for operand in operands])
+    return low if low == high else of_atom(Func("real", tuple(operands), formula))
+
+
 _LONGEST_FRACTION = 1 << 20
 
 
 def scaled(size: Dim, factor: float) -> Dim:
-    """size * factor rounded down, worked out in float64, as sizes are from real factors.
+    """size * factor without its fraction, worked out in float64.
 
-    Which integer that is depends on how the product is rounded: 10 * 0.7 is 7.0, 90 * 0.7 is 62.99999999999999.
-    Where no product rounds, it is a fraction of integers. `size` is at least 0, the factor finite and above 0.
+    Where no product rounds, it is a fraction of integers. The factor is finite.
     """
-    if isinstance(size, int):
-        return floor(size * factor)
     numerator, denominator = factor.as_integer_ratio()
-    if denominator <= _LONGEST_FRACTION and numerator <= _LONGEST_FRACTION:
+    is_short = denominator <= _LONGEST_FRACTION and 0 <= numerator <= _LONGEST_FRACTION
+    if is_short and is_nonnegative(size):
         return floordiv(size * numerator, denominator)
-    (bits,) = struct.unpack("<q", struct.pack("<d", factor))
-    return of_atom(Func("scaled", (size, bits)))
-
-
-def real_of_bits(bits: Dim) -> float:
-    """The factor that a "scaled" has as its second argument."""
-    assert isinstance(bits, int), "a factor is a number"
-    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
+    return real(Real("trunc", (Real("mul", (factor, Operand(0))),)), (size,))
 
 
 _FUNCTIONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
@@ -578,8 +579,13 @@ _FUNCTIONS: Mapping[str, Callable[[Dim, Dim], Dim]] = {
     "min": minimum,
     "equal": equal,
     "less": less,
-    "scaled": lambda size, bits: scaled(size, real_of_bits(bits)),
 }
+
+
+def _applied(function: Func, args: Sequence[Dim]) -> Dim:
+    if function.formula is not None:
+        return real(function.formula, args)
+    return _FUNCTIONS[function.name](*args)
 
 
 def substitute(
@@ -609,7 +615,7 @@ def _substitute_atom(
         return replacement
     if isinstance(atom, Func):
         args = tuple(substitute(arg, values, scalar) for arg in atom.args)
-        return _FUNCTIONS[atom.name](*args) if args != atom.args else of_atom(atom)
+        return _applied(atom, args) if args != atom.args else of_atom(atom)
     if isinstance(atom, Indirect) and scalar is not None:
         return of_atom(Indirect(scalar(atom.scalar), substitute(atom.size, values, scalar)))
     return of_atom(atom)
@@ -627,7 +633,7 @@ def evaluate(expression: Dim, values: Mapping[str, int]) -> int:
                 value = values[atom.name]
             else:
                 assert isinstance(atom, Func), "indirect indices have no value at compile time"
-                result = _FUNCTIONS[atom.name](*(evaluate(arg, values) for arg in atom.args))
+                result = _applied(atom, [evaluate(arg, values) for arg in atom.args])
                 assert isinstance(result, int), "a function of integers is an integer"
                 value = result
             term *= value**power

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
 from ..codegen.render import template_text
 from ..ir.dtypes import DType
+from ..ir.reals import ROUNDINGS, Formula, Operand, Real
 from ..kernels import Number
 from ..records import dataclass
 
@@ -219,6 +220,25 @@ def cast_text(operand: str, source: DType, to: DType) -> str:
     if source.is_float and to.is_integer:
         return f"castoff_{SUFFIX[source]}_to_{SUFFIX[to]}({operand})"
     return f"({C_TYPE[to]}){operand}"
+
+
+_REAL_OPERATORS = {"add": "+", "mul": "*", "div": "/", "eq": "==", "lt": "<", "le": "<="}
+_REAL_FUNCTIONS = {"max": "maximum", "min": "minimum"}
+
+
+def real_text(formula: Formula, operands: Sequence[str]) -> str:
+    """A formula of sizes in float64, as C: of type int64_t where it rounds or compares, else double."""
+    match formula:
+        case Real(name, args):
+            texts = [real_text(arg, operands) for arg in args]
+            if name in _REAL_OPERATORS:
+                return f"({texts[0]} {_REAL_OPERATORS[name]} {texts[1]})"
+            call = f"castoff_{_REAL_FUNCTIONS.get(name, name)}_f64({', '.join(texts)})"
+            return f"castoff_size_f64({call})" if name in ROUNDINGS else call
+        case Operand(position):
+            return f"(double)({operands[position]})"
+        case float():
+            return literal_text(formula, DType.FLOAT64)
 
 
 def load_text(element: str, dtype: DType) -> str:

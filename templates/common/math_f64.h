@@ -52,6 +52,10 @@ CASTOFF_INLINE double castoff_ceil_f64(double x) {
     return whole < x ? castoff_copysign_f64(whole + 1.0, x) : whole;
 }
 #endif
+/* A whole number as a size: what is too large, and what is no number, becomes what no size is. */
+CASTOFF_INLINE int64_t castoff_size_f64(double x) {
+    return x >= 0x1p62 ? INT64_C(1) << 62 : x > -0x1p62 ? (int64_t)x : -(INT64_C(1) << 62);
+}
 CASTOFF_INLINE double castoff_frac_f64(double x) { return x - castoff_trunc_f64(x); }
 
 /* ---- selection ---- */

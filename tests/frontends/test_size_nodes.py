@@ -61,5 +61,8 @@ def _computed(dim: Dim, given: dict[str, int]) -> int:
         values[symbol.name] = given[symbol.name]
         return symbol.name
 
-    result = SizeNodes(symbol_node, apply).argument(dim)
+    def compute(*_: object) -> str:
+        raise AssertionError("no real numbers are here")
+
+    result = SizeNodes(symbol_node, apply, compute, SymbolTexts(EMPTY, ())).argument(dim)
     return values[result] if isinstance(result, str) else result

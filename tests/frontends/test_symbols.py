@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from castoff.compiler.errors import CompileError
 from castoff.compiler.exported.schema import RangeConstraint, SymExpr
+from castoff.compiler.exported.symbols import parse_expression, parse_guards
+from castoff.compiler.frontends.guards import guard_of
+from castoff.compiler.frontends.real_trees import UnknownExpressionError
 from castoff.compiler.frontends.symbols import (
     InputSize,
     SymbolTable,
-    UnknownExpressionError,
     bind_symbols,
     symbol_name,
 )
@@ -38,6 +41,20 @@ def table_of(*names: str) -> SymbolTable:
         (f"ModularIndexing({S0}, Integer(3), Integer(5))", 20, 1),
         (f"TruncToInt(Mul(Float('1.5', precision=53), ToFloat({S0})))", 5, 7),
         (f"CeilToInt(IntTrueDiv({S0}, Integer(4)))", 9, 3),
+        (f"CeilToInt(Mul(Float('0.1', precision=53), ToFloat({S0})))", 10, 1),
+        (f"CeilToInt(Mul(Float('1.1', precision=53), ToFloat({S0})))", 10, 11),
+        (f"CeilToInt(Mul(Float('1.1', precision=53), ToFloat({S0})))", 50, 56),
+        (f"TruncToInt(Mul(Float('-0.7', precision=53), ToFloat({S0})))", 90, -62),
+        (f"TruncToInt(FloatTrueDiv(ToFloat({S0}), Float('0.7', precision=53)))", 7, 10),
+        (f"RoundToInt(Mul(Float('0.5', precision=53), ToFloat({S0})))", 5, 2),
+        (f"FloorToInt(Add(IntTrueDiv({S0}, Integer(3)), IntTrueDiv({S0}, Integer(3))))", 45, 30),
+        (f"TruncToInt(Pow(ToFloat({S0}), Float('0.5', precision=53)))", 80, 8),
+        (f"GreaterThan(Mul(Float('0.7', precision=53), ToFloat({S0})), Integer(63))", 90, 0),
+        (
+            f"LessThan(Mul(Float('0.5', precision=53), ToFloat({S0})), Float('1.5', precision=53))",
+            3,
+            1,
+        ),
         (f"FloorToInt(Mul(Float('0.5', precision=53), ToFloat({S0})))", 9, 4),
         (f"Where(StrictLessThan({S0}, Integer(4)), Integer(1), Integer(2))", 3, 1),
         (f"GreaterThan({S0}, Integer(4))", 4, 1),
@@ -56,7 +73,8 @@ def test_expressions_have_their_value(text: str, s0: int, value: int) -> None:
     "text",
     [
         S1,
-        f"TruncToInt(Mul(Float('0.1', precision=53), ToFloat({S0})))",
+        f"TruncToInt(OpaqueUnaryFn_log(ToFloat({S0})))",
+        f"TruncToInt(Mul(Float('0.1', precision=53), ToFloat({S1})))",
         f"OpaqueUnaryFn_sqrt(ToFloat({S0}))",
         f"IntTrueDiv({S0}, Integer(2))",
     ],
@@ -64,6 +82,20 @@ def test_expressions_have_their_value(text: str, s0: int, value: int) -> None:
 def test_what_has_no_size_is_unknown(text: str) -> None:
     with pytest.raises(UnknownExpressionError):
         table_of("s0").dim(SymExpr(text))
+
+
+def test_guards_that_cannot_be_checked_are_refused() -> None:
+    table = table_of("s0")
+    with pytest.raises(CompileError, match=r"log.*cannot be checked"):
+        guard_of(table, parse_expression(f"Eq(TruncToInt(OpaqueUnaryFn_log({S0})), 3)"), "log(n)")
+    terms = ", ".join(["Float('0.1', precision=53)"] * 1000)
+    with pytest.raises(CompileError, match=r"more than \d+ steps"):
+        guard_of(
+            table, parse_expression(f"Eq(TruncToInt(Add(ToFloat({S0}), {terms})), 3)"), "a sum"
+        )
+    text = "L['x'] == 3"
+    (guard,) = parse_guards([text]).guards
+    assert guard_of(table, guard.condition, text) is None
 
 
 def test_symbols_that_stand_alone_are_read_where_they_stand() -> None:
