@@ -179,7 +179,12 @@ def command_test(arguments: "list[str]") -> "int":
     markers = ["-m", " and ".join("not " + name for name in left_out)] if left_out else []
     if "-m" in arguments:
         markers = []
-    jobs = [] if has_jobs(arguments) else ["-n", str(min(os.cpu_count() or 1, 8))]
+    # Tests of one folder, which come one after another, may take most of the time: who is done takes over from others.
+    jobs = (
+        []
+        if has_jobs(arguments)
+        else ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
+    )
     return run([PYTHON, "-m", "pytest"] + jobs + markers + arguments, False)
 
 
