@@ -199,24 +199,22 @@ def flash_attention_for_cpu_backward(
     """
     if shapes.is_equal(query.shape[-3], key.shape[-3]) is False:
         raise OperatorError("the derivative of attention whose heads share keys")
-    width = query.shape[-1]
-    if scale is None and not isinstance(width, int):
-        raise OperatorError("the derivative of attention over a width that varies")
-    factor = scale if scale is not None else float(width) ** -0.5  # type: ignore[arg-type]
     dtype = query.dtype
     q, k, v, gradient, result = (b.widen(x) for x in (query, key, value, grad_out, out))
+    root = b.apply("rsqrt", b.dim(query.shape[-1], q.dtype))
+    factor = root if scale is None else b.full((), scale, q.dtype)
+    q = b.apply("mul", q, factor)
     if logsumexp.rank == query.rank:
         weights = b.cast(logsumexp, q.dtype)
     else:
-        scores = scores_of(b, q, k, attn_mask, is_causal, factor)
+        scores = scores_of(b, q, k, attn_mask, is_causal, 1.0)
         shift = b.unsqueeze(b.cast(logsumexp, scores.dtype), -1)
         weights = b.apply("exp", b.apply("sub", scores, shift))
     by_value = b.matmul(b.transpose(weights, -1, -2), gradient)
     by_weights = b.matmul(gradient, b.transpose(v, -1, -2))
     share = b.reduce("sum", b.apply("mul", gradient, result), (-1,), keepdim=True)
     by_scores = b.apply("mul", weights, b.apply("sub", by_weights, share))
-    by_scores = b.apply("mul", by_scores, b.full((), factor, by_scores.dtype))
-    by_query = b.matmul(by_scores, k)
+    by_query = b.apply("mul", b.matmul(by_scores, k), factor)
     by_key = b.matmul(b.transpose(by_scores, -1, -2), q)
     return b.cast(by_query, dtype), b.cast(by_key, dtype), b.cast(by_value, dtype)
 
