@@ -180,11 +180,8 @@ def command_test(arguments: "list[str]") -> "int":
     if "-m" in arguments:
         markers = []
     # Tests of one folder, which come one after another, may take most of the time: who is done takes over from others.
-    jobs = (
-        []
-        if has_jobs(arguments)
-        else ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
-    )
+    jobs = ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
+    jobs = [] if has_jobs(arguments) else jobs
     return run([PYTHON, "-m", "pytest"] + jobs + markers + arguments, False)
 
 

@@ -9,6 +9,7 @@ So formulas are never rearranged; they are worked out as they are written, here 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 
 from ..records import dataclass
@@ -37,8 +38,6 @@ class Real:
 
 Formula = Real | Operand | float
 
-ROUNDINGS = ("trunc", "floor", "ceil", "round")
-RELATIONS = ("eq", "lt", "le")
 _SIGNS = {"add": "+", "mul": "*", "div": "/", "pow": "**", "eq": "==", "lt": "<", "le": "<="}
 
 
@@ -57,17 +56,9 @@ def _power(base: float, exponent: float) -> float:
         return math.inf if base == 0 else math.nan
 
 
-def _multiply(left: float, right: float) -> float:
-    return left * right
-
-
-def _add(left: float, right: float) -> float:
-    return left + right
-
-
 _STEPS: Mapping[str, Callable[..., float]] = {
-    "add": _add,
-    "mul": _multiply,
+    "add": operator.add,
+    "mul": operator.mul,
     "div": _divide,
     "pow": _power,
     "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
@@ -75,16 +66,16 @@ _STEPS: Mapping[str, Callable[..., float]] = {
     "max": lambda a, b: a if a >= b else b,
     "min": lambda a, b: a if a <= b else b,
 }
-_ROUNDED: Mapping[str, Callable[[float], int]] = {
+ROUNDINGS: Mapping[str, Callable[[float], int]] = {
     "trunc": math.trunc,
     "floor": math.floor,
     "ceil": math.ceil,
     "round": round,
 }
-_RELATED: Mapping[str, Callable[[float, float], bool]] = {
-    "eq": lambda a, b: a == b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
+RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    "eq": operator.eq,
+    "lt": operator.lt,
+    "le": operator.le,
 }
 
 
@@ -103,7 +94,7 @@ def _rounded(name: str, value: float) -> int:
         return -LARGEST
     if abs(value) >= LARGEST:
         return LARGEST if value > 0 else -LARGEST
-    return _ROUNDED[name](value)
+    return ROUNDINGS[name](value)
 
 
 def evaluate(formula: Real, operands: Sequence[int]) -> int:
@@ -111,7 +102,7 @@ def evaluate(formula: Real, operands: Sequence[int]) -> int:
     given = [float(operand) for operand in operands]
     values = [_value(arg, given) for arg in formula.args]
     if formula.name in RELATIONS:
-        return int(_RELATED[formula.name](*values))
+        return int(RELATIONS[formula.name](*values))
     return _rounded(formula.name, values[0])
 
 
