@@ -74,10 +74,10 @@ static CASTOFF_UNUSED C(args) C(simplify)(const C(args) *given) {
     return a;
 }
 
-/* A depthwise kernel of 3 x 3 whose nine factors, one vector of channels each, fit the registers beside a few sums; where there
- * are 32 registers, tiles over a table are as fast. Windows reach over a line's ends by one pixel at most. */
+/* A depthwise kernel of 3 x 3 whose nine factors, one vector of channels each, fit the registers beside a few sums. Windows reach
+ * over a line's ends by one pixel at most. */
 CASTOFF_INLINE int C(suits_lines)(const C(args) *a) {
-    return CASTOFF_VECTOR_BYTES < 64 && a->in[0] == 1 && a->kernel[0] == 1 && a->kernel[1] == 3 && a->kernel[2] == 3 &&
+    return a->in[0] == 1 && a->kernel[0] == 1 && a->kernel[1] == 3 && a->kernel[2] == 3 &&
            a->padding[0] == 0 && a->dilation[1] == 1 && a->dilation[2] == 1 && a->stride[2] <= 2 && a->in[2] >= 3 &&
            a->padding[2] <= 1 && (a->out[2] - 1) * a->stride[2] - a->padding[2] + 3 <= a->in[2] + 1 &&
            a->out_channels % LANES == 0;
