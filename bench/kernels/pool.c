@@ -1,6 +1,7 @@
 /* What a parallel loop costs: microseconds to give an empty loop to the workers and have it back, while they spin and
  * after they went to sleep, beside a pair of threads that hand a cache line to and fro (the least that two threads can
- * take). Medians; as many threads as the process may use, or the first argument.
+ * take); then a loop of some milliseconds, which shows whether workers that slept are there in time. Medians; as many
+ * threads as the process may use, or the first argument.
  * gcc -O2 -pthread -I../../templates/abi -I../../templates pool.c ../../templates/abi/castoff_pool.c -o pool && ./pool */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include "castoff_pool.h"
 #include "measure/peak.h"
 
-enum { TRIES = 20000, TRIES_ASLEEP = 200 };
+enum { TRIES = 20000, TRIES_ASLEEP = 200, STEPS = 100000 };
 
 static _Alignas(64) _Atomic long ball;
 
@@ -25,6 +26,12 @@ static double median(double *times, int count) {
 }
 
 static void nothing(void *context, int64_t begin, int64_t end, int thread) { (void)context, (void)begin, (void)end, (void)thread; }
+
+static void work_a_while(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    volatile double *sums = context;
+    for (int64_t i = begin * STEPS; i < end * STEPS; i++) sums[begin * 8] += 1;
+}
 
 static void *throw_back(void *unused) {
     for (long i = 0; i < TRIES; i++) {
@@ -64,6 +71,18 @@ int main(int count, char **arguments) {
         times[i] = now() - start;
     }
     printf("a loop, workers asleep        %.2f us\n", median(times, TRIES_ASLEEP));
+
+    static double sums[16 * 8];
+    for (int alone = 1; alone >= 0; alone--) {
+        for (int i = 0; i < TRIES_ASLEEP; i++) {
+            usleep(2000);
+            double start = now();
+            castoff_parallel_for(alone ? NULL : &pool, 16, 1, work_a_while, sums);
+            times[i] = now() - start;
+        }
+        printf("%-30s%.0f us\n", alone ? "a long loop, alone" : "a long loop, workers asleep", median(times, TRIES_ASLEEP));
+        printf("%-30s%.0f us\n", "  the slowest tenth", times[TRIES_ASLEEP * 9 / 10] * 1e6);
+    }
     castoff_pool_stop();
     return 0;
 }

@@ -14,21 +14,27 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "castoff_internal.h"
 
 enum { MAX_WORKERS = CASTOFF_MAX_THREADS - 1, PIECES_PER_THREAD = 4 };
-/* About the time a sleeping thread takes to wake. */
-enum { SPINS_BEFORE_SLEEP = 1000, SPINS_BEFORE_YIELD = 1000 };
+/* About the time a sleeping thread takes to wake, on a virtual machine too. A pause takes from 1 to 50 ns. */
+enum { SPIN_NANOSECONDS = 50000, SPINS_BETWEEN_LOOKS = 64, SPINS_BEFORE_YIELD = 1000 };
 enum { IDLE, SLEEPING, ASSIGNED, RUNNING };
 
 typedef struct worker {
   _Alignas(64) _Atomic int state;
-  int thread; /* its number in loops; the owner's is 0 */
+  _Atomic int processor; /* that it last waited on */
+  int thread;            /* its number in loops; the owner's is 0 */
   pthread_mutex_t mutex;
   pthread_cond_t wake;
   pthread_t handle;
+#if defined(__linux__) && !defined(__ANDROID__)
+  int avoided;              /* the processor it was last kept off, or -1 */
+  cpu_set_t allowed, given; /* what the program lets it use, and what it was given of that */
+#endif
 } worker;
 
 static worker workers[MAX_WORKERS];
@@ -41,8 +47,9 @@ static struct {
   castoff_loop_body body;
   void *context;
   int64_t count;
-  int64_t piece;
-  _Alignas(64) _Atomic int64_t next_piece;
+  int64_t grain;
+  int64_t pieces_left; /* what is left is cut into so many, of which one is taken */
+  _Alignas(64) _Atomic int64_t next;
 } job;
 
 /* Number of this thread in the loop it is in, or -1. */
@@ -73,20 +80,74 @@ int castoff_pool_choose_threads(int requested) {
   return threads > CASTOFF_MAX_THREADS ? CASTOFF_MAX_THREADS : (int)threads;
 }
 
+#if defined(__linux__) && !defined(__ANDROID__)
+/* The scheduler likes to put a thread that is woken onto the processor of the one that wakes it. It does so even where others
+ * idle if the machine is virtual, as processors that the host has put to sleep do not count as idle. There the worker waits until
+ * it is moved, which takes longer than most loops. So workers are kept off the owner's processor, within what the program
+ * lets them use, unless the others are too few for them. Only a change costs system calls: where an owner stays, there are none. */
+static int own_processor(void) { return sched_getcpu(); }
+
+static void keep_off(worker *self, int processor) {
+  cpu_set_t now;
+  if (processor < 0 || processor >= CPU_SETSIZE || processor == self->avoided) return;
+  if (pthread_getaffinity_np(self->handle, sizeof(now), &now) != 0) return;
+  if (self->avoided < 0 || !CPU_EQUAL(&now, &self->given)) self->allowed = now; /* the program changed it */
+  self->given = self->allowed;
+  CPU_CLR(processor, &self->given);
+  if (CPU_COUNT(&self->given) < n_started) self->given = self->allowed;
+  self->avoided = processor;
+  if (!CPU_EQUAL(&now, &self->given)) pthread_setaffinity_np(self->handle, sizeof(self->given), &self->given);
+}
+
+static void forget_processors(worker *self) { self->avoided = -1; }
+#else
+static int own_processor(void) { return -1; }
+static void keep_off(worker *self, int processor) { (void)self, (void)processor; }
+static void forget_processors(worker *self) { (void)self; }
+#endif
+
+/* Pieces get smaller towards the end, down to a grain: who comes late or is slow is waited for that long at most. */
+static int next_piece(int64_t *begin, int64_t *end) {
+  int64_t at = atomic_load_explicit(&job.next, memory_order_relaxed), size;
+  do {
+    if (at >= job.count) return 0;
+    const int64_t left = job.count - at, share = left / job.pieces_left / job.grain * job.grain;
+    size = share > job.grain ? share : job.grain;
+    if (size > left) size = left;
+  } while (!atomic_compare_exchange_weak_explicit(&job.next, &at, at + size, memory_order_relaxed, memory_order_relaxed));
+  *begin = at;
+  *end = at + size;
+  return 1;
+}
+
 static void run_pieces(int thread) {
-  const int64_t piece = job.piece;
-  const int64_t last = (job.count - 1) / piece;
-  for (;;) {
-    const int64_t i = atomic_fetch_add_explicit(&job.next_piece, 1, memory_order_relaxed);
-    if (i > last) return;
-    job.body(job.context, i * piece, i == last ? job.count : (i + 1) * piece, thread);
-  }
+  for (int64_t begin, end; next_piece(&begin, &end);) job.body(job.context, begin, end, thread);
+}
+
+static int64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 static int take(worker *self) {
   int expected = ASSIGNED;
   return atomic_load_explicit(&self->state, memory_order_relaxed) == ASSIGNED &&
          atomic_compare_exchange_strong(&self->state, &expected, RUNNING);
+}
+
+/* Spins for a while; was there something to take? */
+static int take_soon(worker *self) {
+  if (take(self)) return 1;
+  if (!may_spin) return 0;
+  const int64_t until = nanoseconds() + SPIN_NANOSECONDS;
+  do {
+    for (int i = 0; i < SPINS_BETWEEN_LOOKS; i++) {
+      pause_briefly();
+      if (take(self)) return 1;
+    }
+  } while (nanoseconds() < until);
+  return 0;
 }
 
 static void sleep_until_woken(worker *self) {
@@ -101,11 +162,9 @@ static void sleep_until_woken(worker *self) {
 static void *work(void *argument) {
   worker *self = argument;
   loop_thread = self->thread;
-  const int spins = may_spin ? SPINS_BEFORE_SLEEP : 1;
   while (!atomic_load(&stopping)) {
-    int taken = 0;
-    for (int i = 0; i < spins && !(taken = take(self)); i++) pause_briefly();
-    if (!taken) {
+    atomic_store_explicit(&self->processor, own_processor(), memory_order_relaxed);
+    if (!take_soon(self)) {
       sleep_until_woken(self);
       continue;
     }
@@ -127,15 +186,19 @@ static int start_thread(worker *self) {
 
 static void start_workers(int wanted) {
   if (n_started == 0) may_spin = wanted < usable_processors();
+  const int first = n_started;
   while (n_started < wanted) {
     worker *self = &workers[n_started];
     atomic_store(&self->state, IDLE);
+    atomic_store(&self->processor, -1);
     self->thread = n_started + 1;
+    forget_processors(self);
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->wake, NULL);
-    if (!start_thread(self)) return;
+    if (!start_thread(self)) break;
     n_started++;
   }
+  for (int i = first; i < n_started; i++) keep_off(&workers[i], own_processor());
 }
 
 static void wake(worker *sleeper) {
@@ -173,14 +236,19 @@ void castoff_parallel_for(castoff_pool *pool, int64_t count, int64_t grain, cast
   }
   start_workers(helpers);
   if (helpers > n_started) helpers = n_started;
-  const int64_t grains_per_piece = grains / ((int64_t)(helpers + 1) * PIECES_PER_THREAD);
   job.body = body;
   job.context = context;
   job.count = count;
-  job.piece = grain * (grains_per_piece < 1 ? 1 : grains_per_piece);
-  atomic_store_explicit(&job.next_piece, 0, memory_order_relaxed);
-  for (int i = 0; i < helpers; i++)
-    if (atomic_exchange(&workers[i].state, ASSIGNED) == SLEEPING) wake(&workers[i]);
+  job.grain = grain;
+  job.pieces_left = (int64_t)(helpers + 1) * PIECES_PER_THREAD;
+  atomic_store_explicit(&job.next, 0, memory_order_relaxed);
+  const int processor = own_processor();
+  for (int i = 0; i < helpers; i++) {
+    worker *const helper = &workers[i];
+    const int sleeps = atomic_exchange(&helper->state, ASSIGNED) == SLEEPING;
+    if (sleeps || atomic_load_explicit(&helper->processor, memory_order_relaxed) == processor) keep_off(helper, processor);
+    if (sleeps) wake(helper);
+  }
   loop_thread = 0;
   run_pieces(0);
   loop_thread = -1;

@@ -13,6 +13,7 @@ PROGRAMS = handmade.HERE / "programs"
 DRIVERS = {
     "drive_affine.c": ("affine.c", handmade.append_affine),
     "drive_pool.c": ("affine.c", handmade.append_affine),
+    "drive_processors.c": ("affine.c", handmade.append_affine),
     "drive_state.c": ("state.c", handmade.append_state),
 }
 SANITIZERS = {
