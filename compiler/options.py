@@ -45,7 +45,8 @@ class CompileOptions:
     max_autotune: measure on this machine, one thread, how the program's float32 products are best
         cut and which form its convolutions take. The choices are in the manifest; bytes then depend
         on what was measured.
-    opt_level: the C compiler's -O level.
+    opt_level: the C compiler's -O level. At 2, code for processors without AVX2 is compiled with -O1
+        where the artefact has code for others too.
     random_seed: what the numbers of random operators depend on, beside their places in the program.
     debug: keep symbols and line numbers.
     sanitize: sanitizers to build with, between commas: address, undefined, thread.

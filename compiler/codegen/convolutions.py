@@ -121,6 +121,17 @@ def write_convolution(step: ConvolutionStep) -> KernelCode:
     return writer.code(step.name, rendered, kernel, (header,))
 
 
+def may_be_depthwise(step: ConvolutionStep) -> bool:
+    """Whether it is depthwise, or is for some values of symbols."""
+    outer, inner = step.weight_type.shape[:2]
+    groups = step.attributes.groups
+    return (
+        groups > 1
+        and shapes.is_equal(inner, 1) is not False
+        and shapes.is_equal(outer, groups) is not False
+    )
+
+
 def _convolution_kernels(step: ConvolutionStep) -> tuple[str, str]:
     """The suffix and the header of the kernels that compute a convolution."""
     if step.levels is not None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ..ir import shapes
 from ..ir.dtypes import DType
 from ..ir.shapes import Dim
-from ..lowering.program import AttentionStep, ProductStep
+from ..lowering.program import AttentionStep, ConvolutionStep, ProductStep
 from ..lowering.tuning import Cut
 from ..records import dataclass
 from ..targets import cpu
 from .attention import ATTENTION_HEADER
+from .convolutions import may_be_depthwise
 from .kernel_text import KernelCode, KernelText
 from .offsets import places_in, smallest_offsets
 from .product_writer import (
@@ -159,15 +160,17 @@ def _product_kernels(step: ProductStep) -> tuple[str, str]:
 
 
 def kernel_limits(
-    products: Sequence[ProductStep],
-    attentions: Sequence[AttentionStep],
-    headers: Iterable[str],
+    steps: Iterable[ProductStep | ConvolutionStep | AttentionStep], headers: Iterable[str]
 ) -> tuple[tuple[str, int], ...]:
-    """What a unit that includes `headers` says of its kernels, so that those none needs are left out.
+    """What a unit that includes `headers` for `steps` says of its kernels, so that those none needs are left out.
 
     Before: `#include "cpu/gemm.h"`, for products of one row with constant right operands
     After: `#define CASTOFF_GEMM_MOST_ROWS 1`, `#define CASTOFF_GEMM_IS_PACKED 1`, then the header
     """
+    steps = tuple(steps)
+    products = [step for step in steps if isinstance(step, ProductStep)]
+    convolutions = [step for step in steps if isinstance(step, ConvolutionStep)]
+    attentions = [step for step in steps if isinstance(step, AttentionStep)]
     others = {header for header in headers if not header.startswith(("abi/", "common/"))}
     limits = []
     if _PLAIN_GEMM in others and others <= _MADE_OF_NO_PRODUCT:
@@ -177,6 +180,9 @@ def kernel_limits(
     is_plain = _PLAIN_GEMM in others and others <= {*_MADE_OF_NO_PRODUCT, ATTENTION_HEADER}
     if is_plain and all(step.packed_right for step in products):
         limits.append(("CASTOFF_GEMM_IS_PACKED", 1))
+    is_ours = all(header.startswith("cpu/") for header in others)
+    if is_ours and convolutions and not any(map(may_be_depthwise, convolutions)):
+        limits.append(("CASTOFF_CONV_HAS_DEPTHWISE", 0))
     columns = [step.columns for step in attentions]
     sizes = [size for size in columns if isinstance(size, int)]
     if sizes and len(sizes) == len(columns):

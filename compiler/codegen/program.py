@@ -96,8 +96,7 @@ class ProgramWriter:
         self.dynamic: dict[Buffer, str] = {}
         self.has_workspace = False
         self._names: dict[str, int] = {}
-        self._products: list[ProductStep] = []
-        self._attentions: list[AttentionStep] = []
+        self._products: list[ProductStep | ConvolutionStep | AttentionStep] = []
         self._placed: dict[str, str] = {}
         if watches_memory:
             self.headers["abi/castoff_watch.h"] = None
@@ -119,7 +118,7 @@ class ProgramWriter:
             offset = f"slot{number} + {aligned}"
         return RunText(
             program.graph.name,
-            kernel_limits(self._products, self._attentions, (*self.headers, *self.carried)),
+            kernel_limits(self._products, (*self.headers, *self.carried)),
             tuple(self.headers),
             tuple(self.kernels),
             tuple((symbol.name, number) for number, symbol in enumerate(program.graph.symbols)),
@@ -328,12 +327,11 @@ class ProgramWriter:
         match step:
             case ProductStep():
                 code = write_product(step)
-                self._products.append(step)
             case ConvolutionStep():
                 code = write_convolution(step)
             case AttentionStep():
                 code = write_attention(step)
-                self._attentions.append(step)
+        self._products.append(step)
         name = self._place(code)
         self.has_workspace = True
         self._arguments(block, code, name)

@@ -31,6 +31,11 @@
 
 #include "gemm.h"
 
+/* Whether some convolution of the unit is depthwise; a unit that knows there is none says so, and has no kernels for them. */
+#ifndef CASTOFF_CONV_HAS_DEPTHWISE
+#define CASTOFF_CONV_HAS_DEPTHWISE 1
+#endif
+
 /* Output channels of a block of the packed weight. */
 #define CASTOFF_CONV_COLUMNS 32
 /* Pixels of a register tile: as many as there are registers for sums and for pointers. Tiles of a block; of how many of them an
@@ -55,7 +60,7 @@
 #define CASTOFF_CONV_EPILOGUE_COLUMNS 128
 
 CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int64_t outer) {
-    return groups > 1 && inner == 1 && outer == 1;
+    return CASTOFF_CONV_HAS_DEPTHWISE && groups > 1 && inner == 1 && outer == 1;
 }
 
 #define C(name) castoff_conv_f32_##name

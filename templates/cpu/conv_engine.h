@@ -385,7 +385,9 @@ static CASTOFF_UNUSED void C(group)(const C(job) *job, const C(block) *b, int64_
     }
 }
 
+#if CASTOFF_CONV_HAS_DEPTHWISE
 #include "conv_depthwise.h"
+#endif
 
 /* Work items in the order image, pixel block, column block. */
 static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish, int thread) {
@@ -408,11 +410,16 @@ static CASTOFF_UNUSED void C(items)(void *context, int64_t begin, int64_t finish
             located = block;
         }
         if (b.pixels <= 0) continue;
-        if (p->by_lines)
-            C(lines)(job, &b, first, channels);
-        else if (p->depthwise)
-            C(depthwise)(job, &b, first, channels);
-        else if (job->args.groups == 1)
+#if CASTOFF_CONV_HAS_DEPTHWISE
+        if (p->depthwise) {
+            if (p->by_lines)
+                C(lines)(job, &b, first, channels);
+            else
+                C(depthwise)(job, &b, first, channels);
+            continue;
+        }
+#endif
+        if (job->args.groups == 1)
             C(group)(job, &b, 0, first, channels);
         else
             for (int64_t group = first / p->outer; group < (first + channels) / p->outer; group++)

@@ -132,6 +132,48 @@ def test_a_classifier_keeps_the_product_kernels_of_its_last_layer_only(tmp_path:
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize(
+    ("groups", "inner", "outer", "has_depthwise"),
+    [(1, 1, 1, False), (1, 4, 6, False), (2, 3, 4, False), (6, 1, 12, False), (6, 1, 6, True)],
+)
+def test_convolutions_find_the_kernels_their_unit_kept(
+    groups: int, inner: int, outer: int, has_depthwise: bool, level: str, tmp_path: Path
+) -> None:
+    needs_level(level)
+    random = np.random.default_rng(outer)
+    image = random.standard_normal((2, groups * inner, 9, 8), np.float32)
+    b = GraphBuilder()
+    kernel = b.array(random.standard_normal((outer, inner, 3, 3), np.float32))
+    x = b.input("x", *image.shape)
+    y = b.call("aten.conv2d.default", x, kernel, None, [1, 1], [1, 1], [1, 1], groups)
+    graph = b.graph(y)
+    text = generated(graph).tree.units[0].text
+    assert ("#define CASTOFF_CONV_HAS_DEPTHWISE 0" not in text) is has_depthwise
+    (want,) = reference(graph, image)
+    (got,) = load(graph, tmp_path, target_cpu=level)(image)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("target_cpu", "opt_level", "does_less"),
+    [
+        ("portable", 2, {"program.x86-64.o"}),
+        ("portable", 3, set()),
+        ("portable", 0, set()),
+        ("x86-64", 2, set()),
+    ],
+)
+def test_the_level_to_fall_back_on_is_compiled_with_less_effort(
+    target_cpu: str, opt_level: int, does_less: set[str]
+) -> None:
+    b = GraphBuilder()
+    graph = b.graph(b.call("aten.relu.default", b.input("x", 8)))
+    units = generated(graph, target_cpu=target_cpu, opt_level=opt_level).tree.units
+    kernels = [unit for unit in units if unit.path == "program.c"]
+    assert {unit.output for unit in kernels if "-O1" in unit.flags} == does_less
+
+
 def test_steps_of_an_unrolled_recurrence_share_their_kernels(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     b = GraphBuilder()

@@ -1,4 +1,5 @@
 /* main: kernels and the function that runs them; compiled once per CPU level. */
+#define CASTOFF_CONV_HAS_DEPTHWISE 0
 #include "abi/castoff_program.h"
 #include "common/types.h"
 #include "cpu/conv.h"
