@@ -86,7 +86,8 @@ class RecurrentLayer(Op):
         hidden = shapes.floordiv(width, _GATES[self.kind])
         sizes = (time, batch, hidden, h0.shape[1])
         is_projected = len(inputs) == 5
-        scratch = batch * (width + hidden) * projected.dtype.itemsize
+        size = projected.dtype.itemsize
+        state = (kernels.Scratch(batch * hidden * size),) if is_projected else ()
         name = f"castoff_rnn_{self.kind}{'_projected' if is_projected else ''}_{suffix}"
         call = kernels.LibraryCall(
             name,
@@ -96,7 +97,9 @@ class RecurrentLayer(Op):
                 *(kernels.In(i) for i in range(len(inputs))),
                 *(kernels.Size(size) for size in sizes),
                 kernels.Size(int(self.reverse)),
-                kernels.Scratch(scratch),
+                kernels.Scratch(h0.shape[1] * width * size),
+                *state,
+                kernels.Pool(),
             ),
         )
         return (call,)

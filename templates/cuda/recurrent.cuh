@@ -181,20 +181,22 @@ static int castoff_run_lstm(castoff_frame *frame, T *y, T *h_last, T *c_last, co
 
 template <class Element, class T = typename Element::Value>
 static int castoff_device_rnn_lstm(castoff_frame *frame, T *y, T *h_last, T *c_last, const T *x, const T *h0, const T *w,
-                                   const T *c0, int64_t time, int64_t batch, int64_t hidden, int64_t out, int64_t reverse, void *) {
+                                   const T *c0, int64_t time, int64_t batch, int64_t hidden, int64_t out, int64_t reverse, void *,
+                                   castoff_pool *) {
     return castoff_run_lstm<T>(frame, y, h_last, c_last, x, h0, w, c0, NULL, time, batch, hidden, out, reverse, NULL);
 }
 
 template <class Element, class T = typename Element::Value>
 static int castoff_device_rnn_lstm_projected(castoff_frame *frame, T *y, T *h_last, T *c_last, const T *x, const T *h0,
                                              const T *w, const T *c0, const T *projection, int64_t time, int64_t batch,
-                                             int64_t hidden, int64_t out, int64_t reverse, void *scratch) {
-    return castoff_run_lstm<T>(frame, y, h_last, c_last, x, h0, w, c0, projection, time, batch, hidden, out, reverse, (T *)scratch);
+                                             int64_t hidden, int64_t out, int64_t reverse, void *, void *state, castoff_pool *) {
+    return castoff_run_lstm<T>(frame, y, h_last, c_last, x, h0, w, c0, projection, time, batch, hidden, out, reverse, (T *)state);
 }
 
 template <class Element, class T = typename Element::Value>
 static int castoff_device_rnn_gru(castoff_frame *frame, T *y, T *h_last, const T *x, const T *h0, const T *w, const T *bias,
-                                  int64_t time, int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *) {
+                                  int64_t time, int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *,
+                                  castoff_pool *) {
     return castoff_over_time(frame, y, h_last, h0, time, batch * hidden, reverse, [=](const T *h, int64_t t, bool) {
         const castoff_gru_cell<T> cell = {y + t * batch * hidden, x + t * batch * 3 * hidden, h, bias, hidden};
         return castoff_run_step(frame, castoff_recurrent_product<T>{h, w, batch, hidden, hidden}, cell);
@@ -212,13 +214,15 @@ static int castoff_run_plain(castoff_frame *frame, T *y, T *h_last, const T *x, 
 
 template <class Element, class T = typename Element::Value>
 static int castoff_device_rnn_tanh(castoff_frame *frame, T *y, T *h_last, const T *x, const T *h0, const T *w, int64_t time,
-                                   int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *) {
+                                   int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *,
+                                   castoff_pool *) {
     return castoff_run_plain<false>(frame, y, h_last, x, h0, w, time, batch, hidden, reverse);
 }
 
 template <class Element, class T = typename Element::Value>
 static int castoff_device_rnn_relu(castoff_frame *frame, T *y, T *h_last, const T *x, const T *h0, const T *w, int64_t time,
-                                   int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *) {
+                                   int64_t batch, int64_t hidden, int64_t, int64_t reverse, void *,
+                                   castoff_pool *) {
     return castoff_run_plain<true>(frame, y, h_last, x, h0, w, time, batch, hidden, reverse);
 }
 

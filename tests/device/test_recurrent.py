@@ -20,9 +20,13 @@ TOLERANCE = {DType.FLOAT32: 2e-6, DType.FLOAT64: 1e-13, DType.FLOAT16: 2e-3}
 
 
 def layers(
-    kind: str, hidden: int, dtype: DType = DType.FLOAT32, projected: int | None = None
+    kind: str,
+    hidden: int,
+    dtype: DType = DType.FLOAT32,
+    projected: int | None = None,
+    largest: float = 0.3,
 ) -> Graph:
-    """A bidirectional layer over x [time, batch, 5], with states given."""
+    """A bidirectional layer over x [time, batch, 5], with states given and weights up to `largest`."""
     rng = np.random.default_rng(hidden)
     b = GraphBuilder()
     batch, out = size("batch", 1), projected or hidden
@@ -32,7 +36,8 @@ def layers(
     shapes = [(width, 5), (width, out), (width,), (width,)]
     shapes += [(out, hidden)] if projected else []
     weights = [
-        b.array(rng.uniform(-0.3, 0.3, shape).astype(dtype.numpy)) for shape in (*shapes, *shapes)
+        b.array(rng.uniform(-largest, largest, shape).astype(dtype.numpy))
+        for shape in (*shapes, *shapes)
     ]
     states = [h0, b.input("c0", 2, batch, hidden, dtype=dtype)] if kind == "lstm" else h0
     target = f"aten.{kind}.input"

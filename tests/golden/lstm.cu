@@ -165,58 +165,56 @@ extern "C" int castoff_run_cuda(castoff_frame *frame) {
     (void)time;
     const int64_t batch = frame->symbols[1];
     (void)batch;
-    const size_t slot0 = 0;
+    const size_t slot0 = 1024;
     (void)slot0;
     const size_t slot1 = slot0 + (((size_t)(batch * time * 128) + 63) & ~(size_t)63);
     (void)slot1;
-    const size_t slot2 = slot1 + (((size_t)(batch * 160) + 63) & ~(size_t)63);
+    const size_t slot2 = slot1 + (((size_t)(batch * time * 32) + 63) & ~(size_t)63);
     (void)slot2;
-    const size_t slot3 = slot2 + (((size_t)(batch * time * 32) + 63) & ~(size_t)63);
+    const size_t slot3 = slot2 + (((size_t)(batch * 32) + 63) & ~(size_t)63);
     (void)slot3;
     const size_t slot4 = slot3 + (((size_t)(batch * 32) + 63) & ~(size_t)63);
     (void)slot4;
-    const size_t slot5 = slot4 + (((size_t)(batch * 32) + 63) & ~(size_t)63);
+    const size_t slot5 = slot4 + (((size_t)(batch * time * 32) + 63) & ~(size_t)63);
     (void)slot5;
-    const size_t slot6 = slot5 + (((size_t)(batch * time * 32) + 63) & ~(size_t)63);
+    const size_t slot6 = slot5 + (((size_t)(batch * 32) + 63) & ~(size_t)63);
     (void)slot6;
-    const size_t slot7 = slot6 + (((size_t)(batch * 32) + 63) & ~(size_t)63);
-    (void)slot7;
     {
         const struct matmul_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (float *)(frame->constants[0]), .p2 = (float *)(frame->constants[1]), .p3 = (float *)(frame->constants[2]), .p4 = (float *)((void *)(arena + slot0)), .batch = batch, .time = time};
         CASTOFF_TRY(matmul_0_run(frame, arguments));
     }
     {
-        CASTOFF_TRY(castoff_device_rnn_lstm<castoff_plain<float>>(frame, ((float *)((void *)(arena + slot2))), ((float *)((void *)(arena + slot3))), ((float *)((void *)(arena + slot4))), ((const float *)((void *)(arena + slot0))), ((const float *)(frame->inputs[1])), ((const float *)(frame->constants[3])), ((const float *)(frame->inputs[2])), time, batch, 8, 8, 0, (void *)(arena + slot1)));
+        CASTOFF_TRY(castoff_device_rnn_lstm<castoff_plain<float>>(frame, ((float *)((void *)(arena + slot1))), ((float *)((void *)(arena + slot2))), ((float *)((void *)(arena + slot3))), ((const float *)((void *)(arena + slot0))), ((const float *)(frame->inputs[1])), ((const float *)(frame->constants[3])), ((const float *)(frame->inputs[2])), time, batch, 8, 8, 0, (void *)(arena + 0), frame->pool));
     }
     {
         const struct matmul_0_arguments arguments = {.p0 = (float *)(frame->inputs[0]), .p1 = (float *)(frame->constants[4]), .p2 = (float *)(frame->constants[5]), .p3 = (float *)(frame->constants[6]), .p4 = (float *)((void *)(arena + slot0)), .batch = batch, .time = time};
         CASTOFF_TRY(matmul_0_run(frame, arguments));
     }
     {
-        CASTOFF_TRY(castoff_device_rnn_lstm<castoff_plain<float>>(frame, ((float *)((void *)(arena + slot5))), ((float *)((void *)(arena + slot6))), ((float *)((void *)(arena + slot7))), ((const float *)((void *)(arena + slot0))), ((const float *)(frame->inputs[1]) + batch * 8), ((const float *)(frame->constants[7])), ((const float *)(frame->inputs[2]) + batch * 8), time, batch, 8, 8, 1, (void *)(arena + slot1)));
+        CASTOFF_TRY(castoff_device_rnn_lstm<castoff_plain<float>>(frame, ((float *)((void *)(arena + slot4))), ((float *)((void *)(arena + slot5))), ((float *)((void *)(arena + slot6))), ((const float *)((void *)(arena + slot0))), ((const float *)(frame->inputs[1]) + batch * 8), ((const float *)(frame->constants[7])), ((const float *)(frame->inputs[2]) + batch * 8), time, batch, 8, 8, 1, (void *)(arena + 0), frame->pool));
     }
     {
-        const struct concatenate_0_arguments arguments = {.p0 = (float *)((void *)(arena + slot2)), .p1 = (float *)(frame->outputs[0]), .batch = batch, .time = time};
+        const struct concatenate_0_arguments arguments = {.p0 = (float *)((void *)(arena + slot1)), .p1 = (float *)(frame->outputs[0]), .batch = batch, .time = time};
         CASTOFF_TRY(castoff_launch(frame, concatenate_0, batch * time * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_0_arguments arguments = {.p0 = (float *)((void *)(arena + slot5)), .p1 = (float *)(frame->outputs[0]) + 8, .batch = batch, .time = time};
+        const struct concatenate_0_arguments arguments = {.p0 = (float *)((void *)(arena + slot4)), .p1 = (float *)(frame->outputs[0]) + 8, .batch = batch, .time = time};
         CASTOFF_TRY(castoff_launch(frame, concatenate_0, batch * time * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot3)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
+        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot2)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_1, batch * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot6)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
+        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot5)), .p1 = (float *)(frame->outputs[1]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_2, batch * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot4)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
+        const struct concatenate_1_arguments arguments = {.p0 = (float *)((void *)(arena + slot3)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_1, batch * 2, 256, 256, 0, arguments));
     }
     {
-        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot7)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
+        const struct concatenate_2_arguments arguments = {.p0 = (float *)((void *)(arena + slot6)), .p1 = (float *)(frame->outputs[2]), .batch = batch};
         CASTOFF_TRY(castoff_launch(frame, concatenate_2, batch * 2, 256, 256, 0, arguments));
     }
     return CASTOFF_OK;
