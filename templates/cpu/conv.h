@@ -58,6 +58,8 @@
 #define CASTOFF_CONV_LINES 16
 /* Output channels that an epilogue gets at once, so that its loops pay. */
 #define CASTOFF_CONV_EPILOGUE_COLUMNS 128
+/* Bytes of an output that no second cache holds. Asking for one that it does hold costs more than it gains. */
+#define CASTOFF_CONV_FAR_BYTES (2 << 20)
 
 CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int64_t outer) {
     return CASTOFF_CONV_HAS_DEPTHWISE && groups > 1 && inner == 1 && outer == 1;

@@ -94,6 +94,7 @@ typedef struct {
     int64_t count, shift, out_shift;
     const E *weight, *start;
     int64_t weight_step, out_row;
+    int64_t ahead; /* elements to the same pixel of the next run, whose last lines are new to the cache */
     int32_t is_bounded;
     E low, high;
 } C(line);
@@ -131,12 +132,14 @@ CASTOFF_INLINE void C(line_of)(const C(line) *t, const int stride) {
         int64_t left = run->inside;
         CASTOFF_NO_UNROLL for (; left >= PIXELS; left -= PIXELS) {
             V sum[PIXELS];
+            CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++) __builtin_prefetch(out + p * out_row, 1, 3);
             CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++) sum[p] = t->start ? LOAD_E(t->start) : SPLAT(0);
             CASTOFF_UNROLL for (int i = 0; i < 3; i++) {
                 const E *x = rows[i];
                 const int64_t step = run->steps[i];
                 CASTOFF_UNROLL for (int k = 0; k < (PIXELS - 1) * stride + 3; k++, x += step) {
                     const V element = LOAD_E(x);
+                    if (i >= 3 - stride && k < PIXELS * stride) __builtin_prefetch(x + t->ahead, 0, 2);
                     CASTOFF_UNROLL for (int p = 0; p < PIXELS; p++)
                         if (k >= p * stride && k < p * stride + 3)
                             sum[p] = FMA(element, factor[3 * i + k - p * stride], sum[p]);
@@ -161,7 +164,7 @@ static CASTOFF_UNUSED void C(lines)(const C(job) *job, const C(block) *b, int64_
     E buffer[CASTOFF_CONV_LINE_PIXELS * COLUMNS] __attribute__((aligned(64)));
     C(run_of_pixels) runs[CASTOFF_CONV_LINES + 2];
     C(line) t = {.runs = runs, .weight_step = a->out_channels, .is_bounded = a->is_bounded, .low = a->low, .high = a->high,
-                 .out_row = a->epilogue ? COLUMNS : a->y_pixel};
+                 .out_row = a->epilogue ? COLUMNS : a->y_pixel, .ahead = a->stride[1] * a->x_space[1]};
     const E *x = a->x + b->image * a->x_batch;
     E *y = a->epilogue ? buffer : a->y + b->image * a->y_batch + b->pixel * a->y_pixel;
     const int64_t stride = a->stride[2];

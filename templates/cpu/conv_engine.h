@@ -58,6 +58,7 @@ typedef struct {
     E *out;
     int64_t out_row;
     int32_t adds; /* to what lies in out, rather than start */
+    int32_t is_far; /* the second cache does not hold what is stored: out is asked for before the products are computed */
     int32_t is_bounded;
     E low, high;
 } C(tile);
@@ -210,6 +211,10 @@ CASTOFF_INLINE void C(kernel)(const C(tile) *t, const int rows, const int vector
     /* A constant where it can be one: every register counts. */
     const int64_t step = vectors * LANES == CASTOFF_CONV_COLUMNS ? CASTOFF_CONV_COLUMNS : t->weight_step;
     const int64_t count = t->count;
+    if (t->is_far)
+        CASTOFF_UNROLL for (int i = 0; i < rows; i++)
+            CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
+                __builtin_prefetch(t->out + (i < count ? i : 0) * t->out_row + j * LANES, 1, 3);
     if (t->adds)
         CASTOFF_UNROLL for (int i = 0; i < rows; i++)
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
@@ -364,6 +369,7 @@ static CASTOFF_UNUSED void C(group)(const C(job) *job, const C(block) *b, int64_
             c.out_row = a->y_pixel;
         }
         t.out_row = c.out_row;
+        t.is_far = in_place && p->pixels * a->y_pixel * (int64_t)sizeof(E) > CASTOFF_CONV_FAR_BYTES;
         for (int64_t tile = 0, row = 0; tile < b->tiles; tile += at_once) {
             const int64_t last = castoff_min_i64(b->tiles, tile + at_once);
             for (int64_t i = 0; i < parts; i++) {
