@@ -4,9 +4,9 @@
  * Where the channels of a point are whole steps, no patches are made: each step of a row is read where its point of the kernel
  * has it. Where output pixels are input pixels that is the input; else a copy with its padding, and where the stride is
  * not 1, one copy for each remainder of a position by the stride. In such a copy any two output pixels are as far apart as
- * what any point reads for them, so that a tile of rows is at one address, with one stride, for each point. The price are
- * rows past the end of each line, which are computed and left. Where that is too much, and with other channels (an image's
- * three), each row is made: the patch that its pixel reads.
+ * what any point reads for them, so that a tile of rows is at one address, with one stride, for each point, as AMX loads it. The
+ * price are rows past the end of each line, which AMX computes and leaves; other levels skip them, by a table of where rows begin.
+ * Where the price is too much, and with other channels (an image's three), each row is made: the patch that its pixel reads.
  *
  * Expects what gemm_tiles_engine.h expects and made of N(name), with S(sink) for G(sink), and C(name) with C(args),
  * C(make_sink)(args, image), C(padding)(args): the byte that padding is made of, C(copy)(to, x, at, count, source); ELEMENT,
@@ -18,7 +18,7 @@ typedef struct {
     int64_t in_channels, out_channels; /* of one group */
     int64_t points, pixels, k;
     int64_t pixel_block, channel_block, pixel_blocks, channel_blocks;
-    int64_t weight_bytes, patch_bytes, thread_bytes;
+    int64_t weight_bytes, patch_bytes, offset_bytes, thread_bytes;
     enum { C(AS_PATCHES), C(AS_COPIES), C(IN_PLACE) } rows;
     /* Of rows that are no patches: copies along each axis, pixels between lines, lines between layers, elements between
      * pixels, pixels of a copy, and how many more than of a block these are. */
@@ -55,9 +55,21 @@ static CASTOFF_UNUSED void C(plan_rows)(const C(args) *a, C(plan) *p) {
     const int64_t computed = ((a->out[0] - 1) * p->lines + a->out[1] - 1) * p->pitch + a->out[2];
     if (p->copies[0] * p->copies[1] * p->copies[2] > p->points || computed > 2 * castoff_round_up(p->pixels, 16)) return;
     p->rows = C(AS_COPIES);
-    p->pixels = computed;
+    if (CASTOFF_TILE_IS_WHOLE) p->pixels = computed;
     p->reach = (shift[0] * p->lines + shift[1]) * p->pitch + shift[2] + 16; /* the last tile is read to its end */
     p->a_row = p->in_channels + (p->in_channels % apart == 0 ? STEP : 0);
+}
+
+/* Where the row of output pixel `pixel` begins in a copy of all pixels, in pixels. */
+CASTOFF_INLINE int64_t C(place)(const C(args) *a, const C(plan) *p, int64_t pixel) {
+    if (CASTOFF_TILE_IS_WHOLE) return pixel;
+    const int64_t line = pixel / a->out[2];
+    return (line / a->out[1] * p->lines + line % a->out[1]) * p->pitch + pixel % a->out[2];
+}
+
+/* Pixels of a copy that lie between the first and the last of a block's rows. */
+CASTOFF_INLINE int64_t C(reached)(const C(args) *a, const C(plan) *p, int64_t pixel, int64_t pixels) {
+    return C(place)(a, p, pixel + pixels - 1) - C(place)(a, p, pixel) + 1;
 }
 
 static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
@@ -84,11 +96,17 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
     p.channel_blocks = castoff_ceil_div(p.out_channels, p.channel_block);
     const int64_t rows = castoff_round_up(castoff_min_i64(p.pixel_block, p.pixels), 32);
-    p.copy_pixels = rows + p.reach;
+    if (p.rows == C(AS_COPIES))
+        for (int64_t first = 0; first < p.pixels; first += p.pixel_block) {
+            const int64_t reached = C(reached)(a, &p, first, castoff_min_i64(p.pixel_block, p.pixels - first));
+            p.copy_pixels = castoff_max_i64(p.copy_pixels, p.reach + castoff_max_i64(rows, reached));
+        }
     p.patch_bytes = p.rows == C(IN_PLACE)    ? 0
                     : p.rows == C(AS_COPIES) ? castoff_round_up(p.copy_pixels * copied_bytes, 64)
                                              : rows * p.a_row * (int64_t)sizeof(ELEMENT);
-    p.thread_bytes = SUM_BYTES + p.patch_bytes + castoff_round_up(N(steps)(p.k) * (int64_t)sizeof(int64_t), 64);
+    p.offset_bytes = castoff_round_up(N(steps)(p.k) * (int64_t)sizeof(int64_t), 64);
+    p.thread_bytes = SUM_BYTES + p.patch_bytes + p.offset_bytes +
+                     (p.rows == C(AS_COPIES) && !CASTOFF_TILE_IS_WHOLE ? rows * (int64_t)sizeof(int64_t) : 0);
     return p;
 }
 
@@ -170,6 +188,20 @@ static CASTOFF_UNUSED void C(locate)(const C(args) *a, const C(plan) *p, int64_t
             }
 }
 
+/* Where the rows of pixels [pixel, pixel + count) begin in a copy that begins with the first of them. */
+static CASTOFF_UNUSED void C(locate_rows)(const C(args) *a, const C(plan) *p, int64_t pixel, int64_t count, int64_t *row_at) {
+    int64_t w = pixel % a->out[2], h = pixel / a->out[2] % a->out[1], at = 0;
+    for (int64_t i = 0; i < count; i++, at++) {
+        row_at[i] = at * p->a_row;
+        if (++w < a->out[2]) continue;
+        w = 0;
+        at += p->pitch - a->out[2];
+        if (++h < a->out[1]) continue;
+        h = 0;
+        at += (p->lines - a->out[1]) * p->pitch;
+    }
+}
+
 /* The copies that a block of `count` pixels from `pixel` on reads, of the image and group that begins at x + start. */
 CASTOFF_INLINE void C(copy_from)(const C(args) *a, const C(plan) *p, int64_t start, int64_t pixel, int64_t count, ELEMENT *out,
                                  N(source) from) {
@@ -228,6 +260,7 @@ static CASTOFF_UNUSED void C(blocks)(void *context, int64_t begin, int64_t finis
     SUM *sums = (SUM *)(void *)scratch;
     ELEMENT *patches = (ELEMENT *)(void *)(scratch + SUM_BYTES);
     int64_t *offsets = (int64_t *)(void *)(scratch + SUM_BYTES + p->patch_bytes);
+    int64_t *row_at = (int64_t *)(void *)(scratch + SUM_BYTES + p->patch_bytes + p->offset_bytes);
     int64_t packed = -1;
     C(locate)(a, p, offsets);
     for (int64_t item = begin; item < finish; item++) {
@@ -240,7 +273,9 @@ static CASTOFF_UNUSED void C(blocks)(void *context, int64_t begin, int64_t finis
         if (place != packed && p->rows == C(AS_PATCHES))
             C(patches)(a, p, start, pixel0, pixels, patches);
         else if (place != packed && p->rows == C(AS_COPIES))
-            C(copies)(a, p, start, pixel0, pixels, patches);
+            C(copies)(a, p, start, C(place)(a, p, pixel0), C(reached)(a, p, pixel0, pixels), patches);
+        if (place != packed && p->rows == C(AS_COPIES) && !CASTOFF_TILE_IS_WHOLE)
+            C(locate_rows)(a, p, pixel0, pixels, row_at);
         packed = place;
         const S(sink) sink = C(make_sink)(a, image);
         N(block) block = {
@@ -250,6 +285,8 @@ static CASTOFF_UNUSED void C(blocks)(void *context, int64_t begin, int64_t finis
         if (p->rows == C(IN_PLACE)) {
             block.a = (const ELEMENT *)a->x + start + pixel0 * p->a_row;
             block.rows_there = pixels;
+        } else if (p->rows == C(AS_COPIES) && !CASTOFF_TILE_IS_WHOLE) {
+            block.row_at = row_at;
         } else if (p->rows == C(AS_COPIES)) {
             block.grid = (N(grid)){p->pitch, a->out[2], p->lines, a->out[1]};
         }

@@ -12,9 +12,9 @@ typedef struct {
     int64_t pitch, width, lines, height;
 } N(grid);
 
-/* One block on one thread, over all of k: row tiles times pair panels. Or rows that lie a_row elements apart, steps at
- * `offsets` from them, rows_there of them at least: where fewer than a tile are left, one that ends with the last is taken
- * instead, or where none ends before it, what comes after is read. Of the two loops over blocks of 32, the outer one
+/* One block on one thread, over all of k: row tiles times pair panels. Or rows that lie a_row elements apart, or but for AMX at
+ * row_at from a, steps at `offsets` from them, rows_there of them at least: where fewer than a tile are left, one that ends with
+ * the last is taken instead, or where none ends before it, what comes after is read. Of the two loops over blocks of 32, the outer one
  * goes once over its operand, the inner one again and again over the other, which had better be small: rows_outside
  * says which is which. */
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
     int64_t row0, col0;
     int32_t rows_outside;
     int64_t a_row, rows_there;
-    const int64_t *offsets;
+    const int64_t *offsets, *row_at;
     N(grid) grid; /* pitch 0: none */
 } N(block);
 
@@ -36,7 +36,11 @@ CASTOFF_INLINE N(piece) N(make_piece)(const N(block) *g, int64_t row, int64_t co
     const int64_t size = g->steps * TILE, first = N(tile_row)(g, row);
     N(piece) piece = {.rows = castoff_min_i64(width == 64 ? 16 : 32, g->rows - row), .cols = castoff_min_i64(width, g->cols - col),
                       .width = width, .b = g->b + col / 16 * size + step * TILE, .b_panel = size};
-    if (g->a_row) {
+    if (g->row_at) {
+        piece.a = g->a;
+        piece.row_at = g->row_at + row;
+        piece.offsets = g->offsets + step;
+    } else if (g->a_row) {
         piece.a = g->a + first * g->a_row;
         piece.a_row = g->a_row;
         piece.a_tile = (N(tile_row)(g, row + 16) - first) * g->a_row;

@@ -54,8 +54,13 @@ CASTOFF_INLINE void castoff_tiles_end(void) { __asm__ volatile("tilerelease" ::)
 
 #else
 
-/* Steps at a time, so that the outer operand stays in the first cache while the inner one goes by. */
+/* Steps at a time: so many that the outer operand, which is widened where there are no instructions for bfloat16, stays in the
+ * first cache while the inner one goes by. */
+#if defined(__AVX512BF16__)
+#define CASTOFF_TILE_CHUNK 24
+#else
 #define CASTOFF_TILE_CHUNK 8
+#endif
 #define CASTOFF_TILE_STRIP_CHUNK CASTOFF_TILE_CHUNK
 #define CASTOFF_TILE_IS_WHOLE 0
 #define CASTOFF_TILE_L2_BYTES CASTOFF_L2_BYTES

@@ -8,12 +8,13 @@
 
 /* sums[row * width + col] (+)= rows of A times columns of B, over `steps` kilobytes of each. rows <= 32 and width 32, or
  * rows <= 16 and width 64; a and b point at the first step, panels are b_panel elements apart, tiles a_tile, and within these
- * rows a_row. The steps of A follow one another as those of row tiles do, or lie at `offsets` from a. */
+ * rows a_row; or, but for AMX, each row begins at row_at from a. The steps of A follow one another as those of row tiles do, or
+ * lie at `offsets` from a. */
 typedef struct {
     int64_t rows, cols, width, steps;
     const ELEMENT *a, *b;
     int64_t a_row, a_tile, b_panel;
-    const int64_t *offsets;
+    const int64_t *offsets, *row_at;
     SUM *sums;
     int add;
     const char *ahead; /* what is read soon: so many lines of it are asked for with each step */
@@ -110,8 +111,8 @@ CASTOFF_NOINLINE void N(multiply)(const N(piece) *p) {
 
 #else
 
-/* `height` rows, `row_stride` apart, times `vectors` vectors of columns. */
-CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_stride, int64_t row, int64_t col, const int height,
+/* `height` rows times `vectors` vectors of columns. */
+CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *const *rows, int64_t row, int64_t col, const int height,
                               const int vectors) {
     VECTOR sum[8][4];
     SUM *out = p->sums + row * p->width + col;
@@ -125,7 +126,8 @@ CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_strid
         }
     }
     for (int64_t step = 0; step < p->steps; step++) {
-        const ROW *words_of_a = a + (WIDENS ? step * 16 * ROW_WORD : N(offset)(p, step));
+        const ROW *a[8];
+        CASTOFF_UNROLL for (int i = 0; i < height; i++) a[i] = rows[i] + (WIDENS ? step * 16 * ROW_WORD : N(offset)(p, step));
         CASTOFF_NO_UNROLL for (int word = 0; word < 16; word++) {
             castoff_vu32 words[4];
             CASTOFF_UNROLL for (int j = 0; j < vectors; j++) {
@@ -134,7 +136,7 @@ CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_strid
             }
             CASTOFF_UNROLL for (int i = 0; i < height; i++)
                 CASTOFF_UNROLL for (int j = 0; j < vectors; j++)
-                    sum[i][j] = N(dot)(sum[i][j], words_of_a + i * row_stride + ROW_WORD * word, words[j]);
+                    sum[i][j] = N(dot)(sum[i][j], a[i] + ROW_WORD * word, words[j]);
         }
     }
     CASTOFF_UNROLL for (int i = 0; i < height; i++)
@@ -142,45 +144,57 @@ CASTOFF_INLINE void N(kernel)(const N(piece) *p, const ROW *a, int64_t row_strid
             memcpy(out + i * p->width + j * CASTOFF_VF32_LANES, &sum[i][j], sizeof sum[i][j]);
 }
 
+/* Where the first steps of the rows are. */
+CASTOFF_INLINE void N(locate_rows)(const N(piece) *p, const ELEMENT **rows) {
+    const ELEMENT *at = p->a;
+    if (p->row_at)
+        for (int64_t row = 0; row < p->rows; row++) rows[row] = p->a + p->row_at[row];
+    else
+        CASTOFF_NO_UNROLL for (int64_t row = 0; row < p->rows; row++, at += p->a_row) {
+            if (row == 16) at = p->a + p->a_tile;
+            rows[row] = at;
+        }
+}
+
 CASTOFF_NOINLINE void N(multiply)(const N(piece) *p) {
     const int64_t width = castoff_round_up(p->cols, 16);
+    const ELEMENT *narrow[32];
+    N(locate_rows)(p, narrow);
 #if WIDENS
+    const ROW *rows[32];
     ROW wide[32 * CASTOFF_TILE_CHUNK * 16 * ROW_WORD] __attribute__((aligned(64)));
     const int64_t row_stride = p->steps * 16 * ROW_WORD;
-    for (int64_t row = 0; row < p->rows; row++)
+    for (int64_t row = 0; row < p->rows; row++) {
+        rows[row] = wide + row * row_stride;
         for (int64_t step = 0; step < p->steps; step++)
-            N(widen)(wide + row * row_stride + step * 16 * ROW_WORD,
-                     p->a + row / 16 * p->a_tile + N(offset)(p, step) + row % 16 * p->a_row);
+            N(widen)(wide + row * row_stride + step * 16 * ROW_WORD, narrow[row] + N(offset)(p, step));
+    }
 #else
-    const int64_t row_stride = p->a_row;
+    const ROW *const *rows = narrow;
 #endif
     for (int64_t row = 0, height; row < p->rows; row += height) {
-        const int64_t left = castoff_min_i64(p->rows - row, 16 - row % 16);
-#if WIDENS
-        const ROW *a = wide + row * row_stride;
-#else
-        const ROW *a = p->a + row / 16 * p->a_tile + row % 16 * p->a_row;
-#endif
+        const int64_t left = p->rows - row;
+        const ROW *const *a = rows + row;
         height = CASTOFF_VECTOR_BYTES == 64 && left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         int64_t col = 0;
         if (height == 1)
             for (; col + 4 * CASTOFF_VF32_LANES <= width; col += 4 * CASTOFF_VF32_LANES)
-                N(kernel)(p, a, row_stride, row, col, 1, 4);
+                N(kernel)(p, a, row, col, 1, 4);
         while (col < width) {
             if (col + 2 * CASTOFF_VF32_LANES <= width) {
                 switch (height) {
-                    case 8: N(kernel)(p, a, row_stride, row, col, 8, 2); break;
-                    case 4: N(kernel)(p, a, row_stride, row, col, 4, 2); break;
-                    case 2: N(kernel)(p, a, row_stride, row, col, 2, 2); break;
-                    default: N(kernel)(p, a, row_stride, row, col, 1, 2);
+                    case 8: N(kernel)(p, a, row, col, 8, 2); break;
+                    case 4: N(kernel)(p, a, row, col, 4, 2); break;
+                    case 2: N(kernel)(p, a, row, col, 2, 2); break;
+                    default: N(kernel)(p, a, row, col, 1, 2);
                 }
                 col += 2 * CASTOFF_VF32_LANES;
             } else {
                 switch (height) {
-                    case 8: N(kernel)(p, a, row_stride, row, col, 8, 1); break;
-                    case 4: N(kernel)(p, a, row_stride, row, col, 4, 1); break;
-                    case 2: N(kernel)(p, a, row_stride, row, col, 2, 1); break;
-                    default: N(kernel)(p, a, row_stride, row, col, 1, 1);
+                    case 8: N(kernel)(p, a, row, col, 8, 1); break;
+                    case 4: N(kernel)(p, a, row, col, 4, 1); break;
+                    case 2: N(kernel)(p, a, row, col, 2, 1); break;
+                    default: N(kernel)(p, a, row, col, 1, 1);
                 }
                 col += CASTOFF_VF32_LANES;
             }

@@ -29,7 +29,9 @@ static CASTOFF_UNUSED void N(multiply_widened)(const N(block) *g, int64_t row, i
     float *panel = wide + CASTOFF_WIDENED_ROWS * CASTOFF_WIDENED_ROW;
     const int64_t size = g->steps * TILE;
     for (int64_t i = 0; i < rows; i++) {
-        const ELEMENT *from = g->a_row ? g->a + (row + i) * g->a_row : g->a + (row + i) / 16 * size + (row + i) % 16 * STEP;
+        const ELEMENT *from = g->a + (g->row_at  ? g->row_at[row + i]
+                                      : g->a_row ? (row + i) * g->a_row
+                                                 : (row + i) / 16 * size + (row + i) % 16 * STEP);
         for (int64_t s = 0; s < steps; s++)
             N(widen)(wide + i * CASTOFF_WIDENED_ROW + s * STEP, from + (g->a_row ? g->offsets[step + s] : (step + s) * TILE));
     }
