@@ -19,7 +19,7 @@
 
 #include "castoff_internal.h"
 
-enum { MAX_WORKERS = CASTOFF_MAX_THREADS - 1, PIECES_PER_THREAD = 4 };
+enum { MAX_WORKERS = CASTOFF_MAX_THREADS - 1, PIECES_LEFT = 4 };
 /* About the time a sleeping thread takes to wake, on a virtual machine too. A pause takes from 1 to 50 ns. */
 enum { SPIN_NANOSECONDS = 50000, SPINS_BETWEEN_LOOKS = 64, SPINS_BEFORE_YIELD = 1000 };
 enum { IDLE, SLEEPING, ASSIGNED, RUNNING };
@@ -48,9 +48,15 @@ static struct {
   void *context;
   int64_t count;
   int64_t grain;
-  int64_t pieces_left; /* what is left is cut into so many, of which one is taken */
-  _Alignas(64) _Atomic int64_t next;
+  int n_shares;
 } job;
+
+/* Of the job, each thread's. Whoever is through with its own takes from the others': what a thread wrote in one loop it mostly
+ * reads in the next. */
+static struct share {
+  _Alignas(64) _Atomic int64_t next;
+  int64_t end;
+} shares[CASTOFF_MAX_THREADS];
 
 /* Number of this thread in the loop it is in, or -1. */
 static _Thread_local int loop_thread = -1;
@@ -106,22 +112,24 @@ static void keep_off(worker *self, int processor) { (void)self, (void)processor;
 static void forget_processors(worker *self) { (void)self; }
 #endif
 
-/* Pieces get smaller towards the end, down to a grain: who comes late or is slow is waited for that long at most. */
-static int next_piece(int64_t *begin, int64_t *end) {
-  int64_t at = atomic_load_explicit(&job.next, memory_order_relaxed), size;
+/* Pieces get smaller towards the end of a share, down to a grain: who comes late or is slow is waited for that long at most. */
+static int next_piece(struct share *from, int64_t *begin, int64_t *end) {
+  int64_t at = atomic_load_explicit(&from->next, memory_order_relaxed), size;
   do {
-    if (at >= job.count) return 0;
-    const int64_t left = job.count - at, share = left / job.pieces_left / job.grain * job.grain;
-    size = share > job.grain ? share : job.grain;
+    const int64_t left = from->end - at, part = left / PIECES_LEFT / job.grain * job.grain;
+    if (left <= 0) return 0;
+    size = part > job.grain ? part : job.grain;
     if (size > left) size = left;
-  } while (!atomic_compare_exchange_weak_explicit(&job.next, &at, at + size, memory_order_relaxed, memory_order_relaxed));
+  } while (!atomic_compare_exchange_weak_explicit(&from->next, &at, at + size, memory_order_relaxed, memory_order_relaxed));
   *begin = at;
   *end = at + size;
   return 1;
 }
 
 static void run_pieces(int thread) {
-  for (int64_t begin, end; next_piece(&begin, &end);) job.body(job.context, begin, end, thread);
+  for (int i = 0; i < job.n_shares; i++)
+    for (int64_t begin, end; next_piece(&shares[(thread + i) % job.n_shares], &begin, &end);)
+      job.body(job.context, begin, end, thread);
 }
 
 static int64_t nanoseconds(void) {
@@ -240,8 +248,11 @@ void castoff_parallel_for(castoff_pool *pool, int64_t count, int64_t grain, cast
   job.context = context;
   job.count = count;
   job.grain = grain;
-  job.pieces_left = (int64_t)(helpers + 1) * PIECES_PER_THREAD;
-  atomic_store_explicit(&job.next, 0, memory_order_relaxed);
+  job.n_shares = helpers + 1;
+  for (int64_t i = 0, begin = 0; i <= helpers; i++, begin = shares[i - 1].end) {
+    atomic_store_explicit(&shares[i].next, begin, memory_order_relaxed);
+    shares[i].end = i == helpers ? count : grains * (i + 1) / (helpers + 1) * grain;
+  }
   const int processor = own_processor();
   for (int i = 0; i < helpers; i++) {
     worker *const helper = &workers[i];

@@ -1,5 +1,6 @@
 /* Linked with affine.c: loops of every size from many threads at once, loops inside loops, loops after fork. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,32 @@ static void run_loops(castoff_pool *pool, int64_t step) {
   }
 }
 
+typedef struct {
+  _Atomic int came;
+  int64_t first; /* iteration of the worker */
+} meeting;
+
+static void meet(void *context, int64_t begin, int64_t end, int thread) {
+  meeting *m = context;
+  (void)end;
+  if (thread == 0)
+    while (!atomic_load(&m->came)) sched_yield();
+  else if (!atomic_load(&m->came)) {
+    m->first = begin;
+    atomic_store(&m->came, 1);
+  }
+}
+
+/* What a thread works on in one loop it works on in the next. */
+static void run_loops_of_two(void) {
+  castoff_pool pool = {2};
+  for (int i = 0; i < 50; i++) {
+    meeting m = {0};
+    castoff_parallel_for(&pool, 100, 1, meet, &m);
+    if (!m.came || m.first < 50) fail("a worker that did not begin with its own half");
+  }
+}
+
 static void *caller(void *argument) {
   castoff_pool pool = {1 + (int)(intptr_t)argument % 8};
   run_loops(&pool, 61);
@@ -68,6 +95,7 @@ int main(int n_arguments, char **arguments) {
   castoff_pool pool = {6};
   run_loops(&pool, 7);
   run_loops(NULL, 97);
+  run_loops_of_two();
   run_callers();
   if (n_arguments > 1) return 0; /* sanitizers do not follow threads across fork */
   const pid_t child = fork();
