@@ -65,6 +65,20 @@ CASTOFF_INLINE int castoff_conv_is_depthwise(int64_t groups, int64_t inner, int6
     return CASTOFF_CONV_HAS_DEPTHWISE && groups > 1 && inner == 1 && outer == 1;
 }
 
+/* Into how many blocks, of `least` or a few more, so many pixels are cut for the busiest thread to have the fewest tiles of `height`;
+ * each block is `shares` items. Of many items every thread has about as many anyway. */
+static CASTOFF_UNUSED int64_t castoff_conv_even_blocks(int64_t pixels, int64_t height, int64_t least, int64_t shares, int64_t threads) {
+    int64_t best = least, fewest = INT64_MAX;
+    if (threads == 1 || least * shares >= 16 * threads) return least;
+    for (int64_t blocks = least; blocks <= castoff_min_i64(least + 2 * threads, castoff_ceil_div(pixels, height)); blocks++) {
+        const int64_t block = castoff_ceil_div(pixels, blocks), items = shares * castoff_ceil_div(pixels, block);
+        const int64_t tiles = castoff_ceil_div(items, threads) * castoff_ceil_div(block, height);
+        if (tiles < fewest) best = blocks;
+        if (tiles < fewest) fewest = tiles;
+    }
+    return best;
+}
+
 #define C(name) castoff_conv_f32_##name
 #define G(name) castoff_gemm_f32_##name
 #define E float

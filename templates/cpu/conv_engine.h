@@ -107,12 +107,15 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     while (p.column_block > grain && a->batch * castoff_ceil_div(p.pixels, p.pixel_block) *
                                              castoff_ceil_div(a->out_channels, p.column_block) < wanted)
         p.column_block = castoff_max_i64(grain, castoff_round_up(p.column_block / 2, grain));
-    const int64_t shares = a->batch * castoff_ceil_div(a->out_channels, p.column_block);
+    p.column_blocks = castoff_ceil_div(a->out_channels, castoff_max_i64(1, p.column_block));
+    if (a->groups == 1 && p.column_blocks > 1)
+        p.column_block = castoff_round_up(castoff_ceil_div(a->out_channels, p.column_blocks), CASTOFF_CONV_COLUMNS);
+    const int64_t shares = a->batch * p.column_blocks;
     while (p.pixel_block > p.height && shares * castoff_ceil_div(p.pixels, p.pixel_block) < wanted)
         p.pixel_block = castoff_round_up(p.pixel_block / 2, p.height);
     p.pixel_blocks = castoff_ceil_div(p.pixels, p.pixel_block);
+    if (!p.depthwise) p.pixel_blocks = castoff_conv_even_blocks(p.pixels, p.height, p.pixel_blocks, shares, threads);
     if (!p.by_lines) p.pixel_block = castoff_ceil_div(p.pixels, p.pixel_blocks);
-    p.column_blocks = castoff_ceil_div(a->out_channels, p.column_block);
     const int64_t slots = castoff_ceil_div(p.pixel_block, p.height) * p.height;
     p.table_bytes = castoff_round_up((slots + 1) * p.points * (int64_t)sizeof(void *), 64);
     p.thread_bytes = p.table_bytes + (p.copies ? castoff_round_up(p.pixel_block * (p.inner + 16) * (int64_t)sizeof(E), 64) : 0);
