@@ -14,7 +14,7 @@ from ..ops import load_all
 from ..ops.base import OperatorError
 from ..ops.random_streams import RandomStreams
 from .functionalize import ImportBuilder
-from .guards import guard_of, guard_text, leaf_paths
+from .guards import guard_of, guard_text, leaf_paths, refuse_unknown_guards
 from .nodes import import_nodes
 from .program import ImportedProgram
 from .scope import ImportContext, Scope
@@ -139,7 +139,10 @@ def _mutations(inputs: Inputs) -> list[tuple[Value, Value]]:
 
 def _recorded_guards(program: ExportedProgram, scope: Scope, inputs: Inputs) -> list[Guard]:
     """The conditions on inputs that the exporter wrote down; those about other things than sizes
-    are dropped."""
+    are dropped.
+
+    Raises `CompileError` for a condition that cannot be checked.
+    """
     entry = program.call_entry
     if entry is None or entry.signature is None:
         return []
@@ -152,8 +155,10 @@ def _recorded_guards(program: ExportedProgram, scope: Scope, inputs: Inputs) -> 
         for path, leaf in paths.items()
         if leaf < len(inputs.leaves)
     }
+    parsed = parse_guards(program.guards_code)
+    refuse_unknown_guards(parsed.unparsed)
     guards = []
-    for guard in parse_guards(program.guards_code).guards:
+    for guard in parsed.guards:
         built = guard_of(table, guard.condition, guard_text(guard.text))
         if built is not None:
             guards.append(built)

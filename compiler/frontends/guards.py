@@ -31,6 +31,19 @@ def guard_of(table: SymbolTable, condition: ExprTree, text: str) -> Guard | None
     return None if isinstance(expression, int) and expression else Guard(expression, text)
 
 
+_OF_LAYOUT = re.compile(r"\.stride\(|\.storage_offset\(|^hasattr\(")
+
+
+def refuse_unknown_guards(texts: Sequence[str]) -> None:
+    """Raise `CompileError` for conditions that mean nothing here, unless they are about how an input lies in memory,
+    which no result depends on."""
+    for text in texts:
+        if not _OF_LAYOUT.search(text):
+            raise CompileError(
+                f"the program was exported for inputs with {guard_text(text)}, which cannot be checked"
+            )
+
+
 def guard_text(text: str) -> str:
     """A guard in the user's words: `L['x'].size()[0] == 3` -> `x.shape[0] == 3`."""
     return re.sub(r"L\['(\w+)'\]", r"\1", text).replace(".size()[", ".shape[")

@@ -399,13 +399,22 @@ def bind_symbols(table: SymbolTable, supplied: Iterable[InputSize]) -> tuple[Bin
 
     Symbols that stand alone come first. One that only occurs in an expression linear in it, as
     `2*s0 + 1`, is expressed by the size that is there: `s0 = (size - 1)//2`.
+
+    Exporters record 0 to infinity for integers too, and take negative ones; a program that needs one of at least 0
+    has a guard that says so.
     """
     waiting = list(supplied)
     bindings: list[Binding] = []
+    sizes = set().union(
+        *(table.unknown_symbols(entry.size) for entry in waiting if entry.axis is not None)
+    )
     for entry in waiting:
         name = table.single_symbol(entry.size)
         if name is not None and not table.knows(name):
-            symbol = Symbol(symbol_name(name), *table.bounds(name))
+            low, high = table.bounds(name)
+            if name not in sizes and (low, high) == (0, shapes.INFINITY):
+                low = -high
+            symbol = Symbol(symbol_name(name), low, high)
             table.define(name, shapes.of_atom(symbol))
             bindings.append(Binding(symbol, entry.input_index, entry.axis))
     for _ in range(len(waiting)):

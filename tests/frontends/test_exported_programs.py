@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from castoff.runtime.errors import CastoffError  # noqa: E402
+from castoff.compiler.errors import CompileError  # noqa: E402
+from castoff.compiler.exported import load_program  # noqa: E402
+from castoff.compiler.frontends.exported import import_program  # noqa: E402
+from castoff.runtime.errors import CastoffError, InputMismatchError  # noqa: E402
 
-from .programs import Dim, check, floats, imported, nn  # noqa: E402
+from .programs import Dim, Function, check, exported_bytes, floats, imported, nn  # noqa: E402
 
 # ------------------------------------------------------------------------------ in-place and views
 
@@ -479,3 +483,36 @@ def test_inputs_that_become_one_another(core: bool) -> None:
         return x + y, x
 
     check(swap, (floats(3), floats(3) + 1), core=core)
+
+
+def test_integers_may_be_negative_where_no_size_depends_on_them() -> None:
+    """Exporters record a minimum of 0 for every integer, and one with an upper bound where they mean it."""
+    calls = [(floats(3), n) for n in (5, 0, -7)]
+    dynamic = ((None, Dim.DYNAMIC),)
+    check(lambda x, n: (x + n, n // 2, n % 3, x * (1 - n)), *calls, dynamic_shapes=dynamic)
+    run = imported(lambda x, n: x[n], (floats(8), 4), dynamic_shapes=dynamic)
+    with pytest.raises(InputMismatchError, match="at least 0, at most 7"):
+        run(floats(8).numpy(), -1)
+
+
+@pytest.mark.parametrize(
+    ("guard", "is_refused"),
+    [
+        ("gcd(L['x'].size()[0], 4) == 4", True),
+        ("L['x'].size()[0] ^ 4 == 4", True),
+        ("L['x'].stride()[0] == 1", False),
+        ("L['x'].storage_offset() == 0", False),
+    ],
+)
+def test_guards_that_cannot_be_checked_are_refused_unless_of_layout(
+    guard: str, is_refused: bool
+) -> None:
+    data = exported_bytes(
+        Function(lambda x: x + 1), (floats(8),), core=False, dynamic_shapes=(({0: Dim.AUTO},),)
+    )
+    program = dataclasses.replace(load_program(data), guards_code=(guard,))
+    if is_refused:
+        with pytest.raises(CompileError, match=r"x\.shape\[0\].*cannot be checked"):
+            import_program(program)
+    else:
+        import_program(program)
