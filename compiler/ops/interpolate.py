@@ -68,7 +68,7 @@ def _scalings(
 # ----------------------------------------------------------------------------------------- nearest
 
 
-def _nearest_positions(b: Builder, scaling: Scaling, offset: float, dtype: DType) -> Value:
+def nearest_positions(b: Builder, scaling: Scaling, offset: float, dtype: DType) -> Value:
     index = count_up(b, scaling.count, dtype)
     place = (index + offset if offset else index) * scaling.step(b, dtype)
     last = size_formula(b, scaling.size - 1, DType.INT64)
@@ -103,11 +103,11 @@ def resize_nearest(b: Builder, x: Value, scalings: Sequence[Scaling], offset: fl
             if times is not None:
                 x = _repeated(b, x, axis, times)
                 continue
-            x = b.emit1(TakeAlong(axis), x, _nearest_positions(b, scaling, offset, dtype))
+            x = b.emit1(TakeAlong(axis), x, nearest_positions(b, scaling, offset, dtype))
             continue
 
         def build(scratch: Builder, scaling: Scaling = scaling) -> tuple[Value, ...]:
-            return (_nearest_positions(scratch, scaling, offset, dtype),)
+            return (nearest_positions(scratch, scaling, offset, dtype),)
 
         (positions,) = evaluated(build)
         if times is not None and np.array_equal(positions, np.arange(positions.size) // times):
@@ -220,7 +220,7 @@ def _tap_count(scaling: Scaling, width: int) -> Dim:
     return shapes.maximum(span, width + 1)
 
 
-_FILTERS: dict[str, TableMaker] = {
+FILTERS: dict[str, TableMaker] = {
     "linear": _linear_tables,
     "cubic": _cubic_tables,
     "linear_aa": _antialiased(2, _triangle),
@@ -238,7 +238,7 @@ def resize_weighted(b: Builder, x: Value, scalings: Sequence[Scaling], kind: str
     for axis, scaling in reversed(list(enumerate(scalings, start=2))):
 
         def build(builder: Builder, scaling: Scaling = scaling) -> tuple[Value, ...]:
-            return _FILTERS[kind](builder, scaling, dtype)
+            return FILTERS[kind](builder, scaling, dtype)
 
         positions, weights = precomputed(b, (scaling.size, scaling.count), build)
         result = b.emit1(Resample(axis), result, positions, weights)
@@ -251,7 +251,7 @@ def _resize_bytes(b: Builder, x: Value, scalings: Sequence[Scaling], kind: str) 
     for axis, scaling in reversed(list(enumerate(scalings, start=2))):
 
         def build(builder: Builder, scaling: Scaling = scaling) -> tuple[Value, ...]:
-            positions, weights = _FILTERS[kind](builder, scaling, DType.FLOAT64)
+            positions, weights = FILTERS[kind](builder, scaling, DType.FLOAT64)
             return (positions, *_fixed_point(builder, positions, weights))
 
         positions, weights, scale = precomputed(b, (scaling.size, scaling.count), build)
@@ -355,10 +355,8 @@ def _register_weighted(name: str, kind: str) -> None:
         return resize_weighted(b, self, scalings, kind)
 
 
-for _rank in (1, 2, 3):
-    _register_nearest(_rank, "upsample_nearest", 0.0)
-    _register_nearest(_rank, "_upsample_nearest_exact", 0.5)
-for _name, _kind in {
+OFFSETS = {"upsample_nearest": 0.0, "_upsample_nearest_exact": 0.5}
+WEIGHTED = {
     "upsample_linear1d": "linear",
     "upsample_bilinear2d": "linear",
     "upsample_trilinear3d": "linear",
@@ -366,5 +364,11 @@ for _name, _kind in {
     "_upsample_bilinear2d_aa": "linear_aa",
     "_upsample_bicubic2d_aa": "cubic_aa",
     "_upsample_lanczos2d_aa": "lanczos_aa",
-}.items():
+}
+"""What PyTorch calls the ways of resizing, without the rank where there is one of each rank."""
+
+for _rank in (1, 2, 3):
+    for _name, _offset in OFFSETS.items():
+        _register_nearest(_rank, _name, _offset)
+for _name, _kind in WEIGHTED.items():
     _register_weighted(_name, _kind)

@@ -222,7 +222,7 @@ def flash_attention_for_cpu_backward(
 # ------------------------------------------------------- padding, pools and what else takes elements
 
 
-def _put_back(b: Builder, gradient: Value, axis: int, size: Dim, taken: Value) -> Value:
+def put_back(b: Builder, gradient: Value, axis: int, size: Dim, taken: Value) -> Value:
     """Gradients of elements `taken` along an axis, added up for each of its `size` elements."""
     shape = (*gradient.shape[:axis], size, *gradient.shape[axis + 1 :])
     zeros = b.full(shape, 0, gradient.dtype)
@@ -239,7 +239,7 @@ def _register_pad_backward(name: str, mode: str) -> None:
             axis = self.rank - 1 - pair
             size = self.shape[axis]
             taken = pad_edges(b, b.iota(size), padding[2 * pair : 2 * pair + 2], mode)
-            gradient = _put_back(b, gradient, axis, size, taken)
+            gradient = put_back(b, gradient, axis, size, taken)
         return b.cast(gradient, self.dtype)
 
 
@@ -331,7 +331,7 @@ def index_select_backward(
 ) -> Value:
     """The gradients of what the indices took, added up where they took the same."""
     axis = normalize_axis(dim, len(self_sizes))
-    return b.cast(_put_back(b, b.widen(grad), axis, self_sizes[axis], index), grad.dtype)
+    return b.cast(put_back(b, b.widen(grad), axis, self_sizes[axis], index), grad.dtype)
 
 
 # ---------------------------------------------------------------------------------- tables and rows
@@ -349,7 +349,7 @@ def embedding_dense_backward(
     rows = _without(b, rows, taken, padding_idx)
     if scale_grad_by_freq:
         rows = b.apply("div", rows, _frequencies(b, taken, num_weights, rows.dtype))
-    return b.cast(_put_back(b, rows, 0, num_weights, taken), grad_output.dtype)
+    return b.cast(put_back(b, rows, 0, num_weights, taken), grad_output.dtype)
 
 
 def _without(b: Builder, rows: Value, taken: Value, padding_idx: Dim) -> Value:
@@ -363,7 +363,7 @@ def _without(b: Builder, rows: Value, taken: Value, padding_idx: Dim) -> Value:
 def _frequencies(b: Builder, taken: Value, count: Dim, dtype: DType) -> Value:
     """[n, 1]: how often each of the n rows was taken."""
     ones = b.full(taken.shape, 1, dtype)
-    counts = _put_back(b, ones, 0, count, taken)
+    counts = put_back(b, ones, 0, count, taken)
     found: Value = b.call("aten.index_select.default", counts, 0, taken)
     return b.unsqueeze(found, 1)
 
@@ -398,7 +398,7 @@ def embedding_bag_backward(
     rows = _without(b, rows, taken, padding_idx)
     if scale_grad_by_freq:
         rows = b.apply("div", rows, _frequencies(b, taken, num_weights, rows.dtype))
-    return b.cast(_put_back(b, rows, 0, num_weights, taken), grad.dtype)
+    return b.cast(put_back(b, rows, 0, num_weights, taken), grad.dtype)
 
 
 # ------------------------------------------------------------------------------------------- losses
@@ -473,6 +473,6 @@ def pdist_backward(b: Builder, grad: Value, self: Value, p: float, pdist: Value)
     rows = [b.call("aten.index_select.default", x, 0, side) for side in (left, right)]
     difference = b.apply("sub", *rows)
     parts = _by_difference(b, difference, b.unsqueeze(distance, 1), b.unsqueeze(gradient, 1), p)
-    result = _put_back(b, parts, 0, self.shape[0], left)
+    result = put_back(b, parts, 0, self.shape[0], left)
     minus: Value = b.call("aten.index_add.default", result, 0, right, b.apply("neg", parts))
     return b.cast(minus, self.dtype)

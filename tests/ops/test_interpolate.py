@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from castoff.compiler.ops.base import OperatorError
+
 from .evaluation import evaluate
 
 RNG = np.random.default_rng(2)
@@ -96,3 +98,20 @@ def test_columns_hold_patches_and_add_up_again() -> None:
     (added,) = evaluate("aten.col2im.default", columns, [5, 6], *arguments)
     (weights,) = evaluate("aten.col2im.default", counts, [5, 6], *arguments)
     np.testing.assert_allclose(added, x * weights)
+
+
+@pytest.mark.parametrize("name", ["upsample_nearest2d", "upsample_bilinear2d"])
+def test_an_infinite_gradient_goes_to_the_elements_it_came_from(name: str) -> None:
+    gradient = np.ones((1, 1, 8, 8), np.float32)
+    gradient[..., 0, 0] = np.inf
+    corners = () if "nearest" in name else (False,)
+    (result,) = evaluate(f"aten.{name}_backward.default", gradient, [8, 8], [1, 1, 4, 4], *corners)
+    assert np.isinf(result[0, 0, 0, 0])
+    assert np.isfinite(result[0, 0, 2:]).all() and np.isfinite(result[..., 2:]).all()
+
+
+def test_gradients_of_other_sizes_than_the_result_are_refused() -> None:
+    with pytest.raises(OperatorError, match="resized to"):
+        evaluate(
+            "aten.upsample_nearest2d_backward.default", np.ones((1, 1, 8, 8)), [8, 6], [1, 1, 4, 4]
+        )

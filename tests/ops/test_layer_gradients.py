@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from .evaluation import evaluate
 
@@ -45,3 +46,17 @@ def test_a_norm_without_bias_has_no_gradient_of_one() -> None:
     without = evaluate(target, *operands, None, mask)
     for left, right in zip(without, (by_input, by_weight), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["sum", "mean"])
+def test_gradients_of_bags_are_shared_out_by_how_often_a_row_was_taken(mode: int) -> None:
+    indices, bags = np.array([2, 0, 2, 2, 1, 0]), np.array([0, 0, 0, 1, 1, 1])
+    gradient = R.normal(size=(2, 3))
+    (result,) = evaluate(
+        "aten._embedding_bag_backward.default", gradient, indices, np.array([0, 3]), bags,
+        np.array([3, 3]), np.array([3, 3]), 4, True, mode, False, None,
+    )  # fmt: skip
+    wanted = np.zeros((4, 3))
+    for row, bag in zip(indices, bags, strict=True):
+        wanted[row] += gradient[bag] / (3 if mode else 1) / (indices == row).sum()
+    np.testing.assert_allclose(result, wanted)
