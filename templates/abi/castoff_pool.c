@@ -20,8 +20,9 @@
 #include "castoff_internal.h"
 
 enum { MAX_WORKERS = CASTOFF_MAX_THREADS - 1, PIECES_LEFT = 4 };
-/* About the time a sleeping thread takes to wake, on a virtual machine too. A pause takes from 1 to 50 ns. */
-enum { SPIN_NANOSECONDS = 50000, SPINS_BETWEEN_LOOKS = 64, SPINS_BEFORE_YIELD = 1000 };
+/* A few times what a sleeping thread takes to wake, and longer than a program that calls again takes to free what it was given and
+ * get the next. Whoever else wants the processor has it meanwhile. A pause takes from 1 to 50 ns. */
+enum { SPIN_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS = 64, SPINS_BEFORE_YIELD = 1000 };
 enum { IDLE, SLEEPING, ASSIGNED, RUNNING };
 
 typedef struct worker {
@@ -154,6 +155,7 @@ static int take_soon(worker *self) {
       pause_briefly();
       if (take(self)) return 1;
     }
+    sched_yield();
   } while (nanoseconds() < until);
   return 0;
 }

@@ -61,7 +61,7 @@ static void go_to(int processor) {
 
 static cpu_set_t seen_when_woken_from(castoff_pool *pool, int processor, const cpu_set_t *narrowed) {
   go_to(processor);
-  usleep(2000);
+  usleep(100000); /* the worker sleeps by then, on a busy machine too */
   return seen_by_worker(pool, narrowed);
 }
 
