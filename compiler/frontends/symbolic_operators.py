@@ -31,6 +31,8 @@ class SymbolicOperator:
     build: Callable[..., Value]
     result: str = "same"
     """"same", "bool", "int" or "float"."""
+    bitwise: str = ""
+    """The operation on values where an operand is an integer, of operators that mean another on bools."""
 
 
 def _primitive(name: str) -> Callable[..., Value]:
@@ -85,9 +87,9 @@ _OPERATORS: Mapping[str, SymbolicOperator] = {
     "_operator.le": SymbolicOperator(operator.le, "LessThan", _primitive("le"), "bool"),
     "_operator.gt": SymbolicOperator(operator.gt, "StrictGreaterThan", _primitive("gt"), "bool"),
     "_operator.ge": SymbolicOperator(operator.ge, "GreaterThan", _primitive("ge"), "bool"),
-    "_operator.and_": SymbolicOperator(operator.and_, "And", _primitive("logical_and"), "bool"),
-    "_operator.or_": SymbolicOperator(operator.or_, "Or", _primitive("logical_or"), "bool"),
-    "_operator.xor": SymbolicOperator(operator.xor, "Ne", _primitive("logical_xor"), "bool"),
+    "_operator.and_": SymbolicOperator(operator.and_, "And", _primitive("logical_and"), "bool", "bitwise_and"),
+    "_operator.or_": SymbolicOperator(operator.or_, "Or", _primitive("logical_or"), "bool", "bitwise_or"),
+    "_operator.xor": SymbolicOperator(operator.xor, "Ne", _primitive("logical_xor"), "bool", "bitwise_xor"),
     "_operator.not_": SymbolicOperator(operator.not_, "Not", _primitive("logical_not"), "bool"),
     "torch.sym_not": SymbolicOperator(operator.not_, "Not", _primitive("logical_not"), "bool"),
     "torch.sym_max": SymbolicOperator(max, "Max", _primitive("maximum")),
@@ -133,6 +135,8 @@ def apply_symbolic(
     if all(isinstance(arg, (bool, int, float)) for arg in args):
         result: ScalarBinding = symbolic.python(*args)
         return result
+    if symbolic.bitwise and any(_is_integer(arg) for arg in args):
+        symbolic = SymbolicOperator(symbolic.python, "", _primitive(symbolic.bitwise))
     if symbolic.integer and all(isinstance(arg, (int, SymExpr, Condition)) for arg in args):
         integers = [arg.expression if isinstance(arg, Condition) else arg for arg in args]
         try:
@@ -140,6 +144,10 @@ def apply_symbolic(
         except UnknownExpressionError:
             pass
     return _on_values(symbolic, args, b)
+
+
+def _is_integer(arg: ScalarBinding) -> bool:
+    return isinstance(arg, SymExpr) or (isinstance(arg, int) and not isinstance(arg, bool))
 
 
 def _wrapped(

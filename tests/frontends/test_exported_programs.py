@@ -495,6 +495,15 @@ def test_integers_may_be_negative_where_no_size_depends_on_them() -> None:
         run(floats(8).numpy(), -1)
 
 
+def test_and_and_or_of_integers_are_of_their_bits() -> None:
+    calls = [(floats(8), n) for n in (5, 4, -7)]
+    check(
+        lambda x, n: (x + (n & 3), n | 8, (n | 6) & 12),
+        *calls,
+        dynamic_shapes=((None, Dim.DYNAMIC),),
+    )
+
+
 @pytest.mark.parametrize(
     ("guard", "is_refused"),
     [
