@@ -33,7 +33,7 @@ typedef struct worker {
   pthread_cond_t wake;
   pthread_t handle;
 #if defined(__linux__) && !defined(__ANDROID__)
-  int avoided;              /* the processor it was last kept off, or -1 */
+  int avoided, among;       /* the processor it was last kept off, or -1, and of how many workers it was one */
   cpu_set_t allowed, given; /* what the program lets it use, and what it was given of that */
 #endif
 } worker;
@@ -47,7 +47,6 @@ static _Atomic int stopping;
 static struct {
   castoff_loop_body body;
   void *context;
-  int64_t count;
   int64_t grain;
   int n_shares;
 } job;
@@ -96,13 +95,14 @@ static int own_processor(void) { return sched_getcpu(); }
 
 static void keep_off(worker *self, int processor) {
   cpu_set_t now;
-  if (processor < 0 || processor >= CPU_SETSIZE || processor == self->avoided) return;
+  if (processor < 0 || processor >= CPU_SETSIZE || (processor == self->avoided && n_started == self->among)) return;
   if (pthread_getaffinity_np(self->handle, sizeof(now), &now) != 0) return;
   if (self->avoided < 0 || !CPU_EQUAL(&now, &self->given)) self->allowed = now; /* the program changed it */
   self->given = self->allowed;
   CPU_CLR(processor, &self->given);
   if (CPU_COUNT(&self->given) < n_started) self->given = self->allowed;
   self->avoided = processor;
+  self->among = n_started;
   if (!CPU_EQUAL(&now, &self->given)) pthread_setaffinity_np(self->handle, sizeof(self->given), &self->given);
 }
 
@@ -248,7 +248,6 @@ void castoff_parallel_for(castoff_pool *pool, int64_t count, int64_t grain, cast
   if (helpers > n_started) helpers = n_started;
   job.body = body;
   job.context = context;
-  job.count = count;
   job.grain = grain;
   job.n_shares = helpers + 1;
   for (int64_t i = 0, begin = 0; i <= helpers; i++, begin = shares[i - 1].end) {

@@ -119,6 +119,10 @@ int main(int n_arguments, char **arguments) {
 
   /* More workers than other processors: left where the program lets them be. */
   castoff_pool wide = {4};
+  seen_when_woken_from(&pool, first, NULL);
+  castoff_parallel_for(&wide, 4, 1, pass, NULL);
+  seen = seen_when_woken_from(&pool, first, NULL);
+  check(CPU_EQUAL(&seen, &two), "a worker that has come to be one of too many is kept off a processor");
   go_to(second);
   castoff_parallel_for(&wide, 4, 1, pass, NULL);
   seen = seen_when_woken_from(&pool, first, NULL);
