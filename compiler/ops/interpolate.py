@@ -29,6 +29,8 @@ class Scaling:
     factor: float | None
     """The scale factor the program names, else that of the sizes counts."""
     align_corners: bool = False
+    exact: tuple[int, ...] = ()
+    """Times the size at which the result counts as just so often as large, whatever the factor."""
 
     def step(self, b: Builder, dtype: DType) -> Formula:
         """Input elements between neighbours of the result."""
@@ -38,8 +40,22 @@ class Scaling:
             gaps = size_formula(b, self.count - 1, dtype).apply("maximum", 1)
             return size_formula(b, self.size - 1, dtype) / gaps
         if self.factor is not None and self.factor > 0:
-            return Formula(b, b.full((), 1.0 / self.factor, dtype))
+            step = Formula(b, b.full((), 1.0 / self.factor, dtype))
+            for times in self.exact:
+                step = self._step_where_exact(b, times, step)
+            return step
         return size_formula(b, self.size, dtype) / size_formula(b, self.count, dtype)
+
+    def _step_where_exact(self, b: Builder, times: int, otherwise: Formula) -> Formula:
+        is_exact = shapes.is_equal(self.count, self.size * times)
+        if is_exact is False:
+            return otherwise
+        step = Formula(b, b.full((), 1.0 / times, otherwise.value.dtype))
+        if is_exact:
+            return step
+        count = size_formula(b, self.count, DType.INT64)
+        size = size_formula(b, self.size * times, DType.INT64)
+        return step.where(count.apply("eq", size), otherwise)
 
     def position(self, b: Builder, dtype: DType) -> Formula:
         """Where the elements of the result lie in the input; before its first element too."""
@@ -50,7 +66,11 @@ class Scaling:
 
 
 def _scalings(
-    x: Value, output_size: Sizes | None, factors: Sequence[float | None], align_corners: bool
+    x: Value,
+    output_size: Sizes | None,
+    factors: Sequence[float | None],
+    align_corners: bool,
+    exact: tuple[int, ...] = (),
 ) -> list[Scaling]:
     rank = x.rank - 2
     scales = list(factors) or [None] * rank
@@ -60,7 +80,7 @@ def _scalings(
         output_size = [shapes.scaled(n, s or 1.0) for n, s in zip(x.shape[2:], scales, strict=True)]
     counts = per_axis(output_size, rank)
     return [
-        Scaling(size, count, scale, align_corners)
+        Scaling(size, count, scale, align_corners, exact)
         for size, count, scale in zip(x.shape[2:], counts, scales, strict=True)
     ]
 
@@ -336,12 +356,14 @@ def _register_by_rank(name: str, rank: int, resize: ByScales) -> None:
 
 
 def _register_weighted(name: str, kind: str) -> None:
+    exact = () if kind == "cubic" else (1,)
+
     @target(f"aten.{name}.vec")
     def vec(
         b: Builder, input: Value, output_size: Sizes | None, align_corners: bool,
         scale_factors: Sequence[float] | None = None,
     ) -> Value:  # fmt: skip
-        scalings = _scalings(input, output_size, scale_factors or (), align_corners)
+        scalings = _scalings(input, output_size, scale_factors or (), align_corners, exact)
         return resize_weighted(b, input, scalings, kind)
 
     @target(f"aten.{name}.default")
@@ -351,7 +373,7 @@ def _register_weighted(name: str, kind: str) -> None:
         scales_w: float | None = None, scales: float | None = None,
     ) -> Value:  # fmt: skip
         listed = [[scales], [scales_h, scales_w], [scales_d, scales_h, scales_w]][self.rank - 3]
-        scalings = _scalings(self, output_size, listed, align_corners)
+        scalings = _scalings(self, output_size, listed, align_corners, exact)
         return resize_weighted(b, self, scalings, kind)
 
 

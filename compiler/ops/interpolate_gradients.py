@@ -16,14 +16,14 @@ Step = Callable[[Builder, Value, int, Scaling], Value]
 
 def _back(
     b: Builder, gradient: Value, output_size: Sizes, input_size: Sizes,
-    factors: Sequence[float | None], align_corners: bool, step: Step,
+    factors: Sequence[float | None], align_corners: bool, exact: tuple[int, ...], step: Step,
 ) -> Value:  # fmt: skip
     """One dimension after the other, each from the size of the result to that of the input."""
     if gradient.rank != len(input_size) or tuple(output_size) != gradient.shape[2:]:
         raise OperatorError(f"gradient {gradient} of an image resized to {list(output_size)}")
     result = b.widen(gradient)
     for axis, factor in enumerate(factors, start=2):
-        scaling = Scaling(input_size[axis], gradient.shape[axis], factor, align_corners)
+        scaling = Scaling(input_size[axis], gradient.shape[axis], factor, align_corners, exact)
         result = step(b, result, axis, scaling)
     return b.cast(result, gradient.dtype)
 
@@ -55,6 +55,8 @@ def _weighted_back(kind: str) -> Step:
 
 
 def _register_nearest(name: str, rank: int, offset: float) -> None:
+    exact = () if offset else (1, 2)
+
     @target(f"aten.{name}{rank}d_backward.default")
     def backward(
         b: Builder, grad_output: Value, output_size: Sizes, input_size: Sizes,
@@ -63,10 +65,12 @@ def _register_nearest(name: str, rank: int, offset: float) -> None:
     ) -> Value:  # fmt: skip
         factors = [[scales], [scales_h, scales_w], [scales_d, scales_h, scales_w]][rank - 1]
         step = _nearest_back(offset)
-        return _back(b, grad_output, output_size, input_size, factors, False, step)
+        return _back(b, grad_output, output_size, input_size, factors, False, exact, step)
 
 
 def _register_weighted(name: str, kind: str) -> None:
+    exact = (1,) if kind == "linear" else ()
+
     @target(f"aten.{name}_backward.default")
     def backward(
         b: Builder, grad_output: Value, output_size: Sizes, input_size: Sizes, align_corners: bool,
@@ -75,7 +79,7 @@ def _register_weighted(name: str, kind: str) -> None:
     ) -> Value:  # fmt: skip
         listed = [[scales], [scales_h, scales_w], [scales_d, scales_h, scales_w]]
         factors, step = listed[grad_output.rank - 3], _weighted_back(kind)
-        return _back(b, grad_output, output_size, input_size, factors, align_corners, step)
+        return _back(b, grad_output, output_size, input_size, factors, align_corners, exact, step)
 
 
 for _rank in (1, 2, 3):

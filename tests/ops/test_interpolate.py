@@ -115,3 +115,10 @@ def test_gradients_of_other_sizes_than_the_result_are_refused() -> None:
         evaluate(
             "aten.upsample_nearest2d_backward.default", np.ones((1, 1, 8, 8)), [8, 6], [1, 1, 4, 4]
         )
+
+
+@pytest.mark.parametrize("name", ["upsample_bilinear2d", "_upsample_bilinear2d_aa"])
+def test_an_image_whose_size_stays_stays_as_it_is_whatever_the_factor(name: str) -> None:
+    x = RNG.normal(size=(1, 2, 5, 3)).astype(np.float32)
+    (result,) = evaluate(f"aten.{name}.vec", x, None, False, [1.15, 1.3])
+    np.testing.assert_array_equal(result, x)
