@@ -97,6 +97,7 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.weight_bytes = a->weight_packed ? 0 : castoff_round_up(a->groups * castoff_round_up(p.outer, CASTOFF_PANEL) * p.depth *
                                                                  (int64_t)sizeof(E), 64);
     p.zero_bytes = castoff_round_up((a->in_channels + 16) * (int64_t)sizeof(E), 64);
+    if (p.pixels == 0) return p;
     p.column_block = a->out_channels;
     p.pixel_block = castoff_min_i64(p.pixels, p.depthwise ? 32 * p.height : CASTOFF_CONV_TILES * p.height);
     if (p.by_lines) /* the lines that a vector of channels reads stay in the first cache */

@@ -39,7 +39,7 @@ static CASTOFF_UNUSED void C(plan_rows)(const C(args) *a, C(plan) *p) {
     /* Rows a multiple of a kilobyte apart would share few sets of the first cache. */
     const int64_t patch = N(steps)(p->k) * STEP, apart = 1024 / (int64_t)sizeof(ELEMENT);
     p->a_row = patch + (patch % apart == 0 ? STEP : 0);
-    if (p->in_channels == 0 || p->in_channels % STEP != 0 || p->pixels == 0) return;
+    if (p->in_channels == 0 || p->in_channels % STEP != 0) return;
     if (C(is_matrix)(a) && a->x_from == OTHER_SOURCE && p->pixels >= 16) {
         p->rows = C(IN_PLACE);
         p->a_row = a->x_space[2];
@@ -78,6 +78,7 @@ static CASTOFF_UNUSED C(plan) C(make_plan)(const C(args) *a, int threads) {
     p.pixels = a->out[0] * a->out[1] * a->out[2];
     p.k = p.points * p.in_channels;
     p.weight_bytes = a->weight_packed ? 0 : a->groups * N(size)(p.out_channels, p.k) * (int64_t)sizeof(ELEMENT);
+    if (p.pixels == 0) return p;
     const int64_t row_bytes = castoff_max_i64(1, N(steps)(p.k)) * 64; /* about */
     C(plan_rows)(a, &p);
     p.pixel_block = castoff_min_i64(castoff_max_i64(32, CASTOFF_TILE_L2_BYTES / 2 / row_bytes / 32 * 32), 1024);

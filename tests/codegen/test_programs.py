@@ -10,8 +10,9 @@ import pytest
 
 from castoff.compiler.ir.dtypes import DType
 from castoff.compiler.ir.graph import Graph
+from castoff.runtime.runner import aot_load
 
-from ..graphs import GraphBuilder, generated, load, reference, size
+from ..graphs import GraphBuilder, build, generated, load, reference, size
 from ..processor import needs_level
 from .spread import SPREAD
 
@@ -153,6 +154,25 @@ def test_convolutions_find_the_kernels_their_unit_kept(
     (want,) = reference(graph, image)
     (got,) = load(graph, tmp_path, target_cpu=level)(image)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BFLOAT16], ids=str)
+@pytest.mark.parametrize(
+    ("channels", "groups", "side"), [(64, 1, 1), (64, 1, 3), (64, 2, 1), (16, 16, 3)]
+)
+def test_convolutions_of_images_without_pixels_have_none(
+    channels: int, groups: int, side: int, dtype: DType, threads: int, tmp_path: Path
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", size("n"), channels, size("s0"), size("s1"), dtype=dtype)
+    kernel = b.array(np.ones((channels, channels // groups, side, side), dtype.numpy))
+    padding = [side // 2, side // 2]
+    y = b.call("aten.conv2d.default", x, kernel, None, [1, 1], padding, [1, 1], groups)
+    run = aot_load(build(b.graph(y), tmp_path), threads=threads)
+    for shape in ((2, channels, 0, 5), (2, channels, 4, 0), (0, channels, 0, 0)):
+        (got,) = run(np.zeros(shape, dtype.numpy))
+        assert np.asarray(got).shape == shape
 
 
 @pytest.mark.parametrize(
