@@ -69,7 +69,9 @@ def bind_inputs(program: ExportedProgram, scope: Scope) -> Inputs:
     inputs = Inputs()
     signature = program.graph_signature
     user: list[_UserLeaf] = list(_user_leaves(signature))
-    inputs.bindings = bind_symbols(scope.context.symbols, _supplied_sizes(program.graph, user))
+    inputs.bindings = bind_symbols(
+        scope.context.symbols, _supplied_sizes(program.graph, user), _unguarded_sizes(program)
+    )
     scope.context.backed.update(binding.symbol for binding in inputs.bindings)
     inputs.state = bind_state(program, scope)
     inputs.constants.update(inputs.state.constants)
@@ -141,6 +143,13 @@ def _supplied_sizes(graph: schema.Graph, user: list[_UserLeaf]) -> list[InputSiz
                 if isinstance(value, schema.SymExpr):
                     supplied.append(InputSize(index, None, value))
     return supplied
+
+
+def _unguarded_sizes(program: ExportedProgram) -> list[int | schema.SymExpr]:
+    """The sizes of all tensors where the exporter, as early ones, wrote down no guards."""
+    if program.guards_code:
+        return []
+    return [size for meta in program.graph.tensor_values.values() for size in meta.sizes]
 
 
 def _bind_leaf(scope: Scope, inputs: Inputs, name: str, argument: schema.Argument) -> None:

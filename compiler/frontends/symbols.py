@@ -394,20 +394,22 @@ def symbol_name(name: str) -> str:
 _EXPORTED_NAME = re.compile(r"(s|u|zuf|zf)[0-9]+")
 
 
-def bind_symbols(table: SymbolTable, supplied: Iterable[InputSize]) -> tuple[Binding, ...]:
+def bind_symbols(
+    table: SymbolTable, supplied: Iterable[InputSize], unguarded: Iterable[int | SymExpr] = ()
+) -> tuple[Binding, ...]:
     """Define every symbol that the inputs determine, and say how.
 
     Symbols that stand alone come first. One that only occurs in an expression linear in it, as
     `2*s0 + 1`, is expressed by the size that is there: `s0 = (size - 1)//2`.
 
     Exporters record 0 to infinity for integers too, and take negative ones; a program that needs one of at least 0
-    has a guard that says so.
+    has a guard that says so. Integers that `unguarded` sizes depend on, which no guard keeps from being negative, are
+    at least 0.
     """
     waiting = list(supplied)
     bindings: list[Binding] = []
-    sizes = set().union(
-        *(table.unknown_symbols(entry.size) for entry in waiting if entry.axis is not None)
-    )
+    given = (entry.size for entry in waiting if entry.axis is not None)
+    sizes = {name for size in (*given, *unguarded) for name in table.unknown_symbols(size)}
     for entry in waiting:
         name = table.single_symbol(entry.size)
         if name is not None and not table.knows(name):

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.torch
 from castoff.compiler.errors import CompileError  # noqa: E402
 from castoff.compiler.exported import load_program  # noqa: E402
 from castoff.compiler.frontends.exported import import_program  # noqa: E402
+from castoff.compiler.verify import ReferenceProgram  # noqa: E402
 from castoff.runtime.errors import CastoffError, InputMismatchError  # noqa: E402
 
 from .programs import Dim, Function, check, exported_bytes, floats, imported, nn  # noqa: E402
@@ -493,6 +494,21 @@ def test_integers_may_be_negative_where_no_size_depends_on_them() -> None:
     run = imported(lambda x, n: x[n], (floats(8), 4), dynamic_shapes=dynamic)
     with pytest.raises(InputMismatchError, match="at least 0, at most 7"):
         run(floats(8).numpy(), -1)
+
+
+def test_without_guards_integers_that_a_size_depends_on_are_not_negative() -> None:
+    def run(function: Any, n: int) -> Any:
+        dynamic = ((None, Dim.DYNAMIC),)
+        data = exported_bytes(
+            Function(function), (floats(3), 4), core=False, dynamic_shapes=dynamic
+        )
+        program = dataclasses.replace(load_program(data), guards_code=())
+        return ReferenceProgram(import_program(program))(floats(3).numpy(), n)
+
+    assert list(run(lambda x, n: (torch.ones(n, 2) * x[0]).sum(0), 3)) == [-4.5, -4.5]
+    with pytest.raises(InputMismatchError, match="at least 0"):
+        run(lambda x, n: (torch.ones(n, 2) * x[0]).sum(0), -3)
+    assert list(run(lambda x, n: x * 0 + n, -3)) == [-3, -3, -3]
 
 
 def test_and_and_or_of_integers_are_of_their_bits() -> None:
