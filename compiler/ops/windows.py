@@ -35,15 +35,9 @@ class Unfold(Op):
 
     def reference(self, env: Environment, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = inputs
-        if self.size == 0:
-            count = x.shape[self.axis] // self.step + 1
-            return (
-                np.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :], 0), x.dtype),
-            )
-        windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.axis)
-        picked = [slice(None)] * windows.ndim
-        picked[self.axis] = slice(None, None, self.step)
-        return (windows[tuple(picked)],)
+        starts = np.arange(0, x.shape[self.axis] - self.size + 1, self.step)
+        windows = np.take(x, starts[:, None] + np.arange(self.size), self.axis)
+        return (np.moveaxis(windows, self.axis + 1, -1),)
 
     def define(
         self, inputs: tuple[Value, ...], outputs: tuple[Value, ...]

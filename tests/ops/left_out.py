@@ -1,7 +1,7 @@
 """What the sweep leaves out, each with its reason: `left_out.txt`, which the page of operators prints.
 
-Lines of `target what…: reason`, where `what` is a type that PyTorch takes and no sample has, or `sizes` where not all
-sizes of a sample can be symbols.
+Lines of `target what…: reason`, where `what` is a type that PyTorch takes and castoff does not, or not as PyTorch
+does, or `sizes` where not all sizes of a sample can be symbols.
 """
 
 from __future__ import annotations

@@ -167,6 +167,7 @@ def torch_results(sample: Sample) -> list[np.ndarray] | None:
 def torch_operator(target: str) -> Any:
     """PyTorch's operator of a target, or None."""
     import torch
+    import torch.ao.quantization.fx._decomposed  # registers quantized_decomposed
 
     found: Any = torch.ops
     for name in target.split("."):
