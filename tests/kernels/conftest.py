@@ -23,6 +23,15 @@ def may_use_tiles() -> bool:
     return ctypes.CDLL(None).syscall(158, REQUEST_PERMISSION, TILE_DATA) == 0
 
 
+def compiler_command(level: str) -> list[str]:
+    """How C that includes kernels is compiled for a level; skips the test where there is no compiler."""
+    compiler = shutil.which(os.environ.get("CC", "gcc")) or pytest.skip(
+        "needs a C compiler: set $CC or install gcc"
+    )
+    folders = [f"-I{ROOT / 'templates' / folder}" for folder in ("cpu", "abi")]
+    return [compiler, "-std=c11", *cpu.LEVELS[level].flags, *folders]
+
+
 @pytest.fixture(scope="session", params=FLAGS)
 def kernels(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -32,15 +41,11 @@ def kernels(
     needs_level(level)
     if level == "x86-64-amx" and not may_use_tiles():
         pytest.skip("the kernel gives this process no tile registers")
-    compiler = shutil.which(os.environ.get("CC", "gcc")) or pytest.skip(
-        "needs a C compiler: set $CC or install gcc"
-    )
     here = Path(__file__).parent
     out = tmp_path_factory.mktemp("kernels") / f"{level}.so"
     sanitize = os.environ.get("CASTOFF_TEST_SANITIZE", "").split()
-    command = [compiler, "-std=c11", "-O2", *cpu.LEVELS[level].flags, *sanitize]
+    command = [*compiler_command(level), "-O2", *sanitize]
     command += ["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    command += [f"-I{ROOT / 'templates' / folder}" for folder in ("cpu", "abi")]
     sources = [here / name for name in ("driver.c", "driver_row.c", "pool.c")]
     subprocess.run([*command, *sources, "-o", out, "-lm"], check=True)
     return ctypes.CDLL(str(out))
